@@ -1,0 +1,36 @@
+"""The API's description, for programs and for people."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from app import keys
+
+STATIC = Path(__file__).parent / "static"
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Touchline API</title>
+<link rel="stylesheet" href="/docs/static/swagger-ui.css">
+<link rel="icon" href="data:,">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/static/swagger-ui-bundle.js"></script>
+<script src="/docs/static/docs.js"></script>
+</body>
+</html>
+"""
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    """This description."""
+    return web.Response(body=request.app[keys.OPENAPI], content_type="application/json")
+
+
+async def get_docs(request: web.Request) -> web.Response:
+    """This description as a page on which every endpoint can be tried; all its files are local."""
+    headers = {"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"}
+    return web.Response(text=_PAGE, content_type="text/html", headers=headers)

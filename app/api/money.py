@@ -1,0 +1,34 @@
+"""Return on stakes: by region, and over any selection of matches."""
+
+from aiohttp import web
+
+from app.api import bulk
+from app.api.bulk import Content
+from app.api.selections import selection_of
+from app.domain.staking import Staking
+from app.schemas import RoiQuery
+from app.store import region_roi, roi
+from app.store.listing import Form
+from app.store.snapshot import Snapshot
+
+
+async def list_region_roi(request: web.Request) -> web.StreamResponse:
+    """Live-betting ROI by region: every bet settled until each row's time."""
+
+    async def find(snapshot: Snapshot) -> Content:
+        members = {"bookmaker": snapshot.bookmaker, "min_bets": snapshot.rules.min_bets}
+        return Content(members, region_roi.newest(snapshot))
+
+    return await bulk.answer(request, find)
+
+
+async def get_roi(request: web.Request, query: RoiQuery) -> web.StreamResponse:
+    """ROI and accuracy over exactly the selected matches."""
+
+    async def find(snapshot: Snapshot) -> Content:
+        found = await roi.of_selection(snapshot, selection_of(query), Staking(query.staking.value))
+        rules = snapshot.rules
+        stated = {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
+        return Content(stated | found.members())
+
+    return await bulk.answer(request, find, query, forms=(Form.JSON,))

@@ -1,0 +1,93 @@
+"""What the background does: tasks, queues, workers, models, drift."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from app import keys
+from app.api.answers import live_prediction
+from app.errors import SnapshotUnavailable
+from app.queue.jobs import TaskState
+from app.schemas import (
+    DriftOut,
+    LivePredictionOut,
+    ModelInfoListOut,
+    ModelInfoOut,
+    QueueOut,
+    QueuesOut,
+    TaskOut,
+    TaskPath,
+    TaskStatus,
+    TimingsOut,
+    WorkerOut,
+    WorkersOut,
+)
+from app.store import reports
+from app.store.odds import Odds, find_odds
+
+
+async def get_task(request: web.Request, path: TaskPath) -> TaskOut:
+    """Where a task is, with its result once it is done."""
+    state = await request.app[keys.QUEUE].status(path.task_id)
+    return TaskOut(
+        task_id=state.task_id,
+        status=TaskStatus(state.status.value),
+        result=await _task_result(request, state),
+        error=state.error,
+        detail=state.detail,
+    )
+
+
+async def list_queues(request: web.Request) -> QueuesOut:
+    """How much work waits."""
+    states = await request.app[keys.QUEUE].queues()
+    return QueuesOut(items=[QueueOut(**asdict(state)) for state in states])
+
+
+async def list_workers(request: web.Request) -> WorkersOut:
+    """The living worker processes and the models they hold."""
+    states = await request.app[keys.QUEUE].workers()
+    return WorkersOut(items=[WorkerOut(**asdict(state)) for state in states])
+
+
+async def list_models(request: web.Request) -> ModelInfoListOut:
+    """Registry metadata of the models that workers hold, by alias."""
+    models = await request.app[keys.QUEUE].models()
+    return ModelInfoListOut(items=[ModelInfoOut(**asdict(model)) for model in models])
+
+
+async def get_drift(request: web.Request) -> DriftOut:
+    """The newest drift report and its age."""
+    async with request.app[keys.SNAPSHOTS].reading() as snapshot:
+        report = await reports.drift(snapshot)
+    age_s = (datetime.now(UTC) - report.computed_at).total_seconds()
+    return DriftOut(**report.model_dump(exclude={"simulated"}), age_s=age_s)
+
+
+async def get_drift_report(request: web.Request) -> web.Response:
+    """The newest drift report as a page for people."""
+    async with request.app[keys.SNAPSHOTS].reading() as snapshot:
+        page = await reports.drift_page(snapshot)
+    # the page is an artifact: it may show itself, and may not reach this service in the reader's name
+    headers = {"Content-Security-Policy": "sandbox allow-scripts"}
+    return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
+
+
+async def _task_result(request: web.Request, state: TaskState) -> LivePredictionOut | None:
+    if state.result is None or state.job is None:
+        return None
+    timings = TimingsOut(
+        features_ms=None, queue_ms=state.result.queue_ms, inference_ms=state.result.inference_ms, total_ms=None
+    )
+    odds = await _odds(request, state.job.match_id)
+    return live_prediction(state.job, state.task_id, state.result, odds, timings)
+
+
+async def _odds(request: web.Request, match_id: int) -> Odds | None:
+    try:
+        async with request.app[keys.SNAPSHOTS].reading() as snapshot:
+            return await snapshot.lake.run(lambda cursor: find_odds(cursor, match_id))
+    except SnapshotUnavailable:
+        # the answer is in Redis; it does not become unreadable because the artifacts are away
+        return None

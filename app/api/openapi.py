@@ -1,0 +1,129 @@
+"""The OpenAPI 3.1 document, made from the table of contents."""
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app import __version__
+from app.api.problems import HTTP_CODES, MEDIA_TYPE
+from app.api.route import JSON, Route
+from app.errors import InvalidRequest, ServiceError
+from app.schemas import ProblemOut
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/{model}"
+_MATCHES_REGEX = re.compile(r"\{(\w+):[^}]*\}")
+_DESCRIPTION = (
+    "Football match predictions beside the odds: precomputed, live, and what they earned. "
+    "Every answer names the artifacts, the model and the age of the odds behind it. "
+    "Failures are RFC 9457 problems with a stable `code`."
+)
+
+
+def document(routes: Iterable[Route]) -> Json:
+    """Describe every route."""
+    listed = list(routes)
+    schemas = _Schemas(listed)
+    paths: dict[str, Json] = {}
+    for route in listed:
+        paths.setdefault(_MATCHES_REGEX.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Touchline", "version": __version__, "description": _DESCRIPTION},
+        "paths": paths,
+        "components": {"schemas": schemas.definitions},
+    }
+
+
+class _Schemas:
+    """The schemas of all models, by name, and references to them."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        outs = {route.gives for route in routes if route.gives} | {ProblemOut}
+        bodies = {model for route in routes for place, model in route.takes.items() if place == "body"}
+        wanted = [(model, "serialization") for model in outs] + [(model, "validation") for model in bodies]
+        wanted.sort(key=lambda pair: pair[0].__name__)
+        self._refs, found = models_json_schema(wanted, ref_template=_REF)  # type: ignore[arg-type]  # the modes are literals
+        self.definitions: Json = found.get("$defs", {})
+
+    def ref(self, model: type[BaseModel], mode: str) -> Json:
+        return dict(self._refs[model, mode])  # type: ignore[index]  # as above
+
+
+def _operation(route: Route, schemas: _Schemas) -> Json:
+    operation: Json = {
+        "operationId": route.handler.__name__,
+        "summary": route.summary,
+        "tags": [inspect.unwrap(route.handler).__module__.rpartition(".")[2]],
+        "parameters": [*_parameters(route, "path"), *_parameters(route, "query")],
+        "responses": _responses(route, schemas),
+    }
+    if "body" in route.takes:
+        content = {JSON: {"schema": schemas.ref(route.takes["body"], "validation")}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _parameters(route: Route, place: str) -> list[Json]:
+    if place not in route.takes:
+        return []
+    schema = route.takes[place].model_json_schema(by_alias=True)
+    definitions = schema.get("$defs", {})
+    required = set(schema.get("required", ()))
+    return [
+        _parameter(place, name, _inlined(member, definitions), is_required=name in required)
+        for name, member in schema["properties"].items()
+    ]
+
+
+def _parameter(place: str, name: str, schema: Json, *, is_required: bool) -> Json:
+    parameter: Json = {"name": name, "in": place, "required": is_required, "schema": schema}
+    if "description" in schema:
+        parameter["description"] = schema.pop("description")
+    return parameter
+
+
+def _inlined(member: Json, definitions: Mapping[str, Json]) -> Json:
+    """A schema without references, and without null: what is not there is simply left out of a URL."""
+    schema = {key: value for key, value in member.items() if key != "title"}
+    options = [option for option in schema.pop("anyOf", []) if option.get("type") != "null"]
+    for option in options:
+        schema |= option
+    if "$ref" in schema:
+        schema |= definitions[schema.pop("$ref").rpartition("/")[2]]
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    schema.pop("title", None)
+    return schema
+
+
+def _responses(route: Route, schemas: _Schemas) -> Json:
+    success: Json = {"description": route.summary}
+    content = {media: _content(route, media, schemas) for media in route.media}
+    if content:
+        success["content"] = content
+    if route.status == 202:
+        success["headers"] = {"Location": {"description": "where the task is", "schema": {"type": "string"}}}
+    return {str(route.status): success, **_failures(route, schemas)}
+
+
+def _content(route: Route, media: str, schemas: _Schemas) -> Json:
+    return {"schema": schemas.ref(route.gives, "serialization")} if media == JSON and route.gives else {}
+
+
+def _failures(route: Route, schemas: _Schemas) -> Json:
+    by_status: dict[int, list[type[ServiceError]]] = {}
+    invalid: tuple[type[ServiceError], ...] = (InvalidRequest,) if route.takes else ()
+    for error in route.raises + invalid:
+        by_status.setdefault(error.status, []).append(error)
+    said = {status: "; ".join(f"{e.code}: {e.title}" for e in errors) for status, errors in by_status.items()}
+    if "body" in route.takes:
+        said |= {413: HTTP_CODES[413], 415: HTTP_CODES[415]}
+    if route.answer and JSON in route.media and route.method == "GET":
+        said |= {406: HTTP_CODES[406]}
+    content = {MEDIA_TYPE: {"schema": schemas.ref(ProblemOut, "serialization")}}
+    return {str(status): {"description": said[status], "content": content} for status in sorted(said)}

@@ -1,0 +1,79 @@
+"""Failures as RFC 9457 problems: one shape, whatever went wrong."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from app import keys
+from app.errors import ServiceError
+
+log = structlog.get_logger(__name__)
+MEDIA_TYPE = "application/problem+json"
+# what a client needs to act on aiohttp's own failures
+_KEPT_HEADERS = ("Allow", "WWW-Authenticate", "Retry-After")
+HTTP_CODES = {
+    400: "bad-request",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+}
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem."""
+    try:
+        return await handler(request)
+    except ServiceError as error:
+        if error.status >= 500:
+            log.warning("service error", code=error.code, detail=error.detail)
+        return of_error(request, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        headers = {name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers}
+        code = HTTP_CODES.get(error.status, "http-error")
+        return problem(request, error.status, code, HTTPStatus(error.status).phrase, error.text or "", headers=headers)
+    except Exception as error:
+        # the cause goes to the log alone: it may name paths, SQL or secrets
+        log.exception("unexpected error", error=type(error).__name__)
+        return problem(request, 500, "internal-error", "Internal error", "Something unexpected went wrong.")
+
+
+def of_error(request: web.Request, error: ServiceError) -> web.Response:
+    """An expected failure as a problem."""
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return problem(request, error.status, error.code, error.title, error.detail, headers=headers, extras=error.extras)
+
+
+def problem(  # noqa: PLR0913, PLR0917  # the members of a problem
+    request: web.Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> web.Response:
+    """Write a problem."""
+    members = dict(extras or {}) | {
+        "type": f"urn:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": request.get(keys.REQUEST_ID),
+    }
+    # ids of matches are 64 bits wide, as orjson's integers are
+    body = orjson.dumps(members, default=str)
+    return web.Response(body=body, status=status, content_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,106 @@
+"""One row of the table of contents: what a handler takes and gives, read once from its own signature."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from app.errors import InvalidRequest, ServiceError
+
+TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
+JSON = "application/json"
+_PLACES = ("path", "query", "body")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and path, the handler behind it, and what can come back.
+
+    The handler's parameters named `path`, `query` and `body` are models and are parsed for it; a model that it
+    returns is written as JSON. A handler that writes its own response says in `answer` what is in it.
+    """
+
+    method: str
+    path: str
+    handler: TakingModels
+    raises: tuple[type[ServiceError], ...] = ()
+    status: int = 200
+    answer: type[BaseModel] | None = None
+    media: tuple[str, ...] = (JSON,)
+    takes: dict[str, type[BaseModel]] = field(init=False)
+    gives: type[BaseModel] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(self.handler)
+        gives = hints.pop("return", None)
+        hints.pop("request", None)
+        for name, hint in hints.items():
+            if name not in _PLACES or not (isinstance(hint, type) and issubclass(hint, BaseModel)):
+                raise TypeError(f"{self.handler.__name__}: a parameter is request, path, query or body; not {name}")
+        is_model = isinstance(gives, type) and issubclass(gives, BaseModel)
+        object.__setattr__(self, "takes", hints)
+        object.__setattr__(self, "gives", self.answer or (gives if is_model else None))
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+
+    def endpoint(self) -> Handler:
+        """The handler as aiohttp calls it."""
+        readers = [(name, _READERS[name], TypeAdapter(model)) for name, model in self.takes.items()]
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            taken = {name: _parsed(name, adapter, await read(request)) for name, read, adapter in readers}
+            given = await self.handler(request, **taken)
+            if isinstance(given, web.StreamResponse):
+                return given
+            return model_response(given, status=self.status)
+
+        return answer
+
+
+def model_response(model: BaseModel, *, status: int = 200) -> web.Response:
+    """A model as JSON."""
+    body = model.__pydantic_serializer__.to_json(model, by_alias=True)
+    return web.Response(body=body, status=status, content_type=JSON)
+
+
+async def _read_path(request: web.Request) -> dict[str, str]:
+    return dict(request.match_info)
+
+
+async def _read_query(request: web.Request) -> dict[str, str]:
+    repeated = [name for name in request.query if len(request.query.getall(name)) > 1]
+    if repeated:
+        raise InvalidRequest(f"Given more than once: {', '.join(sorted(set(repeated)))}.")
+    return dict(request.query)
+
+
+async def _read_body(request: web.Request) -> bytes:
+    if request.content_type != JSON:
+        raise web.HTTPUnsupportedMediaType(text=f"The body must be {JSON}.")
+    return await request.read()
+
+
+_READERS: dict[str, Callable[[web.Request], Awaitable[Any]]] = {
+    "path": _read_path,
+    "query": _read_query,
+    "body": _read_body,
+}
+
+
+def _parsed(place: str, adapter: TypeAdapter[BaseModel], raw: dict[str, str] | bytes) -> BaseModel:
+    try:
+        return adapter.validate_json(raw) if isinstance(raw, bytes) else adapter.validate_python(raw)
+    except ValidationError as error:
+        faults = [
+            {"in": place, "at": ".".join(map(str, fault["loc"])), "message": fault["msg"]} for fault in error.errors()
+        ]
+        first = faults[0]
+        where = f"{place} {first['at']}".strip()
+        raise InvalidRequest(f"{where}: {first['message']}.", errors=faults) from None

@@ -1,0 +1,103 @@
+"""The table of contents of the API."""
+
+from aiohttp import web
+
+from app.api.bulk import BULK_MEDIA
+from app.api.cards import list_cards
+from app.api.docs import STATIC, get_docs, get_openapi
+from app.api.health import get_health, get_livez, get_metrics, get_readyz
+from app.api.live import predict_match, submit_prediction
+from app.api.money import get_roi, list_region_roi
+from app.api.monitoring import (
+    get_drift,
+    get_drift_report,
+    get_task,
+    list_models,
+    list_queues,
+    list_workers,
+)
+from app.api.predictions import get_precomputed, list_facets, list_odds, list_predictions
+from app.api.route import Route
+from app.errors import (
+    ExplanationUnavailable,
+    FeaturesMismatch,
+    FeaturesMissing,
+    MatchNotFound,
+    ModelNotFound,
+    NoWorker,
+    PredictionFailed,
+    PredictionTimeout,
+    QueryTimeout,
+    QueueFull,
+    QueueUnavailable,
+    ReportMissing,
+    SnapshotUnavailable,
+    TaskNotFound,
+)
+from app.schemas import (
+    CardsOut,
+    FacetsOut,
+    OddsListOut,
+    PredictionDetailOut,
+    PredictionsOut,
+    ReadyOut,
+    RegionRoiListOut,
+    RoiOut,
+    TaskOut,
+)
+
+READING = (SnapshotUnavailable, QueryTimeout)
+ASKING = (*READING, MatchNotFound, FeaturesMissing, QueueFull, QueueUnavailable)
+PREDICTING = (
+    *ASKING,
+    NoWorker,
+    ModelNotFound,
+    FeaturesMismatch,
+    ExplanationUnavailable,
+    PredictionFailed,
+    PredictionTimeout,
+)
+
+ROUTES = (
+    Route("GET", "/predict/predictions/", list_predictions, READING, answer=PredictionsOut, media=BULK_MEDIA),
+    Route(
+        "GET", "/predict/precomputed/{match_id}", get_precomputed, (*READING, MatchNotFound), answer=PredictionDetailOut
+    ),
+    Route("GET", "/predict/cards/", list_cards, READING, answer=CardsOut, media=BULK_MEDIA),
+    Route("GET", "/predict/odds/", list_odds, READING, answer=OddsListOut, media=BULK_MEDIA),
+    Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA),
+    Route("GET", "/predict/region-roi/", list_region_roi, READING, answer=RegionRoiListOut, media=BULK_MEDIA),
+    Route("GET", "/predict/roi/", get_roi, READING, answer=RoiOut),
+    Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut),
+    Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
+    # after the fixed paths below /predict/, which it would swallow
+    Route("GET", "/predict/{match_id}", predict_match, PREDICTING),
+    Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable)),
+    Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,)),
+    Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,)),
+    Route("GET", "/monitoring/drift", get_drift, READING),
+    Route("GET", "/monitoring/drift/report", get_drift_report, (*READING, ReportMissing), media=("text/html",)),
+    Route("GET", "/healthcheck/", get_health),
+    Route("GET", "/livez", get_livez),
+    Route("GET", "/readyz", get_readyz, answer=ReadyOut),
+    Route("GET", "/metrics", get_metrics, media=("text/plain",)),
+    Route("GET", "/openapi.json", get_openapi),
+    Route("GET", "/docs", get_docs, media=("text/html",)),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Put every route into an application."""
+    for route in ROUTES:
+        endpoint = route.endpoint()
+        app.router.add_route(route.method, route.path, endpoint)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, endpoint)
+        if route.path.endswith("/"):
+            app.router.add_route(route.method, route.path.rstrip("/"), _with_slash)
+    app.router.add_static("/docs/static", STATIC)
+
+
+async def _with_slash(request: web.Request) -> web.StreamResponse:
+    """The same address with the slash that it lacks, before `{match_id}` can take its last word for a match."""
+    raise web.HTTPPermanentRedirect(request.rel_url.with_path(request.path + "/").with_query(request.query))

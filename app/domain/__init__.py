@@ -1,0 +1,1 @@
+"""Arithmetic of football and money; no input or output."""

@@ -1,0 +1,131 @@
+"""The tree of expected failures, each with the status, code and title a client sees.
+
+ServiceError
+├── InvalidRequest          422  invalid-request
+├── MatchNotFound           404  match-not-found
+├── TaskNotFound            404  task-not-found
+├── ModelNotFound           404  model-not-found
+├── FeaturesMissing         409  features-missing
+├── FeaturesMismatch        409  features-mismatch
+├── ExplanationUnavailable  422  explanation-unavailable
+├── PredictionFailed        500  prediction-failed
+├── PredictionTimeout       504  prediction-timeout
+├── QueryTimeout            504  query-timeout
+├── QueueFull               503  queue-full
+├── QueueUnavailable        503  queue-unavailable
+├── NoWorker                503  no-worker
+├── ReportMissing           404  report-missing
+└── SnapshotUnavailable     503  snapshot-unavailable
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """A failure we expect: `detail` is for people, `extras` for programs."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "service-error"
+    title: ClassVar[str] = "Service error"
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None, **extras: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+        self.extras: Mapping[str, Any] = extras
+
+
+class InvalidRequest(ServiceError):
+    """The request does not fit the schema."""
+
+    status, code, title = 422, "invalid-request", "The request does not fit the schema"
+
+
+class MatchNotFound(ServiceError):
+    """The current snapshot has no such match."""
+
+    status, code, title = 404, "match-not-found", "No such match in the current snapshot"
+
+    @classmethod
+    def of(cls, match_id: int) -> "MatchNotFound":
+        """The error for one match id."""
+        return cls(f"No match {match_id} in the current snapshot.", match_id=match_id)
+
+
+class TaskNotFound(ServiceError):
+    """No such task, or its result has expired."""
+
+    status, code, title = 404, "task-not-found", "No such task, or its result has expired"
+
+
+class ModelNotFound(ServiceError):
+    """No worker holds a model under that alias."""
+
+    status, code, title = 404, "model-not-found", "No worker holds a model under that alias"
+
+
+class FeaturesMissing(ServiceError):
+    """The match has no feature row."""
+
+    status, code, title = 409, "features-missing", "The match has no feature row"
+
+
+class FeaturesMismatch(ServiceError):
+    """The feature row does not fit the model's signature."""
+
+    status, code, title = 409, "features-mismatch", "The features do not fit the model's signature"
+
+
+class ExplanationUnavailable(ServiceError):
+    """The model cannot explain itself."""
+
+    status, code, title = 422, "explanation-unavailable", "The model cannot explain its predictions"
+
+
+class PredictionFailed(ServiceError):
+    """The worker could not compute the prediction."""
+
+    status, code, title = 500, "prediction-failed", "The worker could not compute the prediction"
+
+
+class PredictionTimeout(ServiceError):
+    """No answer within the deadline; the task can still be polled."""
+
+    status, code, title = 504, "prediction-timeout", "No prediction within the deadline"
+
+
+class QueryTimeout(ServiceError):
+    """A query ran past its deadline and was interrupted."""
+
+    status, code, title = 504, "query-timeout", "The query ran past its deadline"
+
+
+class QueueFull(ServiceError):
+    """More work is waiting than the limit allows."""
+
+    status, code, title = 503, "queue-full", "The queue is full"
+
+
+class QueueUnavailable(ServiceError):
+    """Redis cannot be reached."""
+
+    status, code, title = 503, "queue-unavailable", "The queue cannot be reached"
+
+
+class NoWorker(ServiceError):
+    """No worker is alive to do the work."""
+
+    status, code, title = 503, "no-worker", "No worker is alive"
+
+
+class ReportMissing(ServiceError):
+    """The report has not been made yet."""
+
+    status, code, title = 404, "report-missing", "The report has not been made yet"
+
+
+class SnapshotUnavailable(ServiceError):
+    """No snapshot of the artifacts could be opened yet."""
+
+    status, code, title = 503, "snapshot-unavailable", "No snapshot of the artifacts is open"

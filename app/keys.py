@@ -1,0 +1,21 @@
+"""What lives in the application and in a request, by typed key."""
+
+from datetime import datetime
+
+from aiohttp import web
+
+from app.ledger.ledger import Ledger, NoLedger
+from app.queue.port import PredictionQueue
+from app.settings import Settings
+from app.store.snapshots import Snapshots
+from app.telemetry import Metrics
+
+SETTINGS = web.AppKey("settings", Settings)
+METRICS = web.AppKey("metrics", Metrics)
+STARTED_AT = web.AppKey("started_at", datetime)
+OPENAPI = web.AppKey("openapi", bytes)
+SNAPSHOTS = web.AppKey("snapshots", Snapshots)
+QUEUE = web.AppKey("queue", PredictionQueue)
+LEDGER: web.AppKey[Ledger | NoLedger] = web.AppKey("ledger")
+
+REQUEST_ID = web.RequestKey("request_id", str)

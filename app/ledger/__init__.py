@@ -1,0 +1,1 @@
+"""The prediction ledger in PostgreSQL."""

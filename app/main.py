@@ -1,0 +1,69 @@
+"""Wires the HTTP service together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from app import keys
+from app.api.middleware import access, add_request_id, request_id
+from app.api.openapi import document
+from app.api.problems import problems
+from app.api.routes import ROUTES, add_routes
+from app.ledger.ledger import Ledger
+from app.queue.port import PredictionQueue
+from app.settings import Settings
+from app.store.money import MoneyRules
+from app.store.objects import source_of
+from app.store.private import PrivateFolders
+from app.store.snapshot import OpenRules, Snapshot
+from app.store.snapshots import Snapshots
+from app.telemetry import Metrics
+
+MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
+
+
+def create_app(settings: Settings) -> web.Application:
+    """The service, ready to run; nothing is opened before it starts."""
+    app = web.Application(middlewares=[request_id, access, problems], client_max_size=MAX_BODY_BYTES)
+    app[keys.SETTINGS] = settings
+    app[keys.METRICS] = Metrics()
+    app[keys.STARTED_AT] = datetime.now(UTC)
+    app[keys.OPENAPI] = orjson.dumps(document(ROUTES))
+    app.on_response_prepare.append(add_request_id)
+    app.cleanup_ctx.append(_resources)
+    add_routes(app)
+    return app
+
+
+@asynccontextmanager
+async def _resources(app: web.Application) -> AsyncIterator[None]:
+    settings = app[keys.SETTINGS]
+    async with AsyncExitStack() as stack:
+        app[keys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
+        queue = app[keys.QUEUE] = await stack.enter_async_context(PredictionQueue.open(settings))
+
+        async def announce(snapshot: Snapshot) -> None:
+            await queue.announce_features(snapshot.features.names)
+
+        cache = settings.touchline_home / "cache"
+        private = await asyncio.to_thread(PrivateFolders, cache / "snapshots")
+        stack.push_async_callback(asyncio.to_thread, private.remove)
+        source, rules = source_of(settings.artifacts_uri, cache), _open_rules(settings, cache)
+        watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_open=announce)
+        app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
+        yield
+
+
+def _open_rules(settings: Settings, cache: Path) -> OpenRules:
+    return OpenRules(
+        money=MoneyRules(settings.value_edge, settings.kelly_fraction, settings.kelly_cap, settings.min_bets),
+        query_threads=settings.query_threads,
+        query_memory=settings.query_memory,
+        query_timeout_s=settings.query_timeout_s,
+        feature_cache=cache / "features",
+    )

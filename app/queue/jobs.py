@@ -1,0 +1,143 @@
+"""The contract between the API and the workers: names, questions and answers of background work."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Job(StrEnum):
+    """Every kind of background work."""
+
+    PREDICT_MATCH = "predict_match"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictJob:
+    """One question: this feature row, that model."""
+
+    match_id: int
+    alias: str
+    features: bytes  # little-endian float32 row, in the order of `feature_set`
+    feature_set: str  # what `PredictionQueue.announce_features` gave
+    snapshot_id: str
+    features_computed_at: str
+    request_id: str
+    deadline_at: float  # unix seconds; later than this nobody waits and nothing is computed
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature adds to the margin (log scale) of each outcome."""
+
+    feature: str
+    value: float | None
+    home: float
+    draw: float
+    away: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResult:
+    """One answer."""
+
+    proba: tuple[float, float, float]
+    model_name: str
+    model_version: str
+    alias: str
+    run_id: str
+    computed_at: datetime
+    inference_ms: float
+    queue_ms: float
+    contributions: list[Contribution] | None = None
+
+
+class TaskStatus(StrEnum):
+    """Where a task is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskJob:
+    """What a task was asked; without the feature row."""
+
+    match_id: int
+    alias: str
+    snapshot_id: str
+    features_computed_at: str
+    explain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """A task, `result` once it is done, `error` (a code) and `detail` once it has failed."""
+
+    task_id: str
+    status: TaskStatus
+    job: TaskJob | None = None
+    result: PredictResult | None = None
+    error: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that workers hold."""
+
+    alias: str
+    name: str
+    version: str
+    run_id: str
+    flavor: str
+    registered_at: datetime | None
+    loaded_at: datetime
+    n_features: int
+    trained_until: datetime | None
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """One worker process."""
+
+    worker_id: str
+    host: str
+    pid: int
+    started_at: datetime
+    last_beat_at: datetime
+    jobs_done: int
+    jobs_failed: int
+    memory_mb: float
+    models: dict[str, str]  # alias to version
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a worker says of itself every second."""
+
+    worker: WorkerState
+    models: list[ModelInfo]
+    ready: bool  # false while its first models load
+    jobs_per_s: float
+    refused: dict[str, str]  # alias to the version that was refused, and why
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """State of one queue."""
+
+    name: str
+    queued: int
+    scheduled: int
+    in_progress: int
+    oldest_age_s: float | None
+    dead_letters: int
+
+
+Payload = dict[str, Any]

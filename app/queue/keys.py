@@ -1,0 +1,68 @@
+"""Names of everything the live path keeps in Redis."""
+
+from dataclasses import dataclass
+
+from arq.constants import (
+    in_progress_key_prefix,
+    job_key_prefix,
+    result_key_prefix,
+    retry_key_prefix,
+)
+
+# arq's own keys, unchanged, so that a stock arq worker or client can take our place
+JOB = job_key_prefix
+IN_PROGRESS = in_progress_key_prefix
+RESULT = result_key_prefix
+RETRY = retry_key_prefix
+
+BEAT_EVERY_S = 1.0
+BEAT_TTL_S = 5.0  # a worker that has not been heard of for so long counts as gone
+SAFETY_POLL_S = 0.5  # a lost wake-up costs at most this much
+JOB_TTL_S = 86_400  # arq's own default: a job nobody took within a day is dropped
+DEAD_LETTERS_MAX = 1_000
+FEATURES_TTL_S = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Our own keys of one queue; all begin with the queue's name."""
+
+    queue: str
+
+    @property
+    def wake(self) -> str:
+        """Channel: there is work."""
+        return f"{self.queue}:wake"
+
+    @property
+    def done(self) -> str:
+        """Channel: answers, and news of the workers' models."""
+        return f"{self.queue}:done"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: worker id by time of its last beat."""
+        return f"{self.queue}:workers"
+
+    def worker(self, worker_id: str) -> str:
+        """Beat of one worker; expires when it stops beating."""
+        return f"{self.queue}:worker:{worker_id}"
+
+    @property
+    def interest(self) -> str:
+        """Hash: how many callers want a waiting job."""
+        return f"{self.queue}:interest"
+
+    @property
+    def deadlines(self) -> str:
+        """Hash: when the last caller of a waiting job gives up."""
+        return f"{self.queue}:deadlines"
+
+    @property
+    def dead(self) -> str:
+        """List: jobs given up after too many tries, newest first."""
+        return f"{self.queue}:dead"
+
+    def features(self, feature_set: str) -> str:
+        """Ordered feature names of one feature set."""
+        return f"{self.queue}:features:{feature_set}"

@@ -1,0 +1,186 @@
+"""The port to the workers: ask, wait, look, and see who works."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+
+from arq.connections import ArqRedis
+
+from app.errors import PredictionTimeout, QueueFull, QueueUnavailable, TaskNotFound
+from app.queue import keys
+from app.queue.background import running
+from app.queue.connection import REDIS_ERRORS, connect, disconnect
+from app.queue.failures import failure_of, outcome_of
+from app.queue.jobs import (
+    ModelInfo,
+    Payload,
+    PredictJob,
+    PredictResult,
+    QueueState,
+    TaskState,
+    TaskStatus,
+    WorkerState,
+)
+from app.queue.outbox import Outbox, Reply
+from app.queue.roster import Roster
+from app.queue.stats import queue_state
+from app.queue.waiting import Waiters
+from app.queue.wire import dumps, feature_set_of, loads, result_of, task_id_of, task_job_of
+from app.settings import Settings
+
+LONGEST_RETRY_S = 60.0
+
+
+class PredictionQueue:
+    """Asks the workers for predictions. Every method raises QueueUnavailable when Redis cannot be reached."""
+
+    def __init__(self, redis: ArqRedis, settings: Settings) -> None:
+        self._redis = redis
+        self._limit = settings.queue_limit
+        self._names = keys.Keys(settings.queue_name)
+        self._roster = Roster(redis, self._names)
+        self._waiters = Waiters(redis, self._names, on_news=self._roster.forget, on_subscribed=self._announce_again)
+        self._outbox = Outbox(redis, self._names, limit=settings.queue_limit)
+        self._announced: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["PredictionQueue"]:
+        """Open the port; Redis need not be there yet."""
+        async with AsyncExitStack() as stack:
+            redis = connect(settings)
+            stack.push_async_callback(disconnect, redis)
+            queue = cls(redis, settings)
+            stack.push_async_callback(queue._outbox.close)
+            await stack.enter_async_context(running(queue._waiters.listen()))
+            await stack.enter_async_context(running(queue._waiters.look()))
+            yield queue
+
+    async def predict(self, job: PredictJob, *, timeout_s: float) -> tuple[str, PredictResult]:
+        """Ask and wait for the answer, which identical questions share.
+
+        Raises QueueFull, NoWorker, ModelNotFound, FeaturesMismatch, ExplanationUnavailable, PredictionFailed, and
+        PredictionTimeout with the `task_id` in its extras.
+        """
+        with _redis_may_fail():
+            versions = await self._roster.versions(job.alias)
+        task_id = task_id_of(self._names.queue, job, versions)
+        try:
+            async with asyncio.timeout(timeout_s):
+                outcome = await self._ask(task_id, job, versions)
+        except TimeoutError:
+            detail = f"No answer within {timeout_s:g} s; the task can still be polled."
+            raise PredictionTimeout(detail, task_id=task_id) from None
+        except asyncio.CancelledError:
+            self._outbox.withdraw(task_id)
+            raise
+        if "error" in outcome:
+            raise failure_of(outcome, task_id)
+        return task_id, result_of(outcome)
+
+    async def submit(self, job: PredictJob) -> str:
+        """Ask without waiting; the task's id. The job waits until its deadline, also for a worker to come."""
+        with _redis_may_fail():
+            beats = await self._roster.beats()
+            versions = await self._roster.versions(job.alias) if beats else frozenset[str]()
+        task_id = task_id_of(self._names.queue, job, versions)
+        await self._put(task_id, job, versions)
+        return task_id
+
+    async def status(self, task_id: str) -> TaskState:
+        """Where a task is; TaskNotFound when there is none, or its answer has expired."""
+        with _redis_may_fail():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(keys.RESULT + task_id)
+                pipe.exists(keys.IN_PROGRESS + task_id)
+                pipe.get(keys.JOB + task_id)
+                result, is_running, job = await pipe.execute()
+        if result is not None:
+            return _finished(task_id, loads(result))
+        if job is None:
+            raise TaskNotFound(f"No task {task_id}, or its result has expired.", task_id=task_id)
+        status = TaskStatus.RUNNING if is_running else TaskStatus.QUEUED
+        return TaskState(task_id, status, task_job_of(loads(job)["a"][0]))
+
+    async def announce_features(self, names: tuple[str, ...]) -> str:
+        """Tell the workers the order of the columns in feature rows; what to put into `PredictJob.feature_set`.
+
+        Never fails: what Redis could not take now it gets when it is back.
+        """
+        feature_set = feature_set_of(names)
+        self._announced[feature_set] = names
+        with suppress(*REDIS_ERRORS):
+            await self._announce_again()
+        return feature_set
+
+    async def models(self) -> list[ModelInfo]:
+        """The models that workers hold."""
+        with _redis_may_fail():
+            return await self._roster.models()
+
+    async def workers(self) -> list[WorkerState]:
+        """The living workers."""
+        with _redis_may_fail():
+            return await self._roster.workers()
+
+    async def queues(self) -> list[QueueState]:
+        """What waits."""
+        with _redis_may_fail():
+            return [await queue_state(self._redis, self._names)]
+
+    async def ping(self) -> bool:
+        """Whether Redis answers."""
+        with _redis_may_fail():
+            return bool(await self._redis.ping())
+
+    async def _announce_again(self) -> None:
+        for feature_set, names in self._announced.items():
+            await self._redis.set(self._names.features(feature_set), dumps(names), ex=keys.FEATURES_TTL_S)
+
+    async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload:
+        with self._waiters.expect(task_id) as answer:
+            known = await self._put(task_id, job, versions)
+            return known if known is not None else await answer
+
+    async def _put(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload | None:
+        """Put a job into the queue; the outcome when a sound one is known already."""
+        reply = await self._outbox.put(task_id, job)
+        if isinstance(reply, bytes):
+            outcome = _outcome(loads(reply))
+            # a failure may have passed, and a version may have gone and come back
+            if outcome.get("model_version") in versions:
+                return outcome
+            reply = await self._outbox.put(task_id, job, anew=True)
+        await self._refuse_if_full(reply)
+        return None
+
+    async def _refuse_if_full(self, reply: Reply) -> None:
+        if isinstance(reply, int) and reply < 0:
+            with _redis_may_fail():
+                jobs_per_s = await self._roster.jobs_per_s()
+            raise QueueFull(f"{-reply} jobs are waiting.", retry_after_s=_retry_after_s(self._limit, jobs_per_s))
+
+
+def _retry_after_s(limit: int, jobs_per_s: float) -> float:
+    """When a tenth of the queue will have drained."""
+    return min(max(limit / 10 / jobs_per_s, 1.0), LONGEST_RETRY_S) if jobs_per_s else 5.0
+
+
+def _outcome(result: Payload) -> Payload:
+    return outcome_of(result["s"], result["r"])
+
+
+def _finished(task_id: str, result: Payload) -> TaskState:
+    job = task_job_of(result["a"][0]) if result["a"] else None  # its body had expired
+    outcome = _outcome(result)
+    if "error" in outcome:
+        return TaskState(task_id, TaskStatus.FAILED, job, error=outcome["error"], detail=outcome.get("detail"))
+    return TaskState(task_id, TaskStatus.DONE, job, result_of(outcome))
+
+
+@contextmanager
+def _redis_may_fail() -> Iterator[None]:
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise QueueUnavailable(f"Redis cannot be reached ({type(error).__name__}).") from error

@@ -1,0 +1,53 @@
+"""The only reader of the environment: every setting, its default and its meaning."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator can set; names are the environment variables, in upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, env_file=None, extra="ignore")
+
+    touchline_home: Path = Field(Path("var"), description="folder of all state on one machine")
+    app_host: str = Field("127.0.0.1", description="address the API listens on")
+    app_port: int = Field(8000, ge=0, le=65535, description="port of the API")
+    app_allow_public: bool = Field(
+        default=False, description="listen beyond this machine; anyone who can reach the port may use it"
+    )
+    dashboard_host: str = Field("127.0.0.1", description="address the match page listens on")
+    dashboard_port: int = Field(5006, ge=0, le=65535, description="port of the match page")
+    dashboard_origins: tuple[str, ...] = Field(
+        (), description="further host:port names browsers use for the match page, behind a proxy (JSON list)"
+    )
+    api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
+    worker_processes: int = Field(1, ge=1, le=64, description="worker processes of the pool")
+
+    artifacts_uri: str = Field("var/artifacts", description="folder or s3://bucket/prefix of the artifacts")
+    artifact_poll_s: float = Field(60.0, gt=0, description="seconds between looks for new artifacts")
+    query_timeout_s: float = Field(10.0, gt=0, description="deadline of one DuckDB query, seconds")
+    query_threads: int = Field(2, ge=1, description="threads of DuckDB")
+    query_memory: str = Field("2GB", description="memory bound of DuckDB")
+
+    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis of the queue")
+    queue_name: str = Field("touchline:queue", description="Redis key of the queue")
+    queue_limit: int = Field(10_000, ge=1, description="waiting jobs past which new ones are refused")
+    sync_timeout_s: float = Field(30.0, gt=0, le=300, description="longest wait for a live prediction, seconds")
+    result_ttl_s: int = Field(3600, ge=1, description="how long a result stays in Redis, seconds")
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL of the prediction ledger")
+
+    mlflow_tracking_uri: str = Field("sqlite:///var/mlflow/mlflow.db", description="MLflow registry")
+    model_name: str = Field("soccer-match-outcome", description="registered model's name")
+    model_aliases: tuple[str, ...] = Field(("champion", "candidate"), description="aliases to load (JSON list)")
+    model_poll_s: float = Field(10.0, gt=0, description="seconds between looks for a moved alias")
+
+    value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
+    kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
+    kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")
+    min_bets: int = Field(20, ge=2, description="settled bets below which ROI says 'too few'")
+
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: JSON unless on a terminal")

@@ -1,0 +1,34 @@
+-- Everything about a match in one row, sorted by kick-off: prediction, odds, money, region ROI known at its kick-off.
+-- `money` and `region_roi` are tables that the opener has registered; SQL here only joins and names.
+CREATE TABLE cards AS
+WITH named AS (
+    SELECT
+        p.match_id, p.kickoff_utc, p.region, p.tournament, p.season, p.home_team, p.away_team, p.status,
+        p.home_score, p.away_score,
+        ['home', 'draw', 'away'][p.outcome + 1] AS outcome,
+        p.proba_home, p.proba_draw, p.proba_away,
+        ['home', 'draw', 'away'][p.predicted_class + 1] AS predicted,
+        p.predicted_class = p.outcome AS hit,
+        p.in_sample, p.model_name, p.model_version, p.model_stage, p.model_run_id, p.computed_at,
+        o.odds_home, o.odds_draw, o.odds_away, o.bookmaker, o.event_url, o.captured_at,
+        m.overround, m.implied_home, m.implied_draw, m.implied_away, m.fair_home, m.fair_draw, m.fair_away,
+        m.edge_home, m.edge_draw, m.edge_away, m.best_edge,
+        ['home', 'draw', 'away'][m.best_outcome + 1] AS best_outcome,
+        m.best_price, m.is_value, m.kelly_stake, m.profit, m.kelly_profit, m.won,
+        m.favourite = p.outcome AS favourite_hit,
+        strip_accents(lower(concat_ws(' ', p.home_team, p.away_team, p.tournament, p.region))) AS search_text,
+        -- an order needs a value where there are no odds: below every edge, which is never less than -1
+        coalesce(m.best_edge, -2) AS edge_rank
+    FROM predictions p
+    LEFT JOIN odds o USING (match_id)
+    LEFT JOIN money m USING (match_id)
+)
+SELECT
+    named.*,
+    r.roi_pct AS region_roi_pct, r.n_bets AS region_n_bets, r.ci_low AS region_roi_ci_low, r.ci_high AS region_roi_ci_high
+FROM named
+-- the newest figure that was complete when the match began: nothing later may colour the choice of matches
+ASOF LEFT JOIN region_roi r ON named.region = r.region AND named.kickoff_utc >= r.settled_until
+ORDER BY named.kickoff_utc, named.match_id;
+
+CREATE UNIQUE INDEX cards_by_match ON cards (match_id);

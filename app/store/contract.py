@@ -1,0 +1,242 @@
+"""What an artifacts folder must be: checked by the pipeline before it publishes and by the service before it opens.
+
+`check` returns faults and never raises: a truncated file, a wrong type or a probability of 1.2 are all findings.
+Only the columns that rules speak of are read, so 500 feature columns cost nothing.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from app.domain.drift import Verdict
+from app.store import rows
+from app.store.columns import (
+    ID,
+    MONEY_COLUMNS,
+    ODDS_COLUMNS,
+    PREDICTIONS_COLUMNS,
+    REGION_MONEY_COLUMNS,
+    Column,
+)
+from app.store.manifest import MANIFEST, FileStamp, Manifest, read_manifest
+
+__all__ = [
+    "DRIFT",
+    "FEATURES",
+    "FILES",
+    "MANIFEST",
+    "ODDS",
+    "OPTIONAL",
+    "PREDICTIONS",
+    "Fault",
+    "check",
+    "read_manifest",
+]
+
+PREDICTIONS = "predictions/predictions.parquet"
+FEATURES = "predictions/match_features.parquet"
+ODDS = "match_links/fonbet_odds.parquet"
+ROI_BY_REGION = "analysis/live_betting/roi_by_region.csv"
+OVERALL_ROI = "analysis/live_betting/overall_roi.csv"
+ROI_BY_THRESHOLD = "analysis/live_betting/roi_by_threshold.csv"
+ROI_BY_TOURNAMENT = "analysis/live_betting/roi_by_tournament.csv"
+ROI_TIMESERIES = "analysis/live_betting/roi_timeseries.csv"
+MONEY = (ROI_BY_REGION, OVERALL_ROI, ROI_BY_THRESHOLD, ROI_BY_TOURNAMENT, ROI_TIMESERIES)
+MONEY_KELLY = tuple(name.replace(".csv", "_kelly.csv") for name in MONEY)
+DRIFT = "reports/drift/latest.json"
+DRIFT_HTML = "reports/drift/latest.html"
+INGEST = "reports/ingest.json"
+SCORES = "reports/scores.json"
+
+# every folder has these; manifest.json vouches for them and is checked first
+FILES = (PREDICTIONS, FEATURES, ODDS, *MONEY, DRIFT)
+OPTIONAL = (*MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: in which file, a stable code, and a sentence for people."""
+
+    file: str
+    code: str
+    detail: str
+
+
+class DriftFeature(BaseModel):
+    """Drift of one feature; `drifted` is null when it could not be computed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    feature: str
+    method: str
+    score: float | None
+    threshold: float | None
+    drifted: bool | None
+
+
+class DriftReport(BaseModel):
+    """The drift report as the pipeline writes it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    score: float | None
+    n_features: int
+    n_drifted: int
+    verdict: Verdict
+    features: tuple[DriftFeature, ...]
+    reference: dict[str, str | int | None]
+    current: dict[str, str | int | None]
+    computed_at: AwareDatetime
+    simulated: bool = False
+
+
+def check(folder: Path, *, checksums: bool = True) -> tuple[Fault, ...]:
+    """All faults of a folder, in the order of its files; none means it may be published or opened.
+
+    `checksums=False` compares sizes only, for a caller that has just computed the checksums itself.
+    """
+    return tuple(_faults(folder, checksums=checksums))
+
+
+def _faults(folder: Path, *, checksums: bool) -> Iterator[Fault]:
+    try:
+        manifest = read_manifest(folder)
+    except OSError as error:
+        yield Fault(MANIFEST, "missing-file", f"cannot be read: {error.strerror}")
+        return
+    except ValueError as error:
+        yield Fault(MANIFEST, "unreadable", _short(error))
+        return
+    broken = list(_stamp_faults(folder, manifest, checksums=checksums))
+    yield from broken
+    # a file that is not the published one needs no second finding
+    whole = {name for name in manifest.files if (folder / name).is_file()} - {fault.file for fault in broken}
+    yield from _content_faults(folder, whole)
+
+
+def _stamp_faults(folder: Path, manifest: Manifest, *, checksums: bool) -> Iterator[Fault]:
+    for name in FILES:
+        if name not in manifest.files:
+            yield Fault(name, "unlisted", "the manifest does not list this file")
+    for name, stamp in manifest.files.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            yield Fault(name, "bad-path", "the manifest lists a path outside the folder")
+            continue
+        try:
+            yield from _stamp_fault(folder, name, stamp, checksums=checksums)
+        except OSError as error:
+            yield Fault(name, "missing-file", f"cannot be read: {error.strerror}")
+
+
+def _stamp_fault(folder: Path, name: str, stamp: FileStamp, *, checksums: bool) -> Iterator[Fault]:
+    size_bytes = (folder / name).stat().st_size
+    if size_bytes != stamp.size_bytes:
+        yield Fault(name, "wrong-size", f"{size_bytes} bytes where the manifest says {stamp.size_bytes}")
+    elif checksums and FileStamp.of(folder / name).sha256 != stamp.sha256:
+        yield Fault(name, "wrong-checksum", "the contents are not those the manifest vouches for")
+
+
+def _content_faults(folder: Path, names: set[str]) -> Iterator[Fault]:
+    known = _prediction_ids(folder) if PREDICTIONS in names else None
+    for name in (*FILES, *MONEY_KELLY):
+        if name not in names:
+            continue
+        try:
+            for code, detail in _CHECKS[name](folder / name, known):
+                yield Fault(name, code, detail)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            yield Fault(name, "unreadable", _short(error))
+
+
+Finding = rows.Finding
+
+
+def _prediction_ids(folder: Path) -> pa.Table | None:
+    try:
+        return pq.read_table(folder / PREDICTIONS, columns=["match_id"])
+    except (OSError, ValueError, pa.ArrowException):
+        return None  # the check of the predictions themselves says what is wrong
+
+
+def _check_predictions(path: Path, _: pa.Table | None) -> Iterator[Finding]:
+    table, findings = _read(path, PREDICTIONS_COLUMNS)
+    yield from findings
+    if not findings:
+        yield from rows.prediction_findings(table)
+
+
+def _check_odds(path: Path, known: pa.Table | None) -> Iterator[Finding]:
+    table, findings = _read(path, ODDS_COLUMNS)
+    yield from findings
+    if not findings:
+        yield from rows.odds_findings(table)
+        yield from rows.stranger_findings(table, known)
+
+
+def _check_features(path: Path, known: pa.Table | None) -> Iterator[Finding]:
+    table, findings = _read(path, {"match_id": ID})
+    yield from findings
+    schema = pq.read_schema(path)
+    features = [str(name) for name in schema.names if name != "match_id"]
+    wrong = [name for name in features if not pa.types.is_float32(schema.field(name).type)]
+    if wrong or not features:
+        yield "wrong-type", f"feature columns must be float32: {', '.join(wrong[:5]) or 'there are none'}"
+    if not findings:
+        yield from rows.id_findings(table)
+        yield from rows.stranger_findings(table, known)
+
+
+def _read(path: Path, columns: Mapping[str, Column]) -> tuple[pa.Table, list[Finding]]:
+    """The named columns, and what is wrong with them; an empty table when their types are."""
+    findings = list(_schema_findings(pq.read_schema(path), columns))
+    table = pq.read_table(path, columns=[] if findings else list(columns))
+    nulls = [name for name in table.column_names if table[name].null_count and not columns[name].may_be_null]
+    return table, findings + ([("null", f"empty cells in {', '.join(nulls)}")] if nulls else [])
+
+
+def _schema_findings(schema: pa.Schema, columns: Mapping[str, Column]) -> Iterator[Finding]:
+    missing = [name for name in columns if name not in schema.names]
+    if missing:
+        yield "missing-column", f"without {', '.join(missing)}"
+    for name, column in columns.items():
+        if name not in missing and not column.is_kind(schema.field(name).type):
+            yield "wrong-type", f"{name} is {schema.field(name).type}, not {column.kind}"
+
+
+def _check_money(path: Path, _: pa.Table | None) -> Iterator[Finding]:
+    by_region = path.name.startswith(PurePosixPath(ROI_BY_REGION).stem)
+    columns = REGION_MONEY_COLUMNS if by_region else MONEY_COLUMNS
+    parsers: list[Any] = [pa_csv.ISO8601]  # the stubs know only format strings
+    convert = pa_csv.ConvertOptions(column_types=dict(columns), timestamp_parsers=parsers)
+    table = pa_csv.read_csv(path, convert_options=convert)
+    missing = [column for column in columns if column not in table.column_names]
+    if missing:
+        yield "missing-column", f"without {', '.join(missing)}"
+    else:
+        yield from rows.money_findings(table)
+
+
+def _check_drift(path: Path, _: pa.Table | None) -> Iterator[Finding]:
+    DriftReport.model_validate_json(path.read_bytes())
+    yield from ()
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:5])
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
+
+_CHECKS: Mapping[str, Callable[[Path, pa.Table | None], Iterator[Finding]]] = {
+    PREDICTIONS: _check_predictions,
+    FEATURES: _check_features,
+    ODDS: _check_odds,
+    DRIFT: _check_drift,
+    **dict.fromkeys((*MONEY, *MONEY_KELLY), _check_money),
+}

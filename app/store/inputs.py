@@ -1,0 +1,31 @@
+"""What a live prediction of a match needs from a snapshot, fetched in one step."""
+
+from dataclasses import dataclass
+
+from app.errors import FeaturesMissing, MatchNotFound
+from app.store.lake import Connection
+from app.store.odds import Odds, find_odds
+from app.store.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A feature row as little-endian float32, and the odds that stand beside the prediction."""
+
+    features: bytes
+    odds: Odds
+
+
+async def find_inputs(snapshot: Snapshot, match_id: int) -> Inputs:
+    """The inputs of one match; MatchNotFound, FeaturesMissing."""
+    return await snapshot.lake.run(lambda cursor: _find(cursor, snapshot, match_id))
+
+
+def _find(cursor: Connection, snapshot: Snapshot, match_id: int) -> Inputs:
+    odds = find_odds(cursor, match_id)
+    if odds is None:
+        raise MatchNotFound.of(match_id)
+    features = snapshot.features.find(match_id)
+    if features is None:
+        raise FeaturesMissing(f"Match {match_id} has no feature row.", match_id=match_id)
+    return Inputs(features, odds)

@@ -1,0 +1,108 @@
+"""The only door to DuckDB."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self, TypeVar, cast
+
+import duckdb
+import numpy.typing as npt
+
+from app.errors import QueryTimeout
+
+Connection = duckdb.DuckDBPyConnection
+LakeError = duckdb.Error
+Row = tuple[Any, ...]
+Columns = Mapping[str, npt.NDArray[Any]]
+T = TypeVar("T")
+
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    # nothing is ever fetched from outside: an extension that is missing is an error, at once
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+# an interrupt that arrives before the query has started is lost, so it is repeated
+_INTERRUPT_EVERY_S = 0.05
+
+
+def connect(*, threads: int = 2, memory: str = "2GB") -> Connection:
+    """Open an in-memory DuckDB with UTC as its time zone; `memory` as DuckDB spells it (`2GB`)."""
+    connection = duckdb.connect(config=_CONFIG | {"threads": threads, "memory_limit": memory})
+    connection.execute("SET TimeZone = 'UTC'")
+    # it would draw over the pipeline's own bars, and into logs
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def columns(cursor: Connection, sql: str, params: Sequence[Any] = ()) -> Columns:
+    """The result of a query as one array a column, masked where there are nulls."""
+    return cast(Columns, cursor.execute(sql, params).fetchnumpy())
+
+
+class Lake:
+    """One DuckDB behind an async door: a cursor per call, few calls at once, each with a deadline."""
+
+    def __init__(self, connection: Connection, *, concurrency: int = 4, timeout_s: float = 10.0) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="lake")
+
+    async def fetch(self, sql: str, params: Sequence[Any] = (), *, timeout_s: float | None = None) -> list[Row]:
+        """All rows of a query."""
+        return await self.run(lambda cursor: cursor.execute(sql, params).fetchall(), timeout_s=timeout_s)
+
+    async def run(self, work: Callable[[Connection], T], *, timeout_s: float | None = None) -> T:
+        """Do `work` with a cursor of its own in a thread; QueryTimeout past the deadline."""
+        with self.query(timeout_s=timeout_s) as query:
+            return await query.step(work)
+
+    def query(self, *, timeout_s: float | None = None) -> "Query":
+        """A cursor for reading in steps, as a streamed answer does; the deadline is that of one step."""
+        return Query(self._connection.cursor(), self._pool, timeout_s or self._timeout_s)
+
+    def close(self) -> None:
+        """End the threads, then the database."""
+        self._pool.shutdown(wait=True)
+        self._connection.close()
+
+
+class Query:
+    """One cursor and the thread work done with it, one step at a time."""
+
+    def __init__(self, cursor: Connection, pool: ThreadPoolExecutor, timeout_s: float) -> None:
+        self._cursor = cursor
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._last: Future[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._last is None:
+            self._cursor.close()
+        else:
+            # at once when the step is over; else in its thread when it ends, so that the loop never waits
+            self._last.add_done_callback(lambda _: self._cursor.close())
+
+    async def step(self, work: Callable[[Connection], T]) -> T:
+        """Do `work` in a thread; past the deadline, which counts the wait for a thread, it is interrupted."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._run(work)
+        except TimeoutError:
+            detail = f"The query took more than {self._timeout_s:g} s."
+            raise QueryTimeout(detail, timeout_s=self._timeout_s) from None
+
+    async def _run(self, work: Callable[[Connection], T]) -> T:
+        self._last = future = self._pool.submit(work, self._cursor)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            await self._stop(future)
+            raise
+
+    async def _stop(self, future: Future[T]) -> None:
+        while not future.cancel() and not future.done():
+            self._cursor.interrupt()
+            await asyncio.sleep(_INTERRUPT_EVERY_S)

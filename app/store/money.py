@@ -1,0 +1,98 @@
+"""The money columns of every card, computed once per snapshot by the formulas of the domain."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from app.domain import odds as odds_of
+from app.domain import roi, staking
+from app.domain.outcomes import Flags, Floats, Indices
+from app.store.lake import Columns, Connection, columns
+
+_OUTCOMES = ("home", "draw", "away")
+_INPUT = """
+SELECT match_id, proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away, outcome,
+    outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AND captured_at <= kickoff_utc AS may_settle
+FROM predictions JOIN odds USING (match_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyRules:
+    """When a bet is worth taking, how much is staked on it, and how many bets make a figure."""
+
+    value_edge: float = 0.05
+    kelly_fraction: float = staking.KELLY_FRACTION
+    kelly_cap: float = staking.KELLY_CAP
+    min_bets: int = roi.MIN_BETS
+
+
+def money_table(connection: Connection, rules: MoneyRules) -> pa.Table:
+    """What the odds say beside the model, one row a match that has odds."""
+    found = columns(connection, _INPUT)
+    proba, odds = _matrix(found, "proba"), _matrix(found, "odds")
+    # a bet settles only on what could have been known: out of sample, at a price from before the kick-off
+    outcome = np.where(found["may_settle"], np.ma.filled(found["outcome"], -1), -1).astype(np.int8)
+    return pa.table({"match_id": pa.array(found["match_id"]), **_money_columns(proba, odds, outcome, rules)})
+
+
+def _money_columns(proba: Floats, odds: Floats, outcome: Indices, rules: MoneyRules) -> "dict[str, pa.Array[Any]]":
+    edges = odds_of.edge(proba, odds)
+    best, best_edge = odds_of.best_edge(edges)
+    known: Flags = best >= 0
+    price = np.where(known, odds[np.arange(len(odds)), np.maximum(best, 0)], np.nan)
+    is_value = odds_of.is_value(best_edge, rules.value_edge)
+    stake = staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
+    settled: Flags = is_value & (outcome >= 0)
+    won: Flags = settled & (best == outcome)
+    implied, fair = odds_of.implied(odds), odds_of.fair(odds)
+    numbers = {
+        "overround": odds_of.overround(odds),
+        "best_edge": best_edge,
+        "best_price": price,
+        "kelly_stake": stake,
+        "profit": np.where(settled, staking.settle(staking.flat_stake(price), price, won), np.nan),
+        "kelly_profit": np.where(settled, staking.settle(stake, price, won), np.nan),
+        **_by_outcome("edge", edges),
+        **_by_outcome("implied", implied),
+        **_by_outcome("fair", fair),
+    }
+    return {name: pa.array(values, from_pandas=True) for name, values in numbers.items()} | {
+        "best_outcome": pa.array(best, mask=~known),
+        "favourite": pa.array(np.argmin(odds, axis=1).astype(np.int8), mask=~known),
+        "is_value": pa.array(is_value, mask=~known),
+        "won": pa.array(won, mask=~settled),
+    }
+
+
+def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.Table:
+    """Walk-forward ROI by region, drawn towards that of all regions; null below the least number of bets.
+
+    With prior weight m the posterior of a mean over n bets is narrower than its sample interval by sqrt(n/(n+m)).
+    """
+    found = columns(connection, sql)
+    n_bets = found["n_bets"].astype(np.float64)
+    raw, overall = _filled(found, "roi_pct"), _filled(found, "overall_pct")
+    shrunk = np.where(n_bets >= rules.min_bets, roi.shrink(raw, n_bets, overall), np.nan)
+    narrower = np.sqrt(n_bets / (n_bets + roi.PRIOR_BETS))
+    below, above = raw - _filled(found, "roi_ci_low"), _filled(found, "roi_ci_high") - raw
+    numbers = {"roi_pct": shrunk, "ci_low": shrunk - below * narrower, "ci_high": shrunk + above * narrower}
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in numbers.items()}
+    times = pa.array(found["settled_until"]).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
+    return pa.table(
+        {"region": pa.array(found["region"]), "settled_until": times, "n_bets": pa.array(found["n_bets"]), **arrays}
+    )
+
+
+def _filled(found: Columns, name: str) -> Floats:
+    return np.asarray(np.ma.filled(found[name].astype(np.float64), np.nan), dtype=np.float64)
+
+
+def _matrix(found: Columns, name: str) -> Floats:
+    return np.column_stack([_filled(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
+
+
+def _by_outcome(name: str, values: Floats) -> dict[str, Floats]:
+    return {f"{name}_{outcome}": values[:, column] for column, outcome in enumerate(_OUTCOMES)}

@@ -1,0 +1,70 @@
+"""The result of value bets on exactly the selected matches."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from app.domain.outcomes import Floats
+from app.domain.roi import Roi, summarise
+from app.domain.staking import Staking
+from app.store.lake import Connection, columns
+from app.store.selection import Selection
+from app.store.snapshot import Snapshot
+
+_COUNTS = """
+SELECT count(*) AS n_matches,
+    count(*) FILTER (is_value AND status IN ('upcoming', 'live')) AS n_open_value_bets,
+    count(*) FILTER (judged) AS n_predicted,
+    avg(hit::INT) FILTER (judged) AS accuracy,
+    avg(favourite_hit::INT) FILTER (judged) AS accuracy_market,
+    avg((outcome = 'home')::INT) FILTER (judged) AS accuracy_home,
+    count(*) FILTER (in_sample AND outcome IS NOT NULL) AS n_in_sample_excluded
+FROM (SELECT *, outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AS judged FROM cards) WHERE {where}
+"""
+_BETS = """
+SELECT profit, kelly_profit, kelly_stake, won, best_price, best_edge
+FROM cards WHERE {where} AND profit IS NOT NULL ORDER BY kickoff_utc, match_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRoi:
+    """Settled value bets, and how well matches were called, over a selection."""
+
+    bets: Roi
+    average_odds: float | None
+    mean_edge_pct: float | None
+    counts: dict[str, int | float | None]
+
+    def members(self) -> dict[str, int | float | bool | None]:
+        """All figures, flat."""
+        return (
+            asdict(self.bets) | self.counts | {"average_odds": self.average_odds, "mean_edge_pct": self.mean_edge_pct}
+        )
+
+
+async def of_selection(snapshot: Snapshot, selection: Selection, staking: Staking) -> SelectionRoi:
+    """ROI of the settled value bets in the selected matches; rows in sample never count."""
+    min_bets = snapshot.rules.min_bets
+    return await snapshot.lake.run(lambda cursor: _of(cursor, selection, staking, min_bets))
+
+
+def _of(cursor: Connection, selection: Selection, staking: Staking, min_bets: int) -> SelectionRoi:
+    where, params = selection.where()
+    counted = cursor.execute(_COUNTS.format(where=where), params)
+    names = [column[0] for column in counted.description]
+    counts = dict(zip(names, counted.fetchall()[0], strict=True))
+    bets = columns(cursor, _BETS.format(where=where), params)
+    is_flat = staking is Staking.FLAT
+    stake = np.ones(len(bets["profit"])) if is_flat else bets["kelly_stake"]
+    profit = bets["profit"] if is_flat else bets["kelly_profit"]
+    return SelectionRoi(
+        bets=summarise(stake, profit, bets["won"].astype(np.bool_), min_bets),
+        average_odds=_mean(bets["best_price"]),
+        mean_edge_pct=_mean(100 * bets["best_edge"]),
+        counts=counts,
+    )
+
+
+def _mean(values: Floats) -> float | None:
+    return float(np.mean(values)) if len(values) else None

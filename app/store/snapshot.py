@@ -1,0 +1,133 @@
+"""One version of the artifacts, opened for reading; nothing in it ever changes."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.store import contract
+from app.store.features import FeatureRows, open_features
+from app.store.lake import Connection, Lake, connect
+from app.store.manifest import Manifest, read_manifest
+from app.store.money import MoneyRules, money_table, region_roi_table
+from app.store.rendered import Rendered
+
+_HERE = Path(__file__).parent
+_VIEWS = {"predictions": contract.PREDICTIONS, "odds": contract.ODDS, "features": contract.FEATURES}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRules:
+    """How snapshots are opened."""
+
+    money: MoneyRules = field(default_factory=MoneyRules)
+    query_threads: int = 2
+    query_memory: str = "2GB"
+    query_timeout_s: float = 10.0
+    feature_cache: Path = Path("var/cache/features")
+
+
+class BrokenArtifacts(Exception):
+    """The artifacts do not keep the contract; the message says what is wrong."""
+
+    def __init__(self, faults: tuple[contract.Fault, ...]) -> None:
+        self.faults = faults
+        first = "; ".join(f"{fault.file}: {fault.detail}" for fault in faults[:3])
+        super().__init__(first + (f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The open artifacts: a lake with the table `cards`, the feature rows, and where it all came from."""
+
+    id: str
+    manifest: Manifest
+    folder: Path
+    lake: Lake
+    features: FeatureRows
+    rules: MoneyRules
+    n_matches: int
+    n_odds: int
+    bookmaker: str
+    opened_at: datetime
+    rendered: Rendered = field(default_factory=Rendered)
+
+    def facts(self, *, stale: bool) -> Mapping[str, Any]:
+        """What every answer says of its origin."""
+        return {
+            "id": self.id,
+            "source": self.manifest.source,
+            "simulated": self.manifest.simulated,
+            "built_at": self.manifest.built_at,
+            "data_until": self.manifest.data_until,
+            "opened_at": self.opened_at,
+            "stale": stale,
+        }
+
+    def close(self) -> None:
+        """Close the database and drop the files."""
+        self.lake.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
+    """Check a private folder of artifacts and open it; BrokenArtifacts when it does not keep the contract."""
+    faults = contract.check(folder)
+    if faults:
+        raise BrokenArtifacts(faults)
+    manifest = read_manifest(folder)
+    features = open_features(folder / contract.FEATURES, manifest.files[contract.FEATURES].sha256, rules.feature_cache)
+    connection = connect(threads=rules.query_threads, memory=rules.query_memory)
+    try:
+        _fill(connection, folder, rules.money)
+        n_matches, n_odds, bookmaker = _counted(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return Snapshot(
+        id=snapshot_id,
+        manifest=manifest,
+        folder=folder,
+        lake=Lake(connection, timeout_s=rules.query_timeout_s),
+        features=features,
+        rules=rules.money,
+        n_matches=n_matches,
+        n_odds=n_odds,
+        bookmaker=bookmaker,
+        opened_at=datetime.now(UTC),
+    )
+
+
+def _fill(connection: Connection, folder: Path, rules: MoneyRules) -> None:
+    for name, file in _VIEWS.items():
+        connection.read_parquet(str(folder / file)).create_view(name)
+    connection.execute(
+        "CREATE TABLE roi_by_region AS SELECT * FROM read_csv($file, header = true, types = $types)",
+        {"file": str(folder / contract.ROI_BY_REGION), "types": _ROI_TYPES},
+    )
+    connection.register("money", money_table(connection, rules))
+    region_roi = region_roi_table(connection, _sql("region_roi"), rules)
+    connection.register("region_roi", region_roi)
+    connection.execute(_sql("cards"))
+    connection.unregister("money")
+    connection.unregister("region_roi")
+
+
+def _sql(name: str) -> str:
+    return (_HERE / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _counted(connection: Connection) -> tuple[int, int, str]:
+    sql = "SELECT count(*), count(odds_home), coalesce(mode(bookmaker), 'none') FROM cards"
+    n_matches, n_odds, bookmaker = connection.execute(sql).fetchall()[0]
+    return n_matches, n_odds, bookmaker
+
+
+_ROI_TYPES: Mapping[str, str] = {
+    "region": "VARCHAR",
+    "settled_until": "TIMESTAMPTZ",
+    **dict.fromkeys(("n_matches", "n_bets", "n_wins"), "BIGINT"),
+    **dict.fromkeys(("hit_rate", "staked", "profit", "roi_pct", "roi_ci_low", "roi_ci_high"), "DOUBLE"),
+}

@@ -1,0 +1,156 @@
+"""The snapshot that is being served, and the watch for a newer one."""
+
+import asyncio
+import contextlib
+import hashlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from app.errors import SnapshotUnavailable
+from app.store.lake import LakeError
+from app.store.manifest import MANIFEST, Manifest
+from app.store.private import PrivateFolders
+from app.store.snapshot import BrokenArtifacts, OpenRules, Snapshot, open_snapshot
+from app.store.source import ArtifactsUnreachable, Source
+
+log = structlog.get_logger(__name__)
+OnOpen = Callable[[Snapshot], Awaitable[None]]
+_RETRY_AFTER_S = 5.0
+
+
+@dataclass(slots=True)
+class _Held:
+    """A snapshot and how many read it."""
+
+    snapshot: Snapshot
+    readers: int = 0
+    is_retired: bool = False
+
+
+class Snapshots:
+    """Serves the newest sound snapshot; a broken one never takes the place of a good one."""
+
+    def __init__(self, source: Source, private: PrivateFolders, rules: OpenRules, on_open: OnOpen) -> None:
+        self._source = source
+        self._private = private
+        self._rules = rules
+        self._on_open = on_open
+        self._held: _Held | None = None
+        self._fault: str | None = None
+        self._turn = asyncio.Lock()
+        self._opener = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, source: Source, private: PrivateFolders, rules: OpenRules, *, poll_s: float, on_open: OnOpen
+    ) -> AsyncIterator[Self]:
+        """Watch a source until the end; never fails because the artifacts are away or broken."""
+        snapshots = cls(source, private, rules, on_open)
+        watch = asyncio.create_task(snapshots._watch(poll_s), name="artifact-watch")
+        try:
+            yield snapshots
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+            await snapshots._close()
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The snapshot being served, for facts about it; queries go through `reading`."""
+        return self._held.snapshot if self._held else None
+
+    @property
+    def fault(self) -> str | None:
+        """Why the newest artifacts are not the ones served; None when they are."""
+        return self._fault
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether newer artifacts could not be opened."""
+        return self._held is not None and self._fault is not None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Snapshot]:
+        """The current snapshot, kept open until the reader is done; SnapshotUnavailable when there is none."""
+        held = self._held
+        if held is None:
+            raise SnapshotUnavailable(self._fault or "The artifacts are being opened.", retry_after_s=_RETRY_AFTER_S)
+        held.readers += 1
+        try:
+            yield held.snapshot
+        finally:
+            held.readers -= 1
+            self._close_if_done(held)
+
+    async def refresh(self) -> None:
+        """Look now: open what is new, or note why it cannot be opened."""
+        async with self._turn:
+            try:
+                await self._look()
+            except BrokenArtifacts as error:
+                self._note_fault(f"artifacts are broken: {error}")
+            except ArtifactsUnreachable as error:
+                self._note_fault(f"artifacts cannot be read: {error}")
+            except (OSError, ValueError, LakeError) as error:
+                self._note_fault(f"artifacts cannot be opened: {error}")
+
+    async def _watch(self, poll_s: float) -> None:
+        while True:
+            await self.refresh()
+            await asyncio.sleep(poll_s)
+
+    async def _look(self) -> None:
+        raw = await self._source.read_manifest()
+        snapshot_id = hashlib.sha256(raw).hexdigest()[:16]
+        if self._held is None or self._held.snapshot.id != snapshot_id:
+            snapshot = await self._open(snapshot_id, raw)
+            self._swap(snapshot)
+            await self._on_open(snapshot)
+        self._fault = None
+
+    async def _open(self, snapshot_id: str, raw: bytes) -> Snapshot:
+        manifest = Manifest.model_validate_json(raw)
+        strays = [name for name in manifest.files if ".." in Path(name).parts or Path(name).is_absolute()]
+        if strays:
+            raise ValueError(f"the manifest lists a path outside the folder: {strays[0]}")
+        folder = await asyncio.to_thread(self._private.make, snapshot_id)
+        try:
+            await asyncio.to_thread((folder / MANIFEST).write_bytes, raw)
+            await self._source.fetch(manifest, folder)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._opener, open_snapshot, snapshot_id, folder, self._rules)
+        except BaseException:
+            self._opener.submit(shutil.rmtree, folder, ignore_errors=True)
+            raise
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        old, self._held = self._held, _Held(snapshot)
+        log.info("snapshot opened", snapshot=snapshot.id, matches=snapshot.n_matches, source=snapshot.manifest.source)
+        if old is not None:
+            old.is_retired = True
+            self._close_if_done(old)
+
+    def _close_if_done(self, held: _Held) -> None:
+        if held.is_retired and held.readers == 0:
+            self._opener.submit(held.snapshot.close)
+
+    def _note_fault(self, fault: str) -> None:
+        if fault != self._fault:
+            log.warning("artifacts not taken", fault=fault, serving=self._held and self._held.snapshot.id)
+        self._fault = fault
+
+    async def _close(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            held.is_retired = True
+            self._close_if_done(held)
+        await asyncio.to_thread(self._opener.shutdown)

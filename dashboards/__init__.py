@@ -1,0 +1,1 @@
+"""The match page: a client of the HTTP API."""

@@ -1,0 +1,218 @@
+/* The board: joins controls, results and list to the session on the server. */
+
+import * as f from "./format.js"
+import {fill, h, icon} from "./dom.js"
+import {Controls} from "./controls.js"
+import {MatchList} from "./list.js"
+import {Notices, emptyState, errorState, waitingState} from "./notices.js"
+import {Results} from "./results.js"
+
+const TICK_MS = 30e3
+const ANSWER_MS = 15e3
+const BUSY_AFTER_MS = 300
+const OLD_RESULTS_MS = 7 * f.DAY // leagues play every week: later, the source has stopped
+
+class Board {
+  constructor(model) {
+    this.send = message => { if (!this.isLost) model.send_msg(message) }
+    this.config = {apiUrl: ""}
+    this.turn = 0
+    this.total = null
+    this.notices = new Notices({onRetry: () => this.again()})
+    this.results = new Results()
+    this.controls = new Controls(patch => this.change(patch), () => this.reset())
+    this.list = new MatchList({config: this.config, onMore: cursor => this.send({kind: "more", cursor}), onPredict: (id, stage) => this.send({kind: "predict", id, stage})})
+    this.stage = h("div", {class: "stage"}, waitingState())
+    this.el = this.frame()
+    this.listen(model)
+  }
+
+  frame() {
+    this.fresh = h("span", {class: "fresh"})
+    this.badge = h("span", {class: "badge"})
+    this.drawer = h("aside", {class: "side", "aria-label": "Filters", id: "filters"},
+      h("div", {class: "side-head"}, h("h2", {}, "Filters"), h("button", {type: "button", class: "icon-button", "aria-label": "Close filters", onclick: () => this.open(false)}, icon("close"))),
+      this.controls.side, h("button", {type: "button", class: "button primary wide done", onclick: () => this.open(false)}, "Show matches"))
+    this.opener = h("button", {type: "button", class: "button opener", "aria-controls": "filters", "aria-expanded": "false", onclick: () => this.open(true)}, icon("sliders"), "Filters", this.badge)
+    this.controls.bar.prepend(this.opener)
+    return h("div", {class: "touchline"},
+      h("header", {class: "bar"}, h("button", {type: "button", class: "button skip", onclick: () => this.list.move(1)}, "Skip to matches"), h("h1", {}, h("span", {class: "logo", "aria-hidden": "true"}), "Touchline"), this.fresh,
+        h("button", {type: "button", class: "icon-button theme", "aria-label": "Switch between light and dark", onclick: switchTheme}, icon("sun"), icon("moon"))),
+      h("div", {class: "busy", role: "progressbar", "aria-label": "Loading", hidden: true}),
+      h("div", {class: "frame"}, this.drawer, h("div", {class: "scrim", onclick: () => this.open(false)}),
+        h("main", {class: "main", id: "matches"}, this.notices.el, this.results.el, this.controls.bar, this.stage, footer())))
+  }
+
+  listen(model) {
+    model.on("msg:custom", message => this.receive(message))
+    this.onKey = event => this.key(event)
+    this.onBack = () => this.ask({kind: "back", query: location.search})
+    this.onSeen = () => { if (!document.hidden) this.tick() }
+    addEventListener("keydown", this.onKey)
+    addEventListener("popstate", this.onBack)
+    document.addEventListener("visibilitychange", this.onSeen)
+    this.ticking = setInterval(() => { if (!document.hidden) this.tick() }, TICK_MS)
+    model.document.on_event("connection_lost", () => { this.isLost = true; this.notices.cutOff() })
+    this.ask({kind: "hello", zone: f.zone(), query: location.search})
+  }
+
+  remove() {
+    removeEventListener("keydown", this.onKey)
+    removeEventListener("popstate", this.onBack)
+    document.removeEventListener("visibilitychange", this.onSeen)
+    clearInterval(this.ticking)
+    clearTimeout(this.answering)
+    this.list.remove()
+  }
+
+  /* --- to the server --------------------------------------------------------------------------------------- */
+
+  ask(message) {
+    this.send(message)
+    clearTimeout(this.answering)
+    this.answering = setTimeout(() => this.notices.cutOff(), ANSWER_MS + 5e3)
+    clearTimeout(this.slow)
+    if (message.kind !== "tick") this.slow = setTimeout(() => this.busy(true), BUSY_AFTER_MS)
+  }
+
+  change(patch) { this.typed = Object.keys(patch).join() === "q"; this.ask({kind: "change", patch}) }
+  reset() { this.typed = false; this.controls.search.value = ""; this.ask({kind: "change", reset: true}) }
+  again() { this.ask({kind: "again"}) }
+  tick() { this.ask({kind: "tick", etag: this.etag ?? null}) }
+
+  /* --- from the server --------------------------------------------------------------------------------------- */
+
+  receive(message) {
+    clearTimeout(this.answering)
+    this.notices.clear("cut-off")
+    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, problem: this.onProblem}
+    handlers[message.kind]?.call(this, message)
+  }
+
+  onConfig({api_url}) { this.config.apiUrl = api_url }
+
+  onFilters({turn, push, query, state, narrowing}) {
+    this.turn = turn
+    this.grouped = state.sort !== "edge"
+    const n = this.controls.show(state, narrowing)
+    this.badge.textContent = n ? String(n) : ""
+    const url = location.pathname + (query ? `?${query}` : "")
+    if (push && url !== location.pathname + location.search) history[this.typed ? "replaceState" : "pushState"](null, "", url)
+  }
+
+  onRows(message) {
+    if (message.turn !== this.turn) return
+    this.busy(false)
+    this.about(message)
+    const rows = JSON.parse(message.rows), page = {next: message.next, total: message.total, grouped: this.grouped}
+    this.total = message.total
+    this.results.total(message.total)
+    if (message.cursor) return this.list.append(rows, page)
+    const isShown = this.stage.firstChild === this.list.el
+    this.etag = message.etag
+    if (message.renewal && isShown) return this.renew(rows, page)
+    if (!rows.length) return void fill(this.stage, emptyState(this.controls.loosen(), () => this.reset()))
+    if (!isShown) fill(this.stage, this.list.el)
+    this.list.show(rows, page)
+    this.toTop()
+  }
+
+  renew(rows, page) {
+    if (this.list.rows.length > rows.length && page.next) {
+      this.notices.say("newer", "info", h("span", {}, "There is newer data."), h("button", {type: "button", class: "button", onclick: () => { this.notices.clear("newer"); this.again() }}, "Show it"))
+      return
+    }
+    this.list.renew(rows, page)
+  }
+
+  onSame({seen_at}) { this.seenAt = seen_at; this.notices.clear("kept") }
+
+  about({snapshot, failure, seen_at}) {
+    this.seenAt = seen_at
+    this.notices.snapshot(snapshot)
+    failure ? this.notices.kept(seen_at, failure.reason) : this.notices.clear("kept")
+    const until = snapshot.data_until && Date.parse(snapshot.data_until)
+    const isOld = until && Date.now() - until > OLD_RESULTS_MS
+    fill(this.fresh, h("b", {}, until ? `Results to ${f.date(until)}` : "No results yet"),
+      isOld && h("em", {class: "old"}, ` (${f.ago(until)})`), h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`), snapshot.simulated && h("span", {class: "made-up"}, "simulated"))
+    this.fresh.title = `Source: ${snapshot.source}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
+  }
+
+  onResults(message) { this.results.show(message, this.total) }
+
+  onFacets({items}) { this.controls.facets(items) }
+
+  onPrediction(message) { this.list.predicted(message) }
+
+  onProblem(problem) {
+    if (problem.part === "results") return this.results.fail(problem.reason)
+    if (problem.part === "facets") return
+    this.busy(false)
+    if (this.seenAt && (problem.renewal || problem.part === "more")) {
+      this.list.asked = null
+      return this.notices.kept(this.seenAt, problem.reason)
+    }
+    fill(this.stage, errorState(problem, () => this.again()))
+  }
+
+  /* --- the frame -------------------------------------------------------------------------------------------- */
+
+  busy(isBusy) {
+    clearTimeout(this.slow)
+    this.el.querySelector(".busy").hidden = !isBusy
+    this.stage.setAttribute("aria-busy", String(isBusy))
+  }
+
+  toTop() {
+    const top = this.stage.getBoundingClientRect().top + scrollY
+    if (scrollY > top) scrollTo({top: Math.max(0, top - 120), behavior: "instant"})
+  }
+
+  open(isOpen) {
+    this.el.classList.toggle("has-drawer", isOpen)
+    this.opener.setAttribute("aria-expanded", String(isOpen))
+    if (isOpen) this.controls.search.focus({preventScroll: true})
+    else this.opener.focus({preventScroll: true})
+  }
+
+  key(event) {
+    const target = event.composedPath()[0]
+    if (event.key === "Escape") return this.escape(target)
+    if (event.ctrlKey || event.metaKey || event.altKey || target.matches?.("input, select, textarea")) return
+    const actions = {j: () => this.list.move(1), k: () => this.list.move(-1), "/": () => this.controls.focusSearch(), v: () => this.change({value: !this.controls.state.value}), o: () => this.follow()}
+    const action = actions[event.key]
+    if (!action) return
+    event.preventDefault()
+    action()
+  }
+
+  escape(target) {
+    if (this.el.classList.contains("has-drawer")) this.open(false)
+    else target.blur?.()
+  }
+
+  follow() {
+    const row = this.list.current()
+    if (row?.money?.url?.startsWith("https://")) window.open(row.money.url, "_blank", "noopener,noreferrer")
+  }
+}
+
+function switchTheme() {
+  const root = document.documentElement
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches
+  root.dataset.theme = isDark ? "light" : "dark"
+  try { localStorage.setItem("touchline-theme", root.dataset.theme) } catch { /* kept for this page only */ }
+}
+
+const footer = () => h("footer", {},
+  h("p", {}, "Probabilities are a model's estimates, for information only and no advice to bet. Odds are a snapshot: check them before you rely on them. 18+."),
+  h("p", {class: "keys"}, h("kbd", {}, "j"), h("kbd", {}, "k"), " move · ", h("kbd", {}, "Enter"), " details · ", h("kbd", {}, "v"), " value bets · ", h("kbd", {}, "o"), " open odds · ", h("kbd", {}, "/"), " search"))
+
+export function render({model, el}) {
+  const board = new Board(model)
+  el.append(board.el)
+  document.getElementById("shell")?.remove()
+  model.on("remove", () => board.remove())
+}
+
+export default {render}

@@ -1,0 +1,66 @@
+/* Numbers, times and ages in the viewer's own locale and time zone. */
+
+const locale = undefined
+const MINUTE = 60e3, HOUR = 3600e3, DAY = 24 * HOUR
+const number = (digits, more = {}) => new Intl.NumberFormat(locale, {minimumFractionDigits: digits, maximumFractionDigits: digits, ...more})
+const whole = number(0), one = number(1), two = number(2)
+const percent0 = number(0, {style: "percent"}), percent1 = number(1, {style: "percent"})
+const signedPercent1 = number(1, {style: "percent", signDisplay: "exceptZero"})
+const signed1 = number(1, {signDisplay: "exceptZero"}), signed2 = number(2, {signDisplay: "exceptZero"})
+const minus = text => text.replace("-", "\u2212")
+
+export const DASH = "\u2013"
+export const SIGNS = ["1", "X", "2"]
+export const count = value => whole.format(value)
+export const odds = value => two.format(value)
+export const probability = value => percent0.format(value)
+export const share = value => percent1.format(value)
+export const edge = value => minus(signedPercent1.format(value))
+export const percent = value => minus(signedPercent1.format(value / 100))
+export const units = value => `${minus(signed1.format(value))}\u202fu`
+export const units2 = value => `${minus(signed2.format(value))}\u202fu`
+export const decimal = value => one.format(value)
+
+const clock = new Intl.DateTimeFormat(locale, {hour: "2-digit", minute: "2-digit", hourCycle: "h23"})
+const dayOf = new Intl.DateTimeFormat(locale, {weekday: "short", day: "numeric", month: "short"})
+const dayOfYear = new Intl.DateTimeFormat(locale, {weekday: "short", day: "numeric", month: "short", year: "numeric"})
+const plainDay = new Intl.DateTimeFormat(locale, {day: "numeric", month: "short", year: "numeric"})
+const full = new Intl.DateTimeFormat(locale, {dateStyle: "full", timeStyle: "short"})
+
+export const time = ms => clock.format(ms)
+export const date = ms => plainDay.format(ms)
+export const moment = ms => full.format(ms)
+export const shortDay = ms => (new Date(ms).getFullYear() === new Date().getFullYear() ? dayOf : dayOfYear).format(ms)
+export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone
+
+export function dayKey(ms) {
+  const at = new Date(ms)
+  return (at.getFullYear() * 100 + at.getMonth()) * 100 + at.getDate()
+}
+
+export function daysFromToday(ms) {
+  const at = new Date(ms), today = new Date()
+  return Math.round((Date.UTC(at.getFullYear(), at.getMonth(), at.getDate())
+    - Date.UTC(today.getFullYear(), today.getMonth(), today.getDate())) / DAY)
+}
+
+/* "Today · Mon 23 Nov", "Sat 29 Aug · 86 days ago" */
+export function dayTitle(ms) {
+  const days = daysFromToday(ms)
+  const name = shortDay(ms)
+  const word = {0: "Today", 1: "Tomorrow", [-1]: "Yesterday"}[days]
+  if (word) return [word, name]
+  return [name, days > 0 ? `in ${days} days` : `${-days} days ago`]
+}
+
+export function duration(ms) {
+  const span = Math.abs(ms)
+  if (span < MINUTE) return "less than a minute"
+  if (span < 90 * MINUTE) return `${Math.round(span / MINUTE)} min`
+  if (span < 48 * HOUR) return `${Math.round(span / HOUR)} h`
+  return `${Math.round(span / DAY)} d`
+}
+
+export const ago = ms => (Date.now() - ms < MINUTE ? "just now" : `${duration(Date.now() - ms)} ago`)
+export const HOURS_4 = 4 * HOUR
+export {DAY}

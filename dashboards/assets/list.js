@@ -1,0 +1,277 @@
+/* The list: groups rows by day, region and tournament, and draws only what can be seen. */
+
+import * as f from "./format.js"
+import {fill, h} from "./dom.js"
+import {buildDetail} from "./detail.js"
+import {buildRow} from "./row.js"
+
+const OVERSCAN_PX = 700
+const AHEAD_PX = 2000
+const SIZES = {
+  wide: {day: 40, group: 36, row: 56, context: 20, tail: 56},
+  narrow: {day: 40, group: 38, row: 138, context: 20, tail: 56},
+}
+
+export class MatchList {
+  constructor({onMore, onPredict, config}) {
+    Object.assign(this, {onMore, onPredict, config})
+    this.rows = []
+    this.items = []
+    this.byKey = new Map()
+    this.drawn = new Map()
+    this.openIds = new Set()
+    this.heights = new Map()
+    this.predictions = new Map()
+    this.active = -1
+    this.narrow = matchMedia("(max-width: 859px)")
+    this.canvas = h("div", {class: "canvas", role: "list", "aria-label": "Matches"})
+    this.here = h("span", {class: "here"})
+    this.head = h("div", {class: "head", "aria-hidden": "true"},
+      this.here, ...["1", "X", "2"].map(text => h("span", {class: "c"}, text)), h("span", {class: "s"}, "Value signal"), h("span", {class: "p"}, "Pred"), h("span", {}))
+    this.el = h("section", {class: "list", "aria-label": "Matches"}, this.head, this.canvas)
+    this.measure = new ResizeObserver(entries => this.measured(entries))
+    this.redraw = () => { this.frame ??= requestAnimationFrame(() => { this.frame = null; this.draw() }) }
+    this.relayout = () => { this.clear(); this.layout(); this.draw() }
+    addEventListener("scroll", this.redraw, {passive: true})
+    addEventListener("resize", this.redraw, {passive: true})
+    this.narrow.addEventListener("change", this.relayout)
+  }
+
+  remove() {
+    removeEventListener("scroll", this.redraw)
+    removeEventListener("resize", this.redraw)
+    this.narrow.removeEventListener("change", this.relayout)
+    this.measure.disconnect()
+  }
+
+  /* --- data --------------------------------------------------------------------------------------------- */
+
+  show(rows, {next, total, grouped}) {
+    Object.assign(this, {rows, next, total, grouped, asked: null, active: -1})
+    this.openIds.clear()
+    this.heights.clear()
+    this.clear()
+    this.layout()
+    this.draw()
+  }
+
+  append(rows, {next, total}) {
+    const known = new Set(this.rows.map(row => row.id))
+    this.rows = this.rows.concat(rows.filter(row => !known.has(row.id)))
+    Object.assign(this, {next, total, asked: null})
+    this.keepingPlace(() => this.layout())
+    this.draw()
+  }
+
+  /* new numbers of the same matches: redraws what changed and marks it, without moving the page */
+  renew(rows, {next, total}) {
+    const before = new Map(this.rows.map(row => [row.id, JSON.stringify([row.p, row.money?.odds, row.score, row.status])]))
+    const changed = rows.filter(row => before.get(row.id) !== JSON.stringify([row.p, row.money?.odds, row.score, row.status]))
+    Object.assign(this, {rows, next, total, asked: null})
+    this.keepingPlace(() => { this.clear(); this.layout() })
+    this.draw()
+    for (const row of changed) this.drawn.get(row.id)?.classList.add("is-new")
+    return changed.length
+  }
+
+  predicted(message) {
+    this.predictions.set(`${message.id} ${message.stage}`, message)
+    this.drawn.get(`${message.id} detail`)?.redraw()
+  }
+
+  /* --- layout -------------------------------------------------------------------------------------------- */
+
+  layout() {
+    const size = this.narrow.matches ? SIZES.narrow : SIZES.wide
+    this.items = []
+    let y = 0
+    const put = (item, height) => { this.items.push({...item, y, height}); y += height }
+    if (this.grouped) this.placeGroups(put, size)
+    else this.rows.forEach(row => this.placeRow(put, row, size.row + size.context))
+    if (this.next) put({kind: "tail", key: "tail"}, size.tail)
+    this.byKey = new Map(this.items.map(item => [item.key, item]))
+    this.order = this.items.filter(item => item.kind === "row").map(item => item.row)
+    this.position = new Map(this.order.map((row, i) => [row.id, i]))
+    this.canvas.style.height = `${y}px`
+  }
+
+  placeGroups(put, size) {
+    for (const [day, ofDay] of groupBy(this.rows, row => f.dayKey(row.t))) {
+      put({kind: "day", key: `day ${day}`, at: ofDay[0].t, n: ofDay.length}, size.day)
+      const groups = [...groupBy(ofDay, row => `${row.region}\n${row.tour}`)].sort(([a], [b]) => a.localeCompare(b))
+      for (const [name, rows] of groups) {
+        put({kind: "group", key: `group ${day} ${name}`, row: rows[0]}, size.group)
+        rows.forEach(row => this.placeRow(put, row, size.row))
+      }
+    }
+  }
+
+  placeRow(put, row, height) {
+    put({kind: "row", key: row.id, row}, height)
+    if (this.openIds.has(row.id)) put({kind: "detail", key: `${row.id} detail`, row}, this.heights.get(row.id) ?? 300)
+  }
+
+  /* what stands above may grow or shrink; the first row on screen stays where it is */
+  keepingPlace(change) {
+    const top = scrollY - this.top(), anchor = top > 0 && this.items.find(item => item.kind === "row" && item.y >= top)
+    change()
+    const now = anchor && this.byKey.get(anchor.key)
+    if (now && now.y !== anchor.y) scrollTo({top: scrollY + now.y - anchor.y, behavior: "instant"})
+  }
+
+  measured(entries) {
+    for (const {target} of entries) {
+      const height = target.firstChild?.offsetHeight ?? 0, id = target.dataset.for
+      if (!height || this.heights.get(id) === height) continue
+      this.heights.set(id, height)
+      this.layout()
+      this.redraw()
+    }
+  }
+
+  top() { return this.canvas.getBoundingClientRect().top + scrollY }
+
+  /* --- drawing --------------------------------------------------------------------------------------------- */
+
+  clear() {
+    this.measure.disconnect()
+    this.drawn.clear()
+    fill(this.canvas)
+  }
+
+  draw() {
+    const top = scrollY - this.top(), bottom = top + innerHeight
+    const seen = this.items.slice(lowerBound(this.items, top - OVERSCAN_PX), lowerBound(this.items, bottom + OVERSCAN_PX) + 1)
+    const wanted = new Set(seen.map(item => item.key))
+    for (const [key, el] of this.drawn) if (!wanted.has(key)) { this.measure.unobserve(el); el.remove(); this.drawn.delete(key) }
+    let previous = null
+    for (const item of seen) previous = this.place(item, previous)
+    this.mark(top)
+    this.ahead(bottom)
+  }
+
+  place(item, previous) {
+    let el = this.drawn.get(item.key)
+    if (!el) {
+      el = this.build(item)
+      this.drawn.set(item.key, el)
+      // in reading order, so that the Tab key follows the eye
+      if (previous) previous.after(el); else this.canvas.prepend(el)
+      if (item.kind === "detail") this.measure.observe(el)
+    }
+    el.style.transform = `translateY(${item.y}px)`
+    if (item.kind !== "detail") el.style.height = `${item.height}px`
+    return el
+  }
+
+  build(item) {
+    if (item.kind === "day") return dayHead(item)
+    if (item.kind === "group") return groupHead(item.row)
+    if (item.kind === "tail") return h("div", {class: "tail", role: "listitem"}, h("span", {class: "spinner"}), "Loading more matches…")
+    if (item.kind === "detail") return this.buildDetail(item.row)
+    const position = this.position.get(item.row.id)
+    const el = buildRow(item.row, {grouped: this.grouped, open: this.openIds.has(item.row.id), position, total: this.total, onToggle: row => this.toggle(row)})
+    el.classList.toggle("is-active", position === this.active)
+    return el
+  }
+
+  buildDetail(row) {
+    const detail = buildDetail(row, {
+      apiUrl: this.config.apiUrl, predictions: this.predictions, onResize: () => {},
+      onPredict: (match, stage) => {
+        this.predictions.set(`${match.id} ${stage}`, {state: "asked"})
+        this.onPredict(match.id, stage)
+      },
+    })
+    const el = h("div", {class: "detail-item", role: "listitem", "data-for": row.id}, detail)
+    el.redraw = detail.redraw
+    return el
+  }
+
+  mark(top) {
+    let day = null
+    if (this.grouped && top > 0) day = this.items.findLast(item => item.kind === "day" && item.y <= top)
+    const text = day ? f.dayTitle(day.at).join(" · ") : ""
+    if (this.here.textContent !== text) this.here.textContent = text
+    this.head.classList.toggle("is-day", Boolean(day))
+  }
+
+  ahead(bottom) {
+    if (!this.next || this.asked === this.next) return
+    if (this.canvas.offsetHeight - bottom > AHEAD_PX) return
+    this.asked = this.next
+    this.onMore(this.next)
+  }
+
+  /* --- keys and clicks ------------------------------------------------------------------------------------ */
+
+  toggle(row) {
+    this.openIds.has(row.id) ? this.openIds.delete(row.id) : this.openIds.add(row.id)
+    const el = this.drawn.get(row.id), isOpen = this.openIds.has(row.id)
+    el?.classList.toggle("is-open", isOpen)
+    el?.querySelector(".teams")?.setAttribute("aria-expanded", String(isOpen))
+    this.active = this.position.get(row.id)
+    this.layout()
+    this.draw()
+    this.light()
+  }
+
+  move(step) {
+    if (!this.order?.length) return
+    this.active = Math.min(Math.max(this.active + step, 0), this.order.length - 1)
+    const item = this.byKey.get(this.order[this.active].id), y = this.top() + item.y
+    const head = 130
+    if (y < scrollY + head) scrollTo({top: y - head, behavior: "instant"})
+    else if (y + item.height > scrollY + innerHeight - 20) scrollTo({top: y + item.height - innerHeight + 20, behavior: "instant"})
+    this.draw()
+    this.light()
+    this.drawn.get(item.key)?.querySelector(".teams")?.focus({preventScroll: true})
+  }
+
+  light() {
+    const id = this.order[this.active]?.id
+    for (const [key, el] of this.drawn) el.classList.toggle("is-active", key === id)
+  }
+
+  current() { return this.order?.[this.active] }
+}
+
+function dayHead(item) {
+  const [name, detail] = f.dayTitle(item.at)
+  return h("div", {class: "day", role: "listitem"}, h("h2", {}, name, h("small", {}, ` ${detail}`)))
+}
+
+function groupHead(row) {
+  return h("div", {class: "group", role: "listitem"},
+    h("h3", {}, row.region, h("span", {}, row.tour)), regionRoi(row))
+}
+
+function regionRoi(row) {
+  const roi = row.roi
+  if (!roi) return h("span", {class: "region-roi"}, "no settled bets before")
+  const title = `Region ROI from value bets in ${row.region} settled before this match (walk-forward)`
+  const name = h("span", {class: "wide"}, `${row.region} `), n = h("small", {}, ` n=${f.count(roi.n)}`)
+  if (roi.pct === null) return h("span", {class: "region-roi", title}, name, "ROI: too few bets", n)
+  const half = roi.low === null ? null : h("span", {class: "wide"}, ` ±${f.decimal((roi.high - roi.low) / 2)}`)
+  return h("span", {class: "region-roi", title}, name, "ROI ", h("b", {}, f.percent(roi.pct)), half, n)
+}
+
+function groupBy(rows, keyOf) {
+  const groups = new Map()
+  for (const row of rows) {
+    const key = keyOf(row)
+    groups.has(key) ? groups.get(key).push(row) : groups.set(key, [row])
+  }
+  return groups
+}
+
+/* index of the first item that ends below y */
+function lowerBound(items, y) {
+  let low = 0, high = items.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (items[middle].y + items[middle].height <= y) low = middle + 1
+    else high = middle
+  }
+  return low
+}

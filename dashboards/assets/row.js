@@ -1,0 +1,99 @@
+/* One match as a row: time, teams, three outcome cells, value signal, pick, link. */
+
+import * as f from "./format.js"
+import {h, icon} from "./dom.js"
+
+export const SUSPECT_EDGE = 0.3 // a larger edge is likelier a wrong link or a stale price than value
+const OUTCOMES = ["Home", "Draw", "Away"]
+const WORDS = {finished: "FT", postponed: "postp.", cancelled: "canc.", live: "live"}
+
+export const isAwaited = row => row.status === "upcoming" && row.t < Date.now()
+export const heat = p => (0.03 + 0.57 * Math.min(Math.max((p - 0.08) / 0.84, 0), 1)).toFixed(3)
+
+export function buildRow(row, {grouped, open, position, total, onToggle}) {
+  const signal = valueOf(row)
+  const label = `${row.home} against ${row.away}`
+  const el = h("div", {
+    class: `row${signal.isValue ? " is-value" : ""}${signal.isSuspect ? " is-suspect" : ""}${open ? " is-open" : ""}`,
+    role: "listitem", "aria-setsize": total, "aria-posinset": position + 1, "data-id": row.id,
+  },
+    !grouped && h("div", {class: "where"}, `${f.shortDay(row.t)} · ${row.region} · ${row.tour}`),
+    h("div", {class: isAwaited(row) ? "when awaited" : "when", title: f.moment(row.t)}, h("b", {}, f.time(row.t)), h("small", {}, stateOf(row))),
+    teams(row, label, open),
+    ...[0, 1, 2].map(outcome => tile(row, outcome, signal)),
+    h("div", {class: "signal"}, ...signalParts(row, signal)),
+    h("div", {class: "pred"}, pick(row)),
+    h("div", {class: "link"}, link(row)),
+  )
+  el.addEventListener("click", event => { if (!event.target.closest("a")) onToggle(row) })
+  return el
+}
+
+function stateOf(row) {
+  if (row.status !== "upcoming") return WORDS[row.status] ?? row.status
+  const wait = row.t - Date.now()
+  if (wait < 0) return "result awaited"
+  return wait < 2 * 3600e3 ? `in ${f.duration(wait)}` : ""
+}
+
+function teams(row, label, open) {
+  const team = (name, side) => h("span", {class: `team${row.out === side ? " won" : ""}`},
+    h("span", {class: "name"}, name),
+    row.score && h("span", {class: "goals"}, String(row.score[side === 0 ? 0 : 1])))
+  return h("button", {class: "teams", type: "button", "aria-expanded": String(open), "aria-label": `${label}: details`},
+    team(row.home, 0), team(row.away, 2))
+}
+
+export function valueOf(row) {
+  const money = row.money
+  if (!money) return {isValue: false, isSuspect: false, outcome: null}
+  const edge = money.edge[money.best]
+  return {isValue: money.value, isSuspect: money.value && edge > SUSPECT_EDGE, outcome: money.best, edge, odds: money.odds[money.best]}
+}
+
+function tile(row, outcome, signal) {
+  const p = row.p[outcome], price = row.money?.odds[outcome]
+  const isPick = row.pick === outcome, isValue = signal.isValue && signal.outcome === outcome
+  const said = [`${OUTCOMES[outcome]} ${f.probability(p)}`, price ? `odds ${f.odds(price)}` : "no odds",
+    isPick && "predicted", isValue && "value bet", row.out === outcome && "result"].filter(Boolean).join(", ")
+  return h("div", {
+    class: `tile o${outcome}${isPick ? " pick" : ""}${isValue ? " value" : ""}${row.out === outcome ? " result" : ""}`,
+    role: "img", "aria-label": said, "--heat-a": heat(p),
+  },
+    h("span", {class: "sign"}, f.SIGNS[outcome]),
+    h("span", {class: "p"}, f.probability(p)),
+    h("span", {class: "odds"}, price ? f.odds(price) : f.DASH),
+    isValue && h("span", {class: "mark"}, signal.isSuspect ? "⚠" : "▲"))
+}
+
+function signalParts(row, signal) {
+  if (!row.money) return [h("span", {class: "quiet"}, "no odds")]
+  if (!signal.isValue) return [h("span", {class: "quiet", title: "Best edge of the three outcomes; below the value threshold"}, f.edge(signal.edge)), age(row)]
+  const title = signal.isSuspect ? "An edge above 30 % is likelier a wrong or old price than value: check the odds" : "Edge: probability × odds − 1"
+  return [
+    h("span", {class: signal.isSuspect ? "chip check" : "chip value", title},
+      `${signal.isSuspect ? "⚠" : "▲"} ${f.SIGNS[signal.outcome]} @ ${f.odds(signal.odds)} `, h("b", {}, f.edge(signal.edge)), signal.isSuspect && " check"),
+    row.money.profit === null ? age(row) : h("span", {class: row.money.profit > 0 ? "won" : "lost"},
+      `${row.money.profit > 0 ? "won" : "lost"} ${f.units2(row.money.profit)}`),
+  ]
+}
+
+/* how old the price is, where it still matters and is worth a warning */
+function age(row) {
+  const old = Date.now() - row.money.at
+  if (row.status !== "upcoming" || old < f.HOURS_4) return null
+  return h("span", {class: old > f.DAY ? "age old" : "age", title: `Odds taken ${f.moment(row.money.at)}`}, `odds ${f.duration(old)} old`)
+}
+
+function pick(row) {
+  if (row.hit === null) return h("span", {class: "chip"}, `Pick ${f.SIGNS[row.pick]}`)
+  const seen = row.ins ? " seen" : ""
+  const title = row.ins ? "In sample: the model was trained on this result, so it proves nothing" : `Picked ${f.SIGNS[row.pick]}`
+  return h("span", {class: `chip ${row.hit ? "hit" : "miss"}${seen}`, title}, row.hit ? "✓ Hit" : "✗ Miss", row.ins && h("small", {}, " in-sample"))
+}
+
+function link(row) {
+  const url = row.money?.url
+  if (!url || !url.startsWith("https://")) return null
+  return h("a", {href: url, target: "_blank", rel: "noopener noreferrer", "aria-label": `Odds of ${row.home} against ${row.away} at ${row.money.maker}`}, icon("out"))
+}

@@ -1,0 +1,150 @@
+"""What is filtered: the one source of truth of a session, its URL and the API's query."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import param
+
+ANY = ""
+STATUSES = ("upcoming", "live", "finished", "postponed", "cancelled", "all")
+SORTS = ("time", "-time", "edge")
+
+# days from the start of today in the viewer's time zone: first (included), last (excluded); None is open
+PERIODS: Mapping[str, tuple[int | None, int | None]] = {
+    "all": (None, None),
+    "today": (0, 1),
+    "tomorrow": (1, 2),
+    "next3": (0, 3),
+    "next7": (0, 7),
+    "yesterday": (-1, 0),
+    "last7": (-6, 1),
+    "last30": (-29, 1),
+    "last90": (-89, 1),
+    "last365": (-364, 1),
+}
+FUTURE = frozenset({"tomorrow", "next3", "next7"})
+
+
+class Filters(param.Parameterized):
+    """The filters of one session; every parameter has a name in the URL."""
+
+    status = param.Selector(default="upcoming", objects=list(STATUSES))
+    period = param.Selector(default="all", objects=list(PERIODS))
+    region = param.String(default=ANY)
+    tournament = param.String(default=ANY)
+    q = param.String(default=ANY)
+    edge = param.Integer(default=None, bounds=(-100, 100), allow_None=True, doc="min edge, %")
+    rroi = param.Integer(default=None, bounds=(-100, 1000), allow_None=True, doc="min region ROI, %")
+    value = param.Boolean(default=False, doc="value bets only")
+    sort = param.Selector(default="time", objects=list(SORTS))
+
+    NAMES = ("status", "period", "region", "tournament", "q", "edge", "rroi", "value", "sort")
+
+    def state(self) -> dict[str, Any]:
+        """The values by name."""
+        return {name: getattr(self, name) for name in self.NAMES}
+
+    def query(self) -> str:
+        """The URL's query; what has its default is left out."""
+        changed = {n: v for n, v in self.state().items() if v != self.param[n].default}
+        return urlencode({n: int(v) if isinstance(v, bool) else v for n, v in changed.items()})
+
+    def read(self, query: str) -> None:
+        """Take every value from a URL's query: what is missing or wrong gets its default."""
+        given = dict(parse_qsl(query.removeprefix("?"), max_num_fields=50))
+        self.reset()
+        self.change({name: given[name] for name in self.NAMES if name in given})
+
+    def reset(self) -> None:
+        """Back to the defaults."""
+        self.param.update(**{name: self.param[name].default for name in self.NAMES})
+
+    def change(self, patch: Mapping[str, Any]) -> None:
+        """Take the values of a patch that are possible, and keep the rest in step."""
+        values = {n: self._parse(n, v) for n, v in patch.items() if n in self.NAMES}
+        possible = {n: v for n, v in values.items() if self._is_possible(n, v)}
+        self.param.update(**(possible | self._in_step(possible)))
+
+    def _in_step(self, patch: Mapping[str, Any]) -> dict[str, Any]:
+        steps: dict[str, Any] = {}
+        if "region" in patch and "tournament" not in patch and patch["region"] != self.region:
+            steps["tournament"] = ANY
+        status, period = patch.get("status", self.status), patch.get("period", self.period)
+        if status == "finished" and period in FUTURE:
+            # finished matches of the future are none: what was touched last wins
+            steps |= {"status": "upcoming"} if "period" in patch else {"period": "all"}
+        return steps
+
+    def _parse(self, name: str, value: Any) -> Any:
+        if name in {"edge", "rroi"}:
+            return _whole(value)
+        if name == "value":
+            return value in (True, 1, "1", "true")
+        return str(value).strip()[:100]
+
+    def _is_possible(self, name: str, value: Any) -> bool:
+        try:
+            self.param[name]._validate(value)
+        except ValueError:
+            return False
+        return True
+
+    # --- what the API is asked ------------------------------------------------------------------------------
+
+    def api(self, *, now: datetime, zone: tzinfo, value_edge: float) -> dict[str, str]:
+        """The filter in the API's words; days begin in the viewer's time zone."""
+        first, last = PERIODS[self.period]
+        asked = {
+            "status": None if self.status == "all" else self.status,
+            "region": self.region or None,
+            "tournament": self.tournament or None,
+            "q": self.q or None,
+            "from": _midnight(now, zone, first),
+            "to": _midnight(now, zone, last),
+            "min_edge": self._min_edge(value_edge),
+            "min_region_roi": None if self.rroi is None else str(self.rroi),
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def order(self) -> str:
+        """The API's sort: coming matches soonest first, others newest first."""
+        if self.sort == "edge":
+            return "-edge"
+        soonest = (self.status in {"upcoming", "live"}) == (self.sort == "time")
+        return "kickoff" if soonest else "-kickoff"
+
+    def _min_edge(self, value_edge: float) -> str | None:
+        edges = [self.edge / 100] if self.edge is not None else []
+        edges += [value_edge] if self.value else []
+        return f"{max(edges):g}" if edges else None
+
+    def narrowing(self) -> list[str]:
+        """The names of the filters that hide something, the most likely culprit first."""
+        order = ("q", "value", "edge", "rroi", "tournament", "region", "period", "status")
+        return [n for n in order if getattr(self, n) not in (self.param[n].default, "all")]
+
+
+def zone_named(name: str) -> tzinfo:
+    """The time zone a browser names, or UTC when it is unknown here."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def _midnight(now: datetime, zone: tzinfo, days: int | None) -> str | None:
+    if days is None:
+        return None
+    day = now.astimezone(zone).date() + timedelta(days=days)
+    start = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _whole(value: Any) -> int | None:
+    try:
+        return None if value in (None, ANY) else round(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return -(10**9)  # out of every bound, so that it is refused like other wrong values

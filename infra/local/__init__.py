@@ -1,0 +1,1 @@
+"""Embedded servers and processes for one machine."""

@@ -1,0 +1,122 @@
+"""Child processes that cannot outlive the process that started them."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+class LocalError(Exception):
+    """What went wrong, in one sentence for the person at the terminal."""
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def prepare() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # the parent died between fork and prctl
+            os._exit(1)
+
+    return prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: `env` is added to ours, `log` takes both outputs, `user` is the uid to run as."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: int | None = None
+    stop_signal: int = signal.SIGTERM
+    stop_timeout_s: float = 15.0
+
+
+class Child:
+    """A running command."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._process = _spawn(command)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def log_tail(self, lines: int = 5) -> str:
+        """The last lines it logged."""
+        if self.command.log is None or not self.command.log.exists():
+            return ""
+        return "\n".join(self.command.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal; does not wait."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(self.command.stop_signal)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the end; subprocess.TimeoutExpired when it does not come."""
+        self._process.wait(timeout_s)
+
+    def stop(self) -> None:
+        """Ask, wait, force."""
+        if self.exit_code is not None:
+            return
+        self.ask_to_stop()
+        try:
+            self.wait(self.command.stop_timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _spawn(command: Command) -> subprocess.Popen[bytes]:
+    with contextlib.ExitStack() as files:
+        out = None
+        if command.log is not None:
+            command.log.parent.mkdir(parents=True, exist_ok=True)
+            out = files.enter_context(command.log.open("ab"))
+        return subprocess.Popen(
+            list(command.argv),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=os.environ | dict(command.env),
+            # its own group: Ctrl-C reaches us alone, and we stop children in order
+            process_group=0,
+            user=command.user,
+            group=command.user,
+            extra_groups=None if command.user is None else [],
+            preexec_fn=_die_with_parent(),  # noqa: PLW1509  we have no threads when we start children
+        )
+
+
+def run_once(command: Command, *, timeout_s: float = 120.0) -> None:
+    """Run to its end; a failure is a LocalError with the last lines of the log."""
+    child = Child(command)
+    try:
+        child.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        raise LocalError(f"{command.name} did not finish within {timeout_s:.0f} s.") from None
+    finally:
+        child.stop()
+    if child.exit_code != 0:
+        raise LocalError(f"{command.name} failed: {child.log_tail() or f'exit code {child.exit_code}'}")

@@ -1,0 +1,96 @@
+"""The folder that holds all state of one machine."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.local.children import LocalError
+
+FREE_BYTES = 2 * 2**30  # room that a build of all published results and the servers' logs need
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where everything lies; `root` is TOUCHLINE_HOME, absolute."""
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """What the API serves."""
+        return self.root / "artifacts"
+
+    @property
+    def registry(self) -> Path:
+        """The MLflow store."""
+        return self.root / "mlflow"
+
+    @property
+    def logs(self) -> Path:
+        """One file a process."""
+        return self.root / "logs"
+
+    def prepare(self) -> None:
+        """Make the folder and see that there is room and nobody else."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.registry.mkdir(exist_ok=True)
+        except OSError as error:
+            raise LocalError(f"{self.root} cannot be written ({error.strerror}); set TOUCHLINE_HOME.") from error
+        free = shutil.disk_usage(self.root).free
+        if free < FREE_BYTES:
+            raise LocalError(f"Only {free / 2**30:.1f} GB are free on the disk of {self.root}; 2 GB are needed.")
+        self._lock()
+
+    def _lock(self) -> None:
+        # left open on purpose: the system releases the lock when this process ends, however it ends
+        file = os.open(self.root / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(file, 20).decode() or "unknown"
+            raise LocalError(f"Touchline already runs on {self.root} (pid {pid}).") from None
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
+
+    def note_addresses(self, env: Mapping[str, str]) -> None:
+        """Leave the servers' addresses, passwords in them, for the scripts that look into a running system."""
+        path = self.root / "run.env"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items()))
+
+    def needs_build(self, data: Path | None) -> bool:
+        """Whether there are no artifacts, or they are of other data than asked for."""
+        if not (self.artifacts / "manifest.json").exists() or not (self.registry / "mlflow.db").exists():
+            return True
+        return data is not None and self._built_from() != fingerprint(data)
+
+    def note_build(self, data: Path | None) -> None:
+        """Remember what the artifacts were built from."""
+        self._note.write_text(json.dumps({"data": data and fingerprint(data)}))
+
+    @property
+    def _note(self) -> Path:
+        return self.root / "built-from.json"
+
+    def _built_from(self) -> str | None:
+        try:
+            found = json.loads(self._note.read_text())["data"]
+        except (OSError, ValueError, KeyError):
+            return None
+        return str(found) if found else None
+
+
+def fingerprint(data: Path) -> str:
+    """Changes when a file of the folder is added, removed or changed."""
+    digest = hashlib.sha256(str(data).encode())
+    for path in sorted(data.rglob("*")):
+        status = path.stat()
+        digest.update(f"{path.relative_to(data)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""Builds cards and answers of the API for tests of the match page."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from app.schemas import CardOut, CardsOut, RoiOut, SnapshotOut
+
+KICKOFF = datetime(2026, 11, 28, 15, tzinfo=UTC)
+EARLIER = datetime(2026, 11, 23, 9, tzinfo=UTC)
+
+
+def a_snapshot(**changes: Any) -> SnapshotOut:
+    """A fresh simulated snapshot."""
+    values = {"id": "s1", "source": "simulated", "simulated": True, "built_at": EARLIER, "data_until": EARLIER}
+    return SnapshotOut.model_validate(values | {"opened_at": EARLIER, "stale": False} | changes)
+
+
+def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
+    """An upcoming match with a value bet on the draw."""
+    thirds = {"home": 0.5, "draw": 0.3, "away": 0.2}
+    money = {
+        "odds": {"home": 1.9, "draw": 3.6, "away": 4.5},
+        "bookmaker": "Bet365 (pre-match)",
+        "event_url": "https://bookmaker.example/event/1",
+        "captured_at": EARLIER,
+        "overround": 0.026,
+        "implied": {"home": 0.526, "draw": 0.278, "away": 0.222},
+        "fair": {"home": 0.513, "draw": 0.271, "away": 0.216},
+        "edge_home": -0.05,
+        "edge_draw": 0.08,
+        "edge_away": -0.1,
+        "best_edge": 0.08,
+        "best_outcome": "draw",
+        "is_value": True,
+        "kelly_stake": 0.0077,
+        "profit": None,
+    }
+    values = {
+        "match_id": match_id,
+        "kickoff_utc": KICKOFF,
+        "region": "England",
+        "tournament": "Premier League",
+        "season": "2026/27",
+        "home_team": "Ashford Town",
+        "away_team": "Elmwick City",
+        "status": "upcoming",
+        "home_score": None,
+        "away_score": None,
+        "outcome": None,
+        "probabilities": thirds,
+        "predicted": "home",
+        "hit": None,
+        "in_sample": False,
+        "model": {"name": "soccer-match-outcome", "version": "3", "stage": "champion", "run_id": "0" * 32},
+        "computed_at": EARLIER,
+        "money": money,
+        "region_roi": {"roi_pct": 4.2, "n_bets": 40, "ci_low": -10.0, "ci_high": 18.4},
+    }
+    return CardOut.model_validate(values | changes)
+
+
+def a_page(*cards: CardOut, **changes: Any) -> CardsOut:
+    """A page of cards."""
+    values = {"snapshot": a_snapshot(), "value_edge": 0.05, "total": len(cards), "next_cursor": None, "items": cards}
+    return CardsOut.model_validate(values | changes)
+
+
+def some_results(**changes: Any) -> RoiOut:
+    """Results of forty bets."""
+    values = {
+        "n_matches": 100, "n_bets": 40, "n_wins": 12, "hit_rate": 0.3, "staked": 40.0, "profit": 2.0, "roi_pct": 5.0,
+        "roi_ci_low": -40.0, "roi_ci_high": 50.0, "too_few": False, "snapshot": a_snapshot(), "staking": "flat",
+        "value_edge": 0.05, "min_bets": 20, "average_odds": 3.9, "mean_edge_pct": 9.1, "max_drawdown": 7.0,
+        "n_open_value_bets": 3, "n_predicted": 100, "accuracy": 0.5, "accuracy_market": 0.52, "accuracy_home": 0.44,
+        "n_in_sample_excluded": 0,
+    }  # fmt: skip
+    return RoiOut.model_validate(values | changes)

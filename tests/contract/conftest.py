@@ -1,0 +1,5 @@
+"""Fixtures of the contract tests."""
+
+from tests.serving import artifacts, client, serve
+
+__all__ = ["artifacts", "client", "serve"]

@@ -1,0 +1,134 @@
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.async_api import expect
+
+from tests.dashboards.conftest import Api, Visit
+from tests.dashboards.world import GOOD_LINK, MARKUP, N_MATCHES, N_UPCOMING
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+
+SIDES = ("home", "draw", "away")
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+async def test_rows_are_the_cards_of_the_api(api: Api, visit: Visit) -> None:
+    page = await visit.open()
+    cards = (await api.ask("/predict/cards/", status="upcoming", limit="6"))["items"]
+    for card in cards:
+        row = page.locator(f'.row[data-id="{card["match_id"]}"]')
+        await expect(row.locator(".name")).to_have_text([card["home_team"], card["away_team"]])
+        percents = [f"{card['probabilities'][side]:.0%}" for side in SIDES]
+        shown = await row.locator(".tile .p").all_text_contents()
+        # halves are rounded up in a browser and to even in Python
+        assert all(abs(int(a[:-1]) - int(b[:-1])) <= 1 for a, b in zip(shown, percents, strict=True))
+        prices = [f"{card['money']['odds'][side]:.2f}" for side in SIDES] if card["money"] else ["–"] * 3
+        await expect(row.locator(".tile .odds")).to_have_text(prices)
+        kickoff = datetime.fromisoformat(card["kickoff_utc"]).astimezone(BERLIN)
+        await expect(row.locator(".when b")).to_have_text(kickoff.strftime("%H:%M"))
+
+
+async def test_rows_stand_under_their_day_region_and_tournament(visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    assert await page.locator(".day h2").count() > 1
+    first = page.locator(".group").first
+    await expect(first.locator("h3")).to_have_text(
+        re.compile("(England|Italy|Scotland)(Premier League|Championship|Serie A|Premiership)")
+    )
+    await expect(first.locator(".region-roi")).to_contain_text("ROI")
+
+
+async def test_the_value_bet_is_marked_by_outline_sign_and_words(api: Api, visit: Visit) -> None:
+    cards = (await api.ask("/predict/cards/", status="upcoming", limit="40"))["items"]
+    card = next(c for c in cards if c["money"] and c["money"]["is_value"] and c["money"]["best_edge"] < 0.29)
+    page = await visit.open()
+    row = page.locator(f'.row[data-id="{card["match_id"]}"]')
+    await row.scroll_into_view_if_needed()
+    tile = row.locator(".tile.value")
+    await expect(tile).to_have_count(1)
+    await expect(tile).to_have_attribute("aria-label", re.compile("value bet"))
+    await expect(tile.locator(".mark")).to_have_text("▲")
+    sign = {"home": "1", "draw": "X", "away": "2"}[card["money"]["best_outcome"]]
+    await expect(row.locator(".chip.value")).to_contain_text(f"▲ {sign} @ ")
+    await expect(row.locator(".chip.value")).to_contain_text(f"+{100 * card['money']['best_edge']:.1f}%")
+
+
+async def test_finished_rows_say_hit_or_miss_and_in_sample_ones_prove_nothing(api: Api, visit: Visit) -> None:
+    page = await visit.open("?status=finished&sort=-time")
+    seen = page.locator(".row .chip.seen").first
+    await expect(seen).to_contain_text("in-sample")
+    for row in await page.locator(".row").all():
+        text = await row.locator(".pred").inner_text()
+        assert ("✓ Hit" in text) != ("✗ Miss" in text)
+        assert "FT" in await row.locator(".when").inner_text()
+
+
+async def test_a_match_whose_kickoff_has_passed_waits_for_its_result(visit: Visit) -> None:
+    page = await visit.open()
+    await expect(page.locator(".awaited")).to_have_count(1)
+    await expect(page.locator(".row").first.locator(".awaited small")).to_have_text("result awaited")
+
+
+async def test_markup_in_a_name_is_only_text(visit: Visit) -> None:
+    page = await visit.open()
+    name = page.locator(".row .name", has_text="onerror")
+    await expect(name).to_have_text(MARKUP)
+    await name.click()
+    await expect(page.locator(".detail tbody th").first).to_contain_text(MARKUP)
+    assert await page.locator(".touchline img, .touchline .name b").count() == 0
+
+
+async def test_only_https_links_are_shown_and_they_lead_to_a_new_window(visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    links = page.locator(".row .link a")
+    assert await links.count() > 2
+    assert set(await links.evaluate_all("all => all.map(a => `${a.href} ${a.target} ${a.rel}`)")) == {
+        f"{GOOD_LINK} _blank noopener noreferrer"
+    }
+
+
+async def test_scrolling_asks_for_more_and_draws_only_what_is_near(visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    drawn: set[str] = set()
+    for _ in range(60):
+        ids = await page.locator(".row").evaluate_all("rows => rows.map(row => row.dataset.id)")
+        assert len(ids) == len(set(ids)) < 60
+        drawn.update(ids)
+        if len(drawn) == N_MATCHES - N_UPCOMING:
+            break
+        await page.mouse.wheel(0, 1400)
+        await page.wait_for_timeout(60)
+    assert len(drawn) == N_MATCHES - N_UPCOMING
+    await expect(page.locator(".tail")).to_have_count(0)
+
+
+async def test_the_sticky_head_names_the_day_one_is_in(visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    await page.mouse.wheel(0, 4000)
+    await expect(page.locator(".head .here")).to_contain_text("days ago")
+
+
+async def test_the_page_says_what_it_is(visit: Visit) -> None:
+    page = await visit.open()
+    await expect(page.locator('[data-notice="simulated"]')).to_contain_text("made up")
+    await expect(page.locator("footer")).to_contain_text("18+")
+    await expect(page.locator(".fresh")).to_contain_text("Results to")
+    await expect(page).to_have_title(re.compile("Touchline"))
+
+
+async def test_results_stand_beside_their_yardsticks(api: Api, visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    roi = await api.ask("/predict/roi/", status="finished")
+    strip = page.locator(".results")
+    await expect(strip.locator(".roi .value")).to_have_text(f"{roi['roi_pct']:+.1f}%".replace("-", "−"))
+    await expect(strip.locator(".roi .under")).to_contain_text("95 % CI")
+    await expect(strip).to_contain_text(f"market favourite {roi['accuracy_market']:.1%}")
+    await expect(strip).to_contain_text(f"always home {roi['accuracy_home']:.1%}")
+    await expect(strip).to_contain_text(f"{roi['n_bets']} bets")
+
+
+async def test_too_few_bets_are_called_so(visit: Visit) -> None:
+    page = await visit.open("?status=finished&period=last7")
+    await expect(page.locator(".results .roi")).to_contain_text("too few bets")

@@ -1,0 +1,96 @@
+import aiohttp
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.dashboards.conftest import Api, Visit, visiting
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+
+async def test_the_first_answer_is_an_outline_that_needs_no_script(site: str) -> None:
+    async with aiohttp.ClientSession() as session, session.get(site) as response:
+        html = await response.text()
+    assert 'id="shell"' in html
+    assert html.index('id="shell"') < html.index("bokeh.min.js")
+    assert "bokeh-mathjax" not in html
+    assert "://" not in html.replace("http://www.w3.org", "")
+
+
+async def test_a_match_opens_with_enter_and_shows_model_beside_market(api: Api, visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await page.keyboard.press("k")
+    await expect(page.locator(".row.is-active")).to_have_count(1)
+    await page.keyboard.press("Enter")
+    detail = page.locator(".detail")
+    await expect(detail).to_be_visible()
+    identity = await page.locator(".row.is-active").get_attribute("data-id")
+    stored = await api.ask(f"/predict/precomputed/{identity}")
+    await expect(detail.locator("tbody tr").first).to_contain_text(f"{stored['probabilities']['home']:.1%}")
+    await expect(detail).to_contain_text(f"v{stored['model']['version']}")
+    await expect(detail.locator("code")).to_have_text(f"curl '{api.url}/predict/{identity}?stage=champion'")
+    await page.keyboard.press("Enter")
+    await expect(detail).to_have_count(0)
+
+
+async def test_keys_search_and_filter_but_not_while_typing(visit: Visit) -> None:
+    page = await visit.open()
+    await page.keyboard.press("v")
+    await expect(page.locator("#value")).to_be_checked()
+    await page.keyboard.press("/")
+    await page.keyboard.type("jv/k")
+    await expect(page.locator("#q")).to_have_value("jv/k")
+    await expect(page.locator("#value")).to_be_checked()
+
+
+async def test_a_live_prediction_that_fails_says_why(visit: Visit) -> None:
+    page = await visit.open()
+    await page.locator(".row .teams").nth(1).click()
+    await page.locator("[data-stage=champion]").click()
+    failed = page.locator(".live .failed")
+    await expect(failed).to_contain_text("The champion did not answer: ")
+    assert "127.0.0.1" not in await failed.inner_text()
+    await expect(page.locator("[data-stage=champion]")).to_be_enabled()
+
+
+async def test_dark_and_light_can_be_switched_and_are_kept(visit: Visit) -> None:
+    page = await visit.open()
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    light = await page.evaluate(background)
+    await page.get_by_role("button", name="light and dark").click()
+    dark = await page.evaluate(background)
+    assert light != dark
+    await page.reload()
+    await expect(page.locator(".row").first).to_be_visible()
+    assert await page.evaluate(background) == dark
+
+
+@pytest.mark.parametrize("width", [390, 768, 1024, 1280, 1920])
+async def test_nothing_is_wider_than_the_window(browser: Browser, site: str, width: int) -> None:
+    wide = "all => all.filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.className)"
+    async with visiting(browser, site, viewport={"width": width, "height": 844}) as visit:
+        for query in ("?status=finished", "?sort=edge&value=1", "?q=nothing+here"):
+            page = await visit.open(query)
+            if await page.locator(".row .teams").count():
+                await page.locator(".row .teams").first.click()
+                await expect(page.locator(".detail")).to_be_visible()
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            # the body clips, so what sticks out must be looked for by name
+            assert await page.locator(".bar *, .toolbar *, .row *, .detail, .state *").evaluate_all(wide) == []
+
+
+async def test_on_a_phone_filters_are_in_a_drawer_and_targets_are_large(browser: Browser, site: str) -> None:
+    async with visiting(browser, site, **PHONE) as visit:
+        page = await visit.open()
+        await expect(page.locator("#region")).not_to_be_visible()
+        await page.get_by_role("button", name="Filters", exact=True).tap()
+        await page.select_option("#region", "Italy")
+        await page.get_by_role("button", name="Show matches").tap()
+        await expect(page.locator("#region")).not_to_be_visible()
+        await expect(page.locator(".badge")).to_have_text("1")
+        height = "all => Math.min(...all.filter(e => e.offsetParent).map(e => e.getBoundingClientRect().height))"
+        targets = page.locator(".toolbar button, .toolbar select, .icon-button, .link a")
+        assert await targets.evaluate_all(height) >= 44

@@ -1,0 +1,53 @@
+"""The matches the page is tested with: hundreds of finished ones, some to come, a few that are strange."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from app.store.contract import ODDS, PREDICTIONS
+from tests.build_artifacts import write_artifacts
+
+N_MATCHES = 700
+N_UPCOMING = 40
+MARKUP = "<img src=x onerror=alert(1)> & <b>Söhne</b>"
+GOOD_LINK = "https://bookmaker.example/event/1?a=1&b=2"
+PLAIN_LINK = "http://bookmaker.example/event/1"  # the contract refuses what is no web address; the page wants https too
+
+
+def write_world(folder: Path, *, seed: int = 0) -> Path:
+    """Write the artifacts: the first match to come has passed its kick-off, the second has markup in a name."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    first = N_MATCHES - N_UPCOMING
+    return write_artifacts(
+        folder,
+        n_matches=N_MATCHES,
+        n_upcoming=N_UPCOMING,
+        n_in_sample=20,
+        now=now,
+        min_bets=20,
+        seed=seed,
+        edit={
+            PREDICTIONS: _with({"kickoff_utc": {first: now - timedelta(hours=10)}, "home_team": {first + 1: MARKUP}}),
+            ODDS: _linked,
+        },
+    )
+
+
+def _with(changes: dict[str, dict[int, Any]]) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        for name, cells in changes.items():
+            values = table[name].to_pylist()
+            for i, value in cells.items():
+                values[i] = value
+            table = table.set_column(table.column_names.index(name), name, pa.array(values, table[name].type))
+        return table
+
+    return change
+
+
+def _linked(table: pa.Table) -> pa.Table:
+    links = [PLAIN_LINK if i % 2 else GOOD_LINK for i in range(len(table))]
+    return table.set_column(table.column_names.index("event_url"), "event_url", pa.array(links))

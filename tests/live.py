@@ -1,0 +1,192 @@
+"""The live path for tests: a tiny registry, a port, and a worker in this process."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import xgboost as xgb
+from arq.connections import ArqRedis
+
+from app.queue.connection import connect, disconnect
+from app.queue.jobs import ModelInfo, PredictJob
+from app.queue.port import PredictionQueue
+from app.settings import Settings
+from tests.models import FEATURES, NAME, TinyRegistry, tiny_booster
+from worker.claiming import BatchWorker
+from worker.inference import Probabilities, Rows
+from worker.loaded import LoadedModel, ModelRefused
+from worker.main import make_worker
+from worker.predictors import BoosterPredictor
+from worker.shelf import ModelSource
+
+# fewer features, and in another order
+CANDIDATE_FEATURES = ("rest_days_diff", "elo_away", "elo_home")
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> TinyRegistry:
+    """A registry with a champion and a candidate; tests that move aliases restore them."""
+    registry = TinyRegistry(tmp_path_factory.mktemp("registry")).prepare()
+    registry.add_booster(tiny_booster(), alias="champion")
+    registry.add_booster(tiny_booster(CANDIDATE_FEATURES, seed=2), names=CANDIDATE_FEATURES, alias="candidate")
+    return registry
+
+
+@pytest.fixture
+def live_settings(redis_url: str) -> Settings:
+    """Settings with a queue of its own, and no registry."""
+    return settings_for(redis_url, model_aliases=("champion",))
+
+
+@pytest.fixture
+def registry_settings(redis_url: str, registry: TinyRegistry) -> Settings:
+    """Settings with a queue of its own and the tiny registry."""
+    return settings_for(redis_url, mlflow_tracking_uri=registry.uri)
+
+
+def settings_for(redis_url: str, **changes: object) -> Settings:
+    """Settings of a live path; a queue of its own unless told otherwise."""
+    values: dict[str, object] = {
+        "redis_url": redis_url,
+        "queue_name": f"test:{uuid4().hex[:8]}",
+        "model_name": NAME,
+        "model_poll_s": 0.1,
+        "_env_file": None,
+    }
+    return Settings(**values | changes)  # type: ignore[arg-type]  # pydantic checks them
+
+
+@pytest.fixture
+async def queue(live_settings: Settings) -> AsyncIterator[PredictionQueue]:
+    """The port."""
+    async with PredictionQueue.open(live_settings) as queue:
+        yield queue
+
+
+@pytest.fixture
+async def redis(live_settings: Settings) -> AsyncIterator[ArqRedis]:
+    """A stock arq client of the same Redis, with our serialiser."""
+    redis = connect(live_settings)
+    yield redis
+    await disconnect(redis)
+
+
+@pytest.fixture
+def shelf_source() -> "MemorySource":
+    """Tiny models from memory."""
+    return MemorySource()
+
+
+@pytest.fixture
+async def worker(live_settings: Settings, shelf_source: "MemorySource") -> AsyncIterator[BatchWorker]:
+    """A worker that serves a tiny booster as champion."""
+    async with serving(live_settings, shelf_source) as worker:
+        yield worker
+
+
+class Marked:
+    """A real booster behind a door that fails on marked rows, as a model with a bug does."""
+
+    MARK = 666.0
+    is_mended = False
+
+    def __init__(self, booster: xgb.Booster) -> None:
+        self._inner = BoosterPredictor(booster)
+        self.calls = 0
+
+    def probabilities(self, rows: Rows) -> Probabilities:
+        self.calls += 1
+        if (rows == self.MARK).any() and not self.is_mended:
+            raise ZeroDivisionError("a marked row")
+        return self._inner.probabilities(rows)
+
+    def contributions(self, rows: Rows) -> npt.NDArray[np.float32]:
+        return self._inner.contributions(rows)
+
+
+class MemorySource:
+    """A registry in memory: alias champion, whose version a test moves; version "bad" is refused."""
+
+    def __init__(self) -> None:
+        self.version: str | None = "1"
+        self.loads: list[str] = []
+        self.is_away = False
+
+    def version_of(self, alias: str) -> str | None:
+        if self.is_away:
+            raise ConnectionError("the registry is away")
+        return self.version if alias == "champion" else None
+
+    def load(self, alias: str, version: str) -> LoadedModel:
+        self.loads.append(version)
+        if version == "bad":
+            raise ModelRefused("answers differ from the golden rows")
+        if version == "broken":
+            raise OSError("the file cannot be read")
+        predictor = Marked(tiny_booster(seed=int(version)))
+        return LoadedModel(an_info(alias, version), FEATURES, predictor)
+
+
+def an_info(alias: str = "champion", version: str = "1") -> ModelInfo:
+    """What is known of a tiny model."""
+    return ModelInfo(
+        alias=alias,
+        name=NAME,
+        version=version,
+        run_id=f"run-{version}",
+        flavor="xgboost",
+        registered_at=None,
+        loaded_at=datetime.now(UTC),
+        n_features=len(FEATURES),
+        trained_until=None,
+        metrics={},
+        tags={},
+    )
+
+
+@asynccontextmanager
+async def serving(settings: Settings, source: ModelSource | None = None) -> AsyncIterator[BatchWorker]:
+    """A worker in this process, models loaded; from `source` instead of the registry."""
+    redis = connect(settings)
+    worker = make_worker(settings, redis, source=None if source is None else lambda _: source)
+    work = asyncio.create_task(worker.main())
+    started = asyncio.create_task(worker.serving.wait())
+    try:
+        await asyncio.wait({work, started}, return_when=asyncio.FIRST_COMPLETED)
+        yield worker
+    finally:
+        started.cancel()
+        worker.drain()
+        with suppress(asyncio.CancelledError):
+            await work
+        await worker.close()
+        await disconnect(redis)
+
+
+async def a_job(queue: PredictionQueue, row: Rows, **changes: object) -> PredictJob:
+    """A question about a feature row of the tiny models."""
+    values: dict[str, object] = {
+        "match_id": 7,
+        "alias": "champion",
+        "features": np.asarray(row, dtype="<f4").tobytes(),
+        "feature_set": await queue.announce_features(FEATURES),
+        "snapshot_id": "snapshot-1",
+        "features_computed_at": "2026-08-01T00:00:00+00:00",
+        "request_id": "request-1",
+        "deadline_at": time.time() + 30,
+        "explain": False,
+    }
+    return PredictJob(**values | changes)  # type: ignore[arg-type]  # the tests name the fields
+
+
+async def until(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 8.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(timeout_s):
+        while not await holds():  # noqa: ASYNC110  # what is waited for happens in Redis
+            await asyncio.sleep(0.02)

@@ -1,0 +1,20 @@
+"""Fixtures of the service tests."""
+
+from tests.live import live_settings, queue, redis, registry, registry_settings, shelf_source, worker
+from tests.s3 import s3
+from tests.serving import artifacts, client, no_blocking, serve
+
+__all__ = [
+    "artifacts",
+    "client",
+    "live_settings",
+    "no_blocking",
+    "queue",
+    "redis",
+    "registry",
+    "registry_settings",
+    "s3",
+    "serve",
+    "shelf_source",
+    "worker",
+]

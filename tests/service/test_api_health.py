@@ -1,0 +1,83 @@
+"""Probes, metrics and descriptions: open to all and never an error of their own."""
+
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from app.store.contract import DRIFT_HTML
+from tests.build_artifacts import stamp
+from tests.serving import Client, Serve, json_of
+
+
+async def test_probes_answer_without_redis_database_or_artifacts(serve: Serve, tmp_path: Path) -> None:
+    client = await serve(artifacts_uri=str(tmp_path / "none"))
+    assert await json_of(client, "/livez") == {"status": "alive"}
+    health = await json_of(client, "/healthcheck/")
+    assert (health["status"], health["database"]) == ("ok", "not configured")
+    assert health["memory_mb"] > 10
+    ready = await client.get("/readyz")
+    body = await ready.json()
+    assert (ready.status, body["ready"]) == (503, False)
+    assert {part["name"]: part["ok"] for part in body["parts"]} == {"snapshot": False, "redis": False, "workers": False}
+    assert (await client.get("/metrics")).status == 200
+
+
+async def test_database_that_is_away_degrades_health_within_its_time(serve: Serve) -> None:
+    client = await serve(database_url="postgresql://nobody@127.0.0.1:1/none")
+    health = await json_of(client, "/healthcheck/")
+    assert (health["status"], health["database"]) == ("degraded", "unreachable")
+
+
+async def test_ready_with_artifacts_and_says_what_is_degraded(client: Client) -> None:
+    ready = await json_of(client, "/readyz")
+    assert (ready["ready"], ready["degraded"]) == (True, True)
+    assert "60 matches" in ready["parts"][0]["detail"]
+
+
+async def test_metrics_know_routes_and_never_paths(client: Client) -> None:
+    await client.get("/predict/precomputed/12345")
+    await client.get("/no/such/place")
+    await client.request("PROPFIND", "/predict/odds/")
+    text = await (await client.get("/metrics")).text()
+    assert 'http_requests_total{method="GET",route="/predict/precomputed/{match_id}",status="404"} 1' in text
+    assert 'http_requests_total{method="GET",route="unmatched",status="404"} 1' in text
+    assert 'method="other"' in text
+    assert "12345" not in text
+    assert "no/such" not in text
+    assert "snapshot_age_seconds" in text
+
+
+async def test_drift_report_as_data_and_as_a_page(client: Client) -> None:
+    drift = await json_of(client, "/monitoring/drift")
+    assert (drift["verdict"], drift["n_features"]) == ("stable", 6)
+    assert drift["age_s"] > 0
+    page = await client.get("/monitoring/drift/report")
+    assert (page.status, page.content_type) == (200, "text/html")
+    assert "sandbox" in page.headers["Content-Security-Policy"]
+
+
+async def test_drift_page_that_was_not_made_is_404(serve: Serve, artifacts: Path) -> None:
+    (artifacts / DRIFT_HTML).unlink()
+    stamp(artifacts)
+    client = await serve()
+    response = await client.get("/monitoring/drift/report")
+    assert (response.status, (await response.json())["code"]) == (404, "report-missing")
+
+
+async def test_docs_need_nothing_from_elsewhere(client: Client) -> None:
+    page = await client.get("/docs")
+    text = await page.text()
+    assert "http://" not in text
+    assert "https://" not in text
+    for name in ("swagger-ui.css", "swagger-ui-bundle.js", "docs.js"):
+        assert f"/docs/static/{name}" in text
+        assert (await client.get(f"/docs/static/{name}")).status == 200
+    assert (await json_of(client, "/openapi.json"))["openapi"] == "3.1.0"
+
+
+@pytest.mark.parametrize("path", ["/docs/static/../docs.py", "/docs/static/%2e%2e/docs.py", "/docs/static/"])
+async def test_static_files_end_at_their_folder(client: Client, path: str) -> None:
+    response = await client.get(URL(path, encoded=True))
+    assert response.status in {403, 404}
+    assert response.content_type == "application/problem+json"

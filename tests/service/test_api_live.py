@@ -1,0 +1,235 @@
+"""Live predictions over HTTP: artifacts, API, Redis and a real worker."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from app import keys
+from app.schemas import LivePredictionOut, TaskOut
+from app.settings import Settings
+from app.store.contract import FEATURES, PREDICTIONS
+from tests.build_artifacts import FIRST_ID, write_artifacts
+from tests.live import serving
+from tests.models import FEATURES as NAMES
+from tests.models import TinyRegistry, tiny_booster
+from tests.serving import Client, Serve, json_of, until
+from worker.claiming import BatchWorker
+from worker.inference import predict_proba
+from worker.tasks import DESK
+
+pytestmark = pytest.mark.timeout(60)  # the first test makes the registry
+WITHOUT_FEATURES = FIRST_ID + 59
+
+
+def as_the_batch_does(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    return predict_proba(tiny_booster(), rows)
+
+
+def no_last_row(table: pa.Table) -> pa.Table:
+    return table.slice(0, len(table) - 1)
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Path:
+    """Artifacts whose predictions the registry's champion made; the last match has no feature row."""
+    return write_artifacts(
+        tmp_path / "artifacts", feature_names=NAMES, predict=as_the_batch_does, edit={FEATURES: no_last_row}
+    )
+
+
+@pytest.fixture
+async def idle(serve: Serve, registry_settings: Settings) -> Client:
+    """The API with a queue that no worker serves."""
+    return await serve(**live_part(registry_settings), sync_timeout_s=1)
+
+
+@pytest.fixture
+async def desk(registry_settings: Settings) -> AsyncIterator[BatchWorker]:
+    """A worker that loaded champion and candidate from the registry."""
+    async with serving(registry_settings) as worker:
+        yield worker
+
+
+@pytest.fixture
+async def live(idle: Client, desk: BatchWorker) -> Client:
+    """The API with a worker."""
+    return idle
+
+
+def live_part(settings: Settings) -> dict[str, object]:
+    """What the API and a worker must agree on."""
+    names = ("redis_url", "queue_name", "mlflow_tracking_uri", "model_name")
+    return {name: getattr(settings, name) for name in names}
+
+
+async def problem_of(client: Client, path: str) -> tuple[int, dict[str, Any]]:
+    response = await client.get(path)
+    return response.status, await response.json()
+
+
+async def test_live_prediction_is_what_the_batch_wrote(live: Client, artifacts: Path) -> None:
+    """To 1e-6, for every match that has features."""
+    written = await asyncio.to_thread(pq.read_table, artifacts / PREDICTIONS)
+    for row in written.to_pylist()[:-1]:
+        found = LivePredictionOut.model_validate(await json_of(live, f"/predict/{row['match_id']}"), strict=False)
+        expected = [row["proba_home"], row["proba_draw"], row["proba_away"]]
+        assert list(found.probabilities.model_dump().values()) == pytest.approx(expected, abs=1e-6)
+        assert found.predicted == ("home", "draw", "away")[row["predicted_class"]]
+
+
+async def test_live_prediction_says_how_old_everything_behind_it_is(live: Client, registry: TinyRegistry) -> None:
+    listed = (await json_of(live, "/predict/odds/"))["items"][0]
+    found = LivePredictionOut.model_validate(await json_of(live, f"/predict/{listed['match_id']}"))
+    snapshot = live.app[keys.SNAPSHOTS].current
+    assert snapshot is not None
+    assert (found.model.alias, found.model.version, found.snapshot_id) == ("champion", "1", snapshot.id)
+    assert found.features_computed_at == snapshot.manifest.features_computed_at
+    assert found.odds_captured_at is not None
+    assert found.odds_captured_at.isoformat()[:19] == listed["captured_at"][:19]
+    assert found.feature_age_s > 0
+    assert found.odds_age_s is not None
+    assert found.timings.total_ms is not None
+    assert found.timings.total_ms >= found.timings.inference_ms > 0
+    assert found.explanation is None
+
+
+async def test_another_stage_is_another_model(live: Client) -> None:
+    champion = await json_of(live, f"/predict/{FIRST_ID}")
+    candidate = await json_of(live, f"/predict/{FIRST_ID}", stage="candidate")
+    assert candidate["model"]["alias"] == "candidate"
+    assert candidate["probabilities"] != champion["probabilities"]
+
+
+async def test_explanation_names_every_feature(live: Client) -> None:
+    found = LivePredictionOut.model_validate(await json_of(live, f"/predict/{FIRST_ID}", explain="true"))
+    assert found.explanation is not None
+    assert {part.feature for part in found.explanation} >= set(NAMES)
+
+
+async def test_live_prediction_of_unknown_things(live: Client) -> None:
+    status, body = await problem_of(live, "/predict/1")
+    assert (status, body["code"], body["match_id"]) == (404, "match-not-found", 1)
+    status, body = await problem_of(live, f"/predict/{WITHOUT_FEATURES}")
+    assert (status, body["code"]) == (409, "features-missing")
+    status, body = await problem_of(live, f"/predict/{FIRST_ID}?stage=nobody")
+    assert (status, body["code"]) == (404, "model-not-found")
+    assert (await live.get("/predict/abc")).status == 422
+    assert (await live.get(f"/predict/{FIRST_ID}?stage=No%20Such")).status == 422
+
+
+async def test_no_worker_is_503(idle: Client) -> None:
+    status, body = await problem_of(idle, f"/predict/{FIRST_ID}")
+    assert (status, body["code"]) == (503, "no-worker")
+
+
+async def test_no_redis_is_503_and_reading_goes_on(serve: Serve) -> None:
+    client = await serve()
+    status, body = await problem_of(client, f"/predict/{FIRST_ID}")
+    assert (status, body["code"]) == (503, "queue-unavailable")
+    assert (await client.get("/predict/cards/")).status == 200
+
+
+async def test_slow_worker_is_504_and_its_answer_is_not_lost(live: Client, desk: BatchWorker) -> None:
+    """The problem names the task, whose result comes later."""
+    desk.ctx[DESK].thread.submit(time.sleep, 1.5)
+    status, body = await problem_of(live, f"/predict/{FIRST_ID}")
+    assert (status, body["code"]) == (504, "prediction-timeout")
+
+    async def is_done() -> bool:
+        return bool((await json_of(live, f"/monitoring/task_status/{body['task_id']}"))["status"] == "done")
+
+    await until(is_done)
+
+
+async def test_task_submitted_is_done_by_the_worker(live: Client) -> None:
+    response = await live.post("/predict/async/", json={"match_id": FIRST_ID})
+    submitted = TaskOut.model_validate(await response.json(), strict=False)
+    assert (response.status, submitted.status.value) == (202, "queued")
+    location = response.headers["Location"]
+    assert location.endswith(submitted.task_id)
+
+    async def is_done() -> bool:
+        return bool((await json_of(live, location))["status"] == "done")
+
+    await until(is_done)
+    task = TaskOut.model_validate(await json_of(live, location), strict=False)
+    direct = await json_of(live, f"/predict/{FIRST_ID}")
+    assert task.result is not None
+    assert task.result.probabilities.model_dump() == direct["probabilities"]
+    assert task.result.timings.total_ms is None
+
+
+async def test_task_waits_for_a_worker_to_come(idle: Client) -> None:
+    response = await idle.post("/predict/async/", json={"match_id": FIRST_ID})
+    assert response.status == 202
+    assert (await json_of(idle, response.headers["Location"]))["status"] == "queued"
+    queues = (await json_of(idle, "/monitoring/arq/queues"))["items"]
+    assert [queue["queued"] for queue in queues] == [1]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"match_id": false}', 422),
+        (b'{"match_id": "7"}', 422),
+        (b"{}", 422),
+        (b'{"match_id": 7, "more": 1}', 422),
+        (b"not json", 422),
+        (b"[]", 422),
+        (b'{"match_id": 7}', 404),
+        (b'{"match_id": 7, "stage": "' + b"x" * 70_000 + b'"}', 413),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_wrong_bodies(idle: Client, body: bytes, status: int) -> None:
+    response = await idle.post("/predict/async/", data=body, headers={"Content-Type": "application/json"})
+    assert response.status == status
+    assert response.content_type == "application/problem+json"
+
+
+async def test_body_of_another_type_is_415(idle: Client) -> None:
+    response = await idle.post("/predict/async/", data=b"match_id=7", headers={"Content-Type": "text/plain"})
+    assert response.status == 415
+
+
+async def test_unknown_task_is_404(idle: Client) -> None:
+    status, body = await problem_of(idle, "/monitoring/task_status/predict:1:none")
+    assert (status, body["code"]) == (404, "task-not-found")
+
+
+async def test_models_and_workers_are_shown(live: Client, registry: TinyRegistry) -> None:
+    models = {model["alias"]: model for model in (await json_of(live, "/predict/model/info"))["items"]}
+    assert models["champion"]["n_features"] == len(NAMES)
+    assert models["champion"]["metrics"]["log_loss"] == 1.01
+    (shown,) = (await json_of(live, "/monitoring/arq/workers"))["items"]
+    assert shown["models"].keys() == {"champion", "candidate"}
+    ready = await json_of(live, "/readyz")
+    assert (ready["ready"], ready["degraded"]) == (True, False)
+    assert 'model_info{alias="champion",version="1"} 1' in await (await live.get("/metrics")).text()
+
+
+async def test_every_answer_enters_the_ledger(
+    serve: Serve, registry_settings: Settings, desk: BatchWorker, postgres_url: str
+) -> None:
+    client = await serve(**live_part(registry_settings), database_url=postgres_url)
+    answer = await json_of(client, f"/predict/{FIRST_ID + 3}")
+    connection = await asyncpg.connect(postgres_url)
+
+    async def is_written() -> bool:
+        if await connection.fetchval("SELECT to_regclass('prediction_ledger')") is None:
+            return False
+        row = await connection.fetchrow("SELECT * FROM prediction_ledger WHERE task_id = $1", answer["task_id"])
+        return row is not None and row["proba_home"] == answer["probabilities"]["home"]
+
+    await until(is_written)
+    await connection.close()
+    assert (await json_of(client, "/healthcheck/"))["database"] == "connected"

@@ -1,0 +1,188 @@
+"""The embedded servers and their supervisor, with real processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import redis as redis_client
+
+from infra.local import postgres as postgres_module
+from infra.local.children import Child, Command, LocalError, run_once
+from infra.local.home import Home, fingerprint
+from infra.local.ports import free_port, is_taken
+from infra.local.postgres import NOBODY, Postgres
+from infra.local.redis import Redis
+from infra.local.services import Service, redis_service, unready_parts, wait_for_url
+from infra.local.supervisor import Supervisor
+
+ROOT = Path(__file__).parents[2]
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(60)")
+
+
+def eventually(check: Callable[[], bool], timeout_s: float = 8.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if check():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_redis_keeps_what_it_was_told_when_it_is_killed(tmp_path: Path) -> None:
+    redis = Redis(tmp_path)
+    supervisor = Supervisor()
+    service = redis_service(redis)
+    supervisor.start(service)
+    supervisor.wait_ready(service)
+    with redis_client.Redis.from_url(redis.url) as client:
+        client.set("k", "v")
+        time.sleep(1.2)  # the append-only file is synced every second
+        os.kill(client.info()["process_id"], signal.SIGKILL)
+    assert eventually(lambda: not redis.ping())
+
+    def is_back() -> bool:
+        supervisor.watch()
+        return redis.ping()
+
+    assert eventually(is_back)
+    with redis_client.Redis.from_url(redis.url) as client:
+        assert client.get("k") == b"v"
+    supervisor.stop()
+    assert not redis.ping()
+
+
+def test_redis_refuses_who_has_no_password(redis_url: str) -> None:
+    with (
+        redis_client.Redis.from_url(redis_url.replace(redis_url.split("@", maxsplit=1)[0], "redis://")) as client,
+        pytest.raises(redis_client.AuthenticationError),
+    ):
+        client.ping()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a server as another user")
+def test_postgres_runs_as_nobody_where_namespaces_are_forbidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_module, "UNSHARE", ("false",))
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)  # pytest's folders are for their owner alone
+    postgres = Postgres(tmp_path / "pg", fsync=False)
+    postgres.prepare()
+    child = Child(postgres.command())
+    try:
+        postgres.wait_ready(child)
+        assert psutil.Process(child.pid).uids().real == NOBODY
+    finally:
+        child.stop()
+
+
+def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from infra.local.children import Child, Command;"
+        "c = Child(Command('c', [sys.executable, '-c', 'import time; time.sleep(60)']));"
+        "print(c.pid, flush=True); import time; time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert psutil.pid_exists(pid)
+        parent.kill()
+    assert eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
+    argv = [
+        sys.executable,
+        "-c",
+        "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)",
+    ]
+    child = Child(Command("deaf", argv, log=tmp_path / "log", stop_timeout_s=0.3))
+    assert eventually(lambda: child.log_tail() == "1")
+    child.stop()
+    assert child.exit_code == -signal.SIGKILL
+
+
+def test_a_failing_command_shows_its_last_words(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "raise SystemExit('no such folder')"]
+    with pytest.raises(LocalError, match="The build failed: no such folder"):
+        run_once(Command("The build", argv, log=tmp_path / "log"))
+
+
+def test_a_service_that_ends_is_started_again() -> None:
+    supervisor = Supervisor()
+    started: list[Command] = []
+
+    def make() -> Command:
+        started.append(Command("sleeper", SLEEPER))
+        return started[-1]
+
+    service = Service("sleeper", make, lambda _child: None)
+    supervisor.start(service)
+    victim = next(p for p in psutil.Process().children() if p.cmdline() == list(SLEEPER))
+    victim.kill()
+
+    def is_back() -> bool:
+        supervisor.watch()
+        return len(started) == 2
+
+    assert eventually(is_back)
+    supervisor.stop()
+    assert not [p for p in psutil.Process().children() if p.cmdline() == list(SLEEPER)]
+
+
+def test_waiting_for_a_service_that_stops_says_why(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "raise SystemExit('port in use')"]
+    child = Child(Command("API", argv, log=tmp_path / "log"))
+    with pytest.raises(LocalError, match="API stopped: port in use"):
+        wait_for_url(f"http://127.0.0.1:{free_port()}/livez", child)
+
+
+def test_unready_says_what_is_missing_when_nobody_listens() -> None:
+    assert "refused" in unready_parts(f"http://127.0.0.1:{free_port()}")
+
+
+def test_a_port_somebody_listens_on_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert is_taken("127.0.0.1", server.getsockname()[1])
+    assert not is_taken("127.0.0.1", free_port())
+
+
+def test_a_home_serves_one_run_at_a_time(tmp_path: Path) -> None:
+    script = "import sys, pathlib; from infra.local.home import Home; Home(pathlib.Path(sys.argv[1])).prepare()"
+    Home(tmp_path).prepare()
+    other = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert f"Touchline already runs on {tmp_path} (pid {os.getpid()})." in other.stderr
+
+
+def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="set TOUCHLINE_HOME"):
+        Home(tmp_path / "file" / "home").prepare()
+
+
+def test_new_data_asks_for_a_build(tmp_path: Path) -> None:
+    home, data = Home(tmp_path / "home"), tmp_path / "data"
+    data.mkdir()
+    (data / "E0.csv").write_text("Div\n")
+    assert home.needs_build(None)
+    for folder, file in ((home.artifacts, "manifest.json"), (home.registry, "mlflow.db")):
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+    assert not home.needs_build(None)
+    assert home.needs_build(data)
+    home.note_build(data)
+    assert not home.needs_build(data)
+    before = fingerprint(data)
+    (data / "E0.csv").write_text("Div,Date\n")
+    assert fingerprint(data) != before
+    assert home.needs_build(data)

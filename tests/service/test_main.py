@@ -1,0 +1,86 @@
+"""The API as a process: `python -m app`."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.serving import NO_REDIS
+
+pytestmark = pytest.mark.timeout(60)  # a new interpreter imports everything
+
+
+@contextmanager
+def started(**environ: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of the API."""
+    command = ["env", *(f"{name}={value}" for name, value in environ.items()), sys.executable, "-m", "app"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def failure(**environ: str) -> str:
+    """What a process that cannot start says."""
+    with started(**environ) as process:
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 1
+        return said
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_port_in_use_is_one_clear_sentence(port: int, tmp_path: Path) -> None:
+    said = failure(APP_PORT=str(port), TOUCHLINE_HOME=str(tmp_path), REDIS_URL=NO_REDIS, LOG_LEVEL="CRITICAL")
+    assert said.strip() == f"Cannot listen on 127.0.0.1:{port}: Address already in use."
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_listening_beyond_this_machine_is_refused(host: str) -> None:
+    said = failure(APP_HOST=host)
+    assert said.startswith(f"Refusing to listen on {host}")
+    assert "APP_ALLOW_PUBLIC" in said
+    assert "Traceback" not in said
+
+
+def test_wrong_setting_is_named() -> None:
+    assert "APP_PORT" in failure(APP_PORT="many")
+
+
+def test_stop_is_graceful_and_leaves_nothing(artifacts: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    environ = {"APP_PORT": str(port), "TOUCHLINE_HOME": str(tmp_path), "ARTIFACTS_URI": str(artifacts)}
+    with started(**environ, REDIS_URL=NO_REDIS, LOG_FORMAT="json") as process:
+        wait_ready(f"http://127.0.0.1:{port}/readyz")
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert '"event": "snapshot opened"' in said
+    assert list((tmp_path / "cache/snapshots").iterdir()) == []
+
+
+def wait_ready(url: str) -> None:
+    """Until the process answers with 200."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError(url)

@@ -1,0 +1,96 @@
+"""The supervisor keeps processes alive, and a process ends in order."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from app.queue.__main__ import main as jobs_main
+from app.queue.port import PredictionQueue
+from app.settings import Settings
+from tests.live import MemorySource, a_job, until
+from tests.models import tiny_rows
+from tests.processes import PRELOAD, fall_over, leave_a_mark
+from worker.main import serve
+from worker.pool import Pool
+
+
+@pytest.mark.timeout(60)
+def test_pool_replaces_the_killed_and_stops_all(tmp_path: Path) -> None:
+    def meddle() -> None:
+        first = wait_for_marks(tmp_path, 2)
+        os.kill(first[0], signal.SIGKILL)
+        wait_for_marks(tmp_path, 3)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run_pool(Pool(Settings(touchline_home=tmp_path), 2, target=leave_a_mark, preload=PRELOAD), meddle)
+    assert not [mark for mark in tmp_path.iterdir() if psutil.pid_exists(int(mark.name))]
+
+
+@pytest.mark.timeout(60)
+def test_process_that_cannot_start_is_tried_more_and_more_seldom(tmp_path: Path) -> None:
+    def meddle() -> None:
+        wait_for_marks(tmp_path, 2)
+        time.sleep(1.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    run_pool(Pool(Settings(touchline_home=tmp_path), 1, target=fall_over, preload=PRELOAD), meddle)
+    assert 2 <= len(list(tmp_path.iterdir())) <= 6  # pauses of 0.1, 0.2, 0.4, 0.8 ... s
+
+
+async def test_process_answers_until_it_is_told_to_stop(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    serving = asyncio.create_task(serve(live_settings, source=lambda _: shelf_source))
+    await until(lambda: is_served(queue))
+    _, result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    assert result.model_version == "1"
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(serving, 5)
+    assert await queue.workers() == []
+
+
+def test_jobs_command_lists(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("QUEUE_NAME", "test:no-letters")
+    monkeypatch.setattr(sys, "argv", ["scripts/jobs", "list"])
+    jobs_main()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "argv", ["scripts/jobs", "drop", "predict:1:none"])
+    with pytest.raises(SystemExit, match="No dead letter"):
+        jobs_main()
+
+
+def run_pool(pool: Pool, meddle: Callable[[], None]) -> None:
+    """Run a pool in this thread, and something else beside it."""
+    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
+    other = Thread(target=meddle)
+    other.start()
+    try:
+        pool.run()
+    finally:
+        other.join()
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+
+
+def wait_for_marks(folder: Path, n: int) -> list[int]:
+    """The pids of the processes that were started."""
+    end = time.monotonic() + 20
+    while len(list(folder.iterdir())) < n and time.monotonic() < end:
+        time.sleep(0.02)
+    return sorted(int(mark.name) for mark in folder.iterdir())
+
+
+async def is_served(queue: PredictionQueue) -> bool:
+    """Whether a worker holds the champion."""
+    return any("champion" in worker.models for worker in await queue.workers())

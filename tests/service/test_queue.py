@@ -1,0 +1,151 @@
+"""The port: limits, outages and what it tells of tasks."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from arq.connections import ArqRedis
+
+from app.errors import QueueFull, QueueUnavailable, TaskNotFound
+from app.queue.jobs import TaskStatus
+from app.queue.port import PredictionQueue
+from app.settings import Settings
+from infra.local.children import Child
+from infra.local.ports import free_port
+from infra.local.redis import Redis
+from tests.live import MemorySource, a_job, serving, settings_for, until
+from tests.models import FEATURES, tiny_rows
+from worker.claiming import BatchWorker
+
+
+async def test_full_queue_refuses_at_once(redis_url: str, shelf_source: MemorySource) -> None:
+    settings = settings_for(redis_url, queue_limit=3, model_aliases=("champion",))
+    async with PredictionQueue.open(settings) as queue:
+        for n in range(3):
+            await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=n))
+        with pytest.raises(QueueFull) as caught:
+            await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=3))
+        assert caught.value.retry_after_s is not None
+        await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=2))  # waits already: shared, not refused
+        async with serving(settings, shelf_source):
+            await until(lambda: is_empty(queue))
+            await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=3))
+
+
+async def test_unknown_task_is_not_found(queue: PredictionQueue) -> None:
+    with pytest.raises(TaskNotFound):
+        await queue.status("predict:1:no-such-task")
+
+
+async def test_submitted_task_waits_then_is_done(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+    state = await queue.status(task_id)
+    assert (state.status, state.result) == (TaskStatus.QUEUED, None)
+    assert (await queue.queues())[0].queued == 1
+    async with serving(live_settings, shelf_source):
+        await until(lambda: is_done(queue, task_id))
+    state = await queue.status(task_id)
+    assert state.result is not None
+    assert state.job is not None
+    assert state.job.features_computed_at == "2026-08-01T00:00:00+00:00"
+
+
+async def test_workers_and_models_are_told(queue: PredictionQueue, worker: BatchWorker) -> None:
+    await until(lambda: tells_of_models(queue))
+    (state,) = await queue.workers()
+    (model,) = await queue.models()
+    assert state.models == {"champion": "1"}
+    assert state.memory_mb > 1
+    assert (model.alias, model.version, model.n_features) == ("champion", "1", len(FEATURES))
+
+
+async def test_port_opens_without_redis() -> None:
+    settings = settings_for(f"redis://127.0.0.1:{free_port()}/0")
+    async with PredictionQueue.open(settings) as queue:
+        feature_set = await queue.announce_features(FEATURES)
+        assert feature_set
+        started = time.monotonic()
+        with pytest.raises(QueueUnavailable):
+            await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+        with pytest.raises(QueueUnavailable):
+            await queue.ping()
+        assert time.monotonic() - started < 3
+
+
+@pytest.mark.timeout(30)
+async def test_redis_restart_loses_nothing(tmp_path: Path, shelf_source: MemorySource) -> None:
+    """A question asked before a kill -9 of Redis is answered after its restart, by the same worker."""
+    redis = Redis(tmp_path)
+    child = await asyncio.to_thread(start, redis)
+    settings = settings_for(redis.url, model_aliases=("champion",))
+    try:
+        async with PredictionQueue.open(settings) as queue, serving(settings, shelf_source) as worker:
+            await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+            worker.ctx["desk"].thread.submit(time.sleep, 1.5)
+            asking = asyncio.create_task(queue.predict(await a_job(queue, tiny_rows(2)[1]), timeout_s=20))
+            await asyncio.sleep(1.2)  # the append-only file is flushed every second
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait(5)
+            with pytest.raises(QueueUnavailable):
+                await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=8))
+            child = await asyncio.to_thread(start, redis)
+            assert (await asking)[1].model_version == "1"
+            assert (await queue.predict(await a_job(queue, tiny_rows(3)[2]), timeout_s=5))[1].model_version == "1"
+    finally:
+        await asyncio.to_thread(child.stop)
+
+
+def start(redis: Redis) -> Child:
+    """A Redis that answers."""
+    child = Child(redis.command())
+    redis.wait_ready(child)
+    return child
+
+
+async def is_empty(queue: PredictionQueue) -> bool:
+    """Whether no job waits or runs."""
+    (state,) = await queue.queues()
+    return state.queued + state.in_progress == 0
+
+
+async def tells_of_models(queue: PredictionQueue) -> bool:
+    """Whether a worker has told what it holds."""
+    return bool(await queue.models())
+
+
+async def is_done(queue: PredictionQueue, task_id: str) -> bool:
+    """Whether a task is done."""
+    return (await queue.status(task_id)).status is TaskStatus.DONE
+
+
+async def test_task_whose_body_expired_has_failed(queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis) -> None:
+    worker.drain()
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+    await redis.delete(f"arq:job:{task_id}")
+    with pytest.raises(TaskNotFound):
+        await queue.status(task_id)
+
+
+async def test_lost_announcement_is_found_by_looking(queue: PredictionQueue, worker: BatchWorker) -> None:
+    """The safety poll answers where pub/sub did not."""
+    queue._waiters._announce = lambda _: None  # type: ignore[method-assign]  # every announcement is lost
+    started = time.monotonic()
+    _, result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    assert result.model_version == "1"
+    assert time.monotonic() - started < 2
+
+
+async def test_dropped_subscription_is_taken_up_again(
+    queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis
+) -> None:
+    await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    await redis.client_kill_filter(_type="pubsub")
+    await asyncio.sleep(0.6)
+    started = time.monotonic()
+    await queue.predict(await a_job(queue, tiny_rows(2)[1]), timeout_s=5)
+    assert time.monotonic() - started < 0.45  # sooner than any safety poll

@@ -1,0 +1,105 @@
+"""The real collection, where a developer has it: every match of every file, and real bookmaker lines linked."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from worker.batch.fonbet import read_line
+from worker.batch.line_import import import_line
+from worker.batch.reader import Ingest, read_folder
+
+FOLDER = Path(os.environ.get("TOUCHLINE_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data")  # noqa: TID251
+pytestmark = [
+    pytest.mark.skipif(not (FOLDER / "main").is_dir(), reason="no real data: set TOUCHLINE_REAL_DATA to its folder"),
+    pytest.mark.timeout(180),
+]
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Ingest]:
+    """The whole collection."""
+    return read_folder(FOLDER)
+
+
+def test_every_match_of_every_season_file(real: Ingest) -> None:
+    season_files = [each for each in real.report.files if not each.path.startswith("fixtures/")]
+    assert len(season_files) == 628
+    assert sum(each.matches for each in season_files) == 265_441
+    assert real.report.matches == real.matches.num_rows == 265_441 + real.report.n_upcoming
+    assert len(pc.unique(real.matches["match_id"])) == real.matches.num_rows
+
+
+def test_every_row_is_accounted_for(real: Ingest) -> None:
+    assert all(each.is_balanced for each in real.report.files)
+    assert not real.report.faults
+    assert real.report.rows_in == real.matches.num_rows + real.report.skipped.total()
+
+
+def test_dates_and_results_are_those_of_the_collection(real: Ingest) -> None:
+    finished = real.matches.filter(pc.equal(real.matches["status"], "finished"))
+    assert pc.min(finished["kickoff_utc"]).as_py().date() == datetime(1993, 7, 23, tzinfo=UTC).date()
+    assert pc.max(finished["kickoff_utc"]).as_py().year == 2026
+    assert finished["outcome"].null_count == 0
+    assert finished.num_rows == 265_437  # four matches have no score
+
+
+def test_coming_matches_are_those_of_the_newest_lists(real: Ingest) -> None:
+    upcoming = real.matches.filter(pc.equal(real.matches["status"], "upcoming"))
+    assert upcoming.num_rows == real.report.n_upcoming > 50
+    assert pc.min(upcoming["kickoff_utc"]).as_py() >= datetime(2026, 8, 13, tzinfo=UTC)
+    atletico = upcoming.filter(pc.equal(upcoming["home_team"], "Ath Madrid"))
+    assert atletico["away_team"].to_pylist() == ["Malaga"]
+
+
+def test_prices_are_whole_and_never_captured_after_kickoff(real: Ingest) -> None:
+    table = real.matches
+    for book in ("b365", "b365c", "avg", "avgc", "psc"):
+        nulls = {table[f"{book}_{side}"].null_count for side in ("home", "draw", "away")}
+        assert len(nulls) == 1
+    late = pc.greater_equal(table["odds_captured_at"], table["kickoff_utc"])
+    assert not pc.any(late).as_py()
+    assert table.num_rows - table["b365_home"].null_count > 150_000
+
+
+def test_edge_cases_folder_names_the_page_and_splits_the_seasons() -> None:
+    ingest = read_folder(FOLDER / "edge_cases")
+    assert ingest.report.faults == {"not_csv_html": 1}
+    assert set(ingest.matches["season"].to_pylist()) == {"2024/25", "2025/26"}
+
+
+def test_snapshots_of_one_season_are_one_season() -> None:
+    ingest = read_folder(FOLDER / "snapshots")
+    assert ingest.report.skipped["duplicate_match"] > 300
+    assert set(ingest.matches["season"].to_pylist()) == {"2025/26"}
+    assert ingest.matches.num_rows < 380
+
+
+def test_live_line_of_2019_has_its_matches_and_none_to_take(real: Ingest, tmp_path: Path) -> None:
+    line = read_line(sorted((FOLDER / "fonbet" / "live_2019").glob("*.json.gz")))
+    assert len(line.matches) >= 30
+    pq.write_table(real.matches, tmp_path / "matches.parquet")
+    result = import_line(line, tmp_path / "matches.parquet", datetime(2019, 8, 19, 18, tzinfo=UTC))
+    assert set(result.counts()) == {"in_play"}
+
+
+def test_line_of_october_2023_links_to_the_matches_it_priced(real: Ingest, tmp_path: Path) -> None:
+    line = read_line([FOLDER / "fonbet" / "derived_2023" / "odds_2023-10-03.json.gz"])
+    pq.write_table(real.matches, tmp_path / "matches.parquet")
+    result = import_line(line, tmp_path / "matches.parquet", datetime(2023, 10, 3, tzinfo=UTC))
+    assert len(result.links) > 700
+    assert result.counts()["linked"] >= 300
+    ours = dict(zip(real.matches["match_id"].to_pylist(), real.matches["b365_home"].to_pylist(), strict=True))
+    priced = [(row["odds_home"], ours[row["match_id"]]) for row in result.odds.to_pylist() if ours[row["match_id"]]]
+    # two bookmakers on one match stay close; a wrong link would not
+    assert all(0.5 < theirs / bet365 < 2 for theirs, bet365 in priced)
+    assert len(priced) > 150
+
+
+def test_excerpt_of_2026_holds_no_football() -> None:
+    line = read_line([FOLDER / "fonbet" / "line_2026_excerpt" / "events_list_excerpt.json"])
+    assert not line.matches

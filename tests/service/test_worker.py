@@ -1,0 +1,344 @@
+"""A real worker answers real questions through a real Redis."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from arq.connections import ArqRedis
+
+from app.errors import FeaturesMismatch, ModelNotFound, NoWorker, PredictionFailed, PredictionTimeout, TaskNotFound
+from app.queue import keys
+from app.queue.__main__ import run as operate
+from app.queue.dead import DeadLetters
+from app.queue.jobs import PredictResult, TaskStatus
+from app.queue.port import PredictionQueue
+from app.settings import Settings
+from tests.live import Marked, MemorySource, a_job, serving, until
+from tests.models import FEATURES, tiny_booster, tiny_rows
+from worker.claiming import BatchWorker
+from worker.inference import predict_proba
+from worker.leases import LEASE_S
+from worker.main import make_worker
+from worker.tasks import DESK
+
+
+async def ask(queue: PredictionQueue, row: np.ndarray, **changes: object) -> PredictResult:
+    """The answer about one row."""
+    return (await queue.predict(await a_job(queue, row, **changes), timeout_s=8))[1]
+
+
+async def test_answer_equals_the_models_own(queue: PredictionQueue, worker: BatchWorker) -> None:
+    rows = tiny_rows(5)
+    for row, probabilities in zip(rows, predict_proba(tiny_booster(), rows), strict=True):
+        result = await ask(queue, row)
+        assert result.proba == pytest.approx(probabilities, abs=1e-6)
+        assert (result.alias, result.model_version, result.run_id) == ("champion", "1", "run-1")
+
+
+async def test_concurrent_questions_share_computations(queue: PredictionQueue, worker: BatchWorker) -> None:
+    rows = tiny_rows(200)
+    results = await asyncio.gather(*[ask(queue, row, match_id=n) for n, row in enumerate(rows)])
+    assert np.array([result.proba for result in results]) == pytest.approx(
+        predict_proba(tiny_booster(), rows), abs=1e-6
+    )
+    assert calls_of(worker) < 50
+
+
+async def test_same_question_is_computed_once(queue: PredictionQueue, worker: BatchWorker) -> None:
+    row = tiny_rows(1)[0]
+    results = await asyncio.gather(*[ask(queue, row) for _ in range(20)])
+    results.append(await ask(queue, row))
+    assert len({result.computed_at for result in results}) == 1
+    assert worker.tally.done == 1
+
+
+async def test_other_row_or_wish_is_another_task(queue: PredictionQueue, worker: BatchWorker) -> None:
+    first, second = tiny_rows(2)
+    jobs = [await a_job(queue, first), await a_job(queue, second), await a_job(queue, first, explain=True)]
+    assert len({(await queue.predict(job, timeout_s=5))[0] for job in jobs}) == 3
+
+
+async def test_no_worker_is_said_at_once(queue: PredictionQueue) -> None:
+    with pytest.raises(NoWorker):
+        await ask(queue, tiny_rows(1)[0])
+
+
+async def test_unknown_alias_is_said_at_once(queue: PredictionQueue, worker: BatchWorker) -> None:
+    with pytest.raises(ModelNotFound, match="challenger"):
+        await ask(queue, tiny_rows(1)[0], alias="challenger")
+
+
+async def test_missing_columns_are_named(queue: PredictionQueue, worker: BatchWorker) -> None:
+    fewer = await queue.announce_features(FEATURES[1:])
+    with pytest.raises(FeaturesMismatch, match="elo_home"):
+        await ask(queue, tiny_rows(1)[0][1:], feature_set=fewer)
+
+
+async def test_columns_in_another_order_give_the_same_answer(queue: PredictionQueue, worker: BatchWorker) -> None:
+    row = tiny_rows(1)[0]
+    turned = await queue.announce_features(FEATURES[::-1])
+    assert (await ask(queue, row[::-1], feature_set=turned)).proba == (await ask(queue, row)).proba
+
+
+@pytest.mark.parametrize("changes", [{"features": b"1234"}, {"feature_set": "never-announced"}])
+async def test_row_that_fits_no_columns(
+    queue: PredictionQueue, worker: BatchWorker, changes: dict[str, object]
+) -> None:
+    with pytest.raises(FeaturesMismatch):
+        await ask(queue, tiny_rows(1)[0], **changes)
+
+
+async def test_failing_job_does_not_fail_its_batch(
+    queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
+) -> None:
+    """The one at fault is tried three times and ends among the dead letters; its neighbours are answered."""
+    rows = tiny_rows(10)
+    rows[4] = Marked.MARK
+    results = await asyncio.gather(*[ask(queue, row, match_id=n) for n, row in enumerate(rows)], return_exceptions=True)
+    assert [n for n, result in enumerate(results) if isinstance(result, PredictionFailed)] == [4]
+    assert "ZeroDivisionError" in str(results[4])
+    (letter,) = await redis.lrange(keys.Keys(live_settings.queue_name).dead, 0, -1)
+    assert b'"match_id":4' in letter
+    assert (await queue.queues())[0].dead_letters == 1
+
+
+async def test_dead_letter_can_be_retried_and_dropped(
+    queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
+) -> None:
+    letters = DeadLetters(redis, keys.Keys(live_settings.queue_name))
+    with pytest.raises(PredictionFailed) as caught:
+        await ask(queue, np.full(len(FEATURES), Marked.MARK, np.float32))
+    task_id = caught.value.extras["task_id"]
+    assert [(each.job_id, each.function) for each in await letters.all()] == [(task_id, "predict_match")]
+    Marked.is_mended = True
+    try:
+        await letters.retry(task_id)
+        await until(lambda: is_in(queue, task_id, TaskStatus.DONE))
+    finally:
+        Marked.is_mended = False
+    assert await letters.all() == []
+    with pytest.raises(TaskNotFound):
+        await letters.drop(task_id)
+
+
+async def test_operator_lists_retries_and_drops(
+    queue: PredictionQueue, worker: BatchWorker, live_settings: Settings
+) -> None:
+    with pytest.raises(PredictionFailed) as caught:
+        await ask(queue, np.full(len(FEATURES), Marked.MARK, np.float32))
+    task_id = caught.value.extras["task_id"]
+    (line,) = await operate(live_settings, "list", None)
+    assert task_id in line
+    assert "ZeroDivisionError" in line
+    assert await operate(live_settings, "drop", task_id) == [f"{task_id}: dropped"]
+    assert await operate(live_settings, "list", None) == []
+
+
+async def test_job_that_killed_its_workers_is_given_up(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
+) -> None:
+    """Tried three times and never answered: the next worker does not touch it."""
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+    await redis.set(keys.RETRY + task_id, 3)
+    async with serving(live_settings, shelf_source) as worker:
+        await until(lambda: is_in(queue, task_id, TaskStatus.FAILED))
+        assert calls_of(worker) == 0
+    assert (await queue.status(task_id)).detail == "given up after 3 tries"
+    assert (await queue.queues())[0].dead_letters == 1
+
+
+async def test_job_that_was_tried_runs_alone(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
+) -> None:
+    """It may have brought its worker down, and must take no other with it."""
+    jobs = [await a_job(queue, row, match_id=n) for n, row in enumerate(tiny_rows(4))]
+    task_ids = [await queue.submit(job) for job in jobs]
+    await redis.set(keys.RETRY + task_ids[2], 1)
+    async with serving(live_settings, shelf_source) as worker:
+        for task_id in task_ids:
+            await until(lambda task_id=task_id: is_in(queue, task_id, TaskStatus.DONE))
+        assert calls_of(worker) == 2
+
+
+@pytest.mark.parametrize("body", [None, b"no JSON"])
+async def test_job_without_a_body_is_over(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis, body: bytes | None
+) -> None:
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+    await (redis.set(keys.JOB + task_id, body) if body else redis.delete(keys.JOB + task_id))
+    async with serving(live_settings, shelf_source):
+        await until(lambda: has_queued(queue, 0))
+    assert (await queue.status(task_id)).status is TaskStatus.FAILED
+
+
+async def test_burst_worker_ends_with_the_queue(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
+) -> None:
+    task_ids = [await queue.submit(await a_job(queue, row, match_id=n)) for n, row in enumerate(tiny_rows(100))]
+    worker = make_worker(live_settings, redis, source=lambda _: shelf_source, burst=True)
+    await worker.main()
+    await worker.close()
+    states = [await queue.status(task_id) for task_id in task_ids]
+    assert {state.status for state in states} == {TaskStatus.DONE}
+
+
+async def test_stuck_model_ends_the_process(live_settings: Settings, shelf_source: MemorySource) -> None:
+    """A thread cannot be stopped, so the worker asks for the end of its process."""
+    stuck = asyncio.Event()
+    async with PredictionQueue.open(live_settings) as queue, serving(live_settings, shelf_source) as worker:
+        worker.job_timeout_s = 0.2
+        worker.on_stuck = stuck.set
+        block(worker, 0.6)
+        await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+        await asyncio.wait_for(stuck.wait(), 5)
+
+
+async def test_failure_is_not_an_answer_for_the_next_caller(queue: PredictionQueue, worker: BatchWorker) -> None:
+    row = np.full(len(FEATURES), Marked.MARK, np.float32)
+    for _ in range(2):
+        calls = calls_of(worker)
+        with pytest.raises(PredictionFailed):
+            await ask(queue, row)
+        assert calls_of(worker) > calls
+
+
+async def test_slow_model_times_out_and_can_be_polled(queue: PredictionQueue, worker: BatchWorker) -> None:
+    block(worker, 0.6)
+    with pytest.raises(PredictionTimeout) as caught:
+        await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=0.2)
+    task_id = caught.value.extras["task_id"]
+    assert (await queue.status(task_id)).status is TaskStatus.RUNNING
+    await asyncio.sleep(0.8)
+    state = await queue.status(task_id)
+    assert state.status is TaskStatus.DONE
+    assert state.result is not None
+    assert state.job is not None
+    assert (state.job.match_id, state.job.snapshot_id) == (7, "snapshot-1")
+
+
+async def test_job_past_its_deadline_is_not_computed(
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0], deadline_at=time.time() + 0.05))
+    await asyncio.sleep(0.1)
+    async with serving(live_settings, shelf_source) as worker:
+        await until(lambda: is_in(queue, task_id, TaskStatus.FAILED))
+        state = await queue.status(task_id)
+        assert state.error == "prediction-timeout"
+        assert calls_of(worker) == 0
+
+
+async def test_job_whose_caller_has_gone_is_not_computed(queue: PredictionQueue, worker: BatchWorker) -> None:
+    worker.drain()  # alive, but it takes nothing
+    await asyncio.sleep(0.05)
+    asking = asyncio.create_task(ask(queue, tiny_rows(1)[0]))
+    await until(lambda: has_queued(queue, 1))
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await until(lambda: has_queued(queue, 0))
+    assert worker.tally.done == 0
+
+
+async def test_job_that_another_still_wants_is_computed(queue: PredictionQueue, worker: BatchWorker) -> None:
+    block(worker, 0.3)
+    row = tiny_rows(1)[0]
+    first, second = (asyncio.create_task(ask(queue, row)) for _ in range(2))
+    await asyncio.sleep(0.1)
+    first.cancel()
+    assert (await second).model_version == "1"
+
+
+async def test_lease_is_renewed_while_the_model_takes_its_time(
+    queue: PredictionQueue, worker: BatchWorker, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    block(worker, LEASE_S + 1.5)
+    asking = asyncio.create_task(ask(queue, tiny_rows(1)[0]))
+    await asyncio.sleep(0.2)
+    async with serving(live_settings, shelf_source) as idle:
+        await asking
+        assert (worker.tally.done, idle.tally.done) == (1, 0)
+
+
+async def test_moved_alias_answers_with_the_new_version(
+    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource
+) -> None:
+    row = tiny_rows(1)[0]
+    old = await ask(queue, row)
+    shelf_source.version = "2"
+    await until(lambda: serves(queue, "2"))
+    new = await ask(queue, row)
+    assert (old.model_version, new.model_version) == ("1", "2")
+    assert new.proba == pytest.approx(predict_proba(tiny_booster(seed=2), row[np.newaxis])[0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("version", "attempts"), [("bad", 1), ("broken", 3)])
+async def test_bad_version_is_refused_and_the_old_one_serves_on(
+    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource, version: str, attempts: int
+) -> None:
+    shelf_source.version = version
+    await asyncio.sleep(1.0)
+    assert shelf_source.loads == ["1", *[version] * attempts]
+    assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
+    assert version in worker.ctx[DESK].shelf.refused["champion"]
+
+
+async def test_registry_away_changes_nothing(
+    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource
+) -> None:
+    shelf_source.is_away = True
+    await asyncio.sleep(0.3)
+    assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
+
+
+async def test_worker_waits_for_the_registry(queue: PredictionQueue, live_settings: Settings) -> None:
+    source = MemorySource()
+    source.is_away = True
+    asyncio.get_running_loop().call_later(0.7, setattr, source, "is_away", False)
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+    async with serving(live_settings, source):
+        await until(lambda: is_in(queue, task_id, TaskStatus.DONE))
+
+
+async def test_explanation_adds_up_to_the_margin(queue: PredictionQueue, worker: BatchWorker) -> None:
+    result = await ask(queue, tiny_rows(1)[0], explain=True)
+    assert result.contributions is not None
+    assert {row.feature for row in result.contributions} <= set(FEATURES)
+    weights = [max(abs(row.home), abs(row.draw), abs(row.away)) for row in result.contributions]
+    assert weights == sorted(weights, reverse=True)
+
+
+async def test_drained_worker_answers_what_it_has(queue: PredictionQueue, worker: BatchWorker) -> None:
+    block(worker, 0.3)
+    asking = asyncio.create_task(ask(queue, tiny_rows(1)[0]))
+    await asyncio.sleep(0.1)
+    worker.drain()
+    assert (await asking).model_version == "1"
+
+
+async def is_in(queue: PredictionQueue, task_id: str, status: TaskStatus) -> bool:
+    """Whether a task has come to a status."""
+    return (await queue.status(task_id)).status is status
+
+
+async def has_queued(queue: PredictionQueue, n: int) -> bool:
+    """Whether so many jobs wait."""
+    return (await queue.queues())[0].queued == n
+
+
+async def serves(queue: PredictionQueue, version: str) -> bool:
+    """Whether the champion is of this version."""
+    return (await queue.workers())[0].models["champion"] == version
+
+
+def block(worker: BatchWorker, seconds: float) -> None:
+    """Keep the model's thread busy, as a slow model does."""
+    worker.ctx[DESK].thread.submit(time.sleep, seconds)
+
+
+def calls_of(worker: BatchWorker) -> int:
+    """How often the champion was computed."""
+    predictor = worker.ctx[DESK].shelf.get("champion").predictor
+    assert isinstance(predictor, Marked)
+    return predictor.calls

@@ -1,0 +1,136 @@
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.schemas import CardsQuery
+from dashboards.filters import PERIODS, SORTS, STATUSES, Filters, zone_named
+
+NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+words = st.text(min_size=1, max_size=40).map(str.strip).filter(bool)
+states = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(STATUSES),
+        "period": st.sampled_from(sorted(PERIODS)),
+        "region": st.one_of(st.just(""), words),
+        "tournament": st.one_of(st.just(""), words),
+        "q": st.one_of(st.just(""), words),
+        "edge": st.none() | st.integers(-100, 100),
+        "rroi": st.none() | st.integers(-100, 1000),
+        "value": st.booleans(),
+        "sort": st.sampled_from(SORTS),
+    }
+)
+
+
+def asked(query: str, *, value_edge: float = 0.05) -> dict[str, str]:
+    filters = Filters()
+    filters.read(query)
+    return filters.api(now=NOW, zone=BERLIN, value_edge=value_edge)
+
+
+@given(states)
+def test_a_url_gives_back_the_filters_it_was_made_from(state: dict[str, object]) -> None:
+    first, second = Filters(), Filters()
+    first.change(state)
+    second.read("?" + first.query())
+    assert second.state() == first.state()
+
+
+@given(states)
+def test_every_state_is_a_question_the_api_understands(state: dict[str, object]) -> None:
+    filters = Filters()
+    filters.change(state)
+    question = filters.api(now=NOW, zone=BERLIN, value_edge=0.05)
+    CardsQuery.model_validate({**question, "sort": filters.order()})
+
+
+def test_defaults_are_not_in_the_url() -> None:
+    assert Filters().query() == ""
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["status=Foo", "period=never", "edge=999", "edge=abc", "rroi=1e400", "sort=up", "?&&=", "unknown=1", "edge=nan"],
+)
+def test_what_a_url_cannot_mean_is_left_at_its_default(query: str) -> None:
+    filters = Filters()
+    filters.read(query)
+    assert filters.state() == Filters().state()
+
+
+def test_what_a_url_does_not_name_is_reset() -> None:
+    filters = Filters()
+    filters.change({"region": "Italy", "edge": 10})
+    filters.read("?region=Spain")
+    assert (filters.region, filters.edge) == ("Spain", None)
+
+
+def test_a_day_begins_in_the_viewers_time_zone() -> None:
+    assert asked("period=today")["from"] == "2026-11-22T23:00:00Z"
+    assert asked("period=today")["to"] == "2026-11-23T23:00:00Z"
+
+
+def test_a_period_across_the_change_of_clocks_keeps_local_midnight() -> None:
+    filters = Filters()
+    filters.change({"status": "all", "period": "last30"})
+    question = filters.api(now=NOW, zone=BERLIN, value_edge=0.05)
+    assert question["from"] == "2026-10-24T22:00:00Z"  # still summer time
+    assert question["to"] == "2026-11-23T23:00:00Z"
+
+
+def test_all_and_any_ask_for_nothing() -> None:
+    assert asked("status=all") == {}
+
+
+def test_value_bets_only_uses_the_apis_threshold() -> None:
+    assert asked("value=1", value_edge=0.07)["min_edge"] == "0.07"
+    assert asked("value=1&edge=20", value_edge=0.07)["min_edge"] == "0.2"
+    assert asked("value=1&edge=2", value_edge=0.07)["min_edge"] == "0.07"
+
+
+def test_another_region_drops_the_tournament() -> None:
+    filters = Filters()
+    filters.change({"region": "Italy", "tournament": "Serie A"})
+    filters.change({"region": "Spain"})
+    assert filters.tournament == ""
+
+
+def test_finished_and_a_future_period_exclude_each_other_and_the_last_touched_wins() -> None:
+    filters = Filters()
+    filters.change({"period": "next7"})
+    filters.change({"status": "finished"})
+    assert filters.period == "all"
+    filters.change({"period": "tomorrow"})
+    assert filters.status == "upcoming"
+
+
+@pytest.mark.parametrize(
+    ("query", "order"),
+    [
+        ("", "kickoff"),
+        ("status=finished", "-kickoff"),
+        ("sort=-time", "-kickoff"),
+        ("status=finished&sort=-time", "kickoff"),
+        ("sort=edge", "-edge"),
+    ],
+)
+def test_coming_matches_are_shown_soonest_first_and_others_newest_first(query: str, order: str) -> None:
+    filters = Filters()
+    filters.read(query)
+    assert filters.order() == order
+
+
+def test_narrowing_names_what_hides_matches() -> None:
+    filters = Filters()
+    filters.read("q=abc&value=1&status=all&sort=edge")
+    assert filters.narrowing() == ["q", "value"]
+
+
+@pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "\0", "a" * 5000])
+def test_an_unknown_time_zone_is_utc(name: str) -> None:
+    assert zone_named(name) is UTC

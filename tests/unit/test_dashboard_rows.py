@@ -1,0 +1,59 @@
+from datetime import timedelta
+
+import pytest
+
+from dashboards.rows import row_of, safe_link
+from tests.build_cards import KICKOFF, a_card
+
+
+def test_a_row_keeps_every_digit_of_the_match_id() -> None:
+    assert row_of(a_card(2**63 - 1))["id"] == "9223372036854775807"
+
+
+def test_a_row_counts_outcomes_and_instants() -> None:
+    row = row_of(a_card())
+    assert row["t"] == KICKOFF.timestamp() * 1000
+    assert (row["pick"], row["out"], row["hit"], row["score"]) == (0, None, None, None)
+    assert row["p"] == [0.5, 0.3, 0.2]
+    assert (row["money"]["best"], row["money"]["value"]) == (1, True)
+    assert row["money"]["edge"] == [-0.05, 0.08, -0.1]
+    assert row["roi"] == {"pct": 4.2, "n": 40, "low": -10.0, "high": 18.4}
+
+
+def test_a_finished_row_has_score_and_verdict() -> None:
+    row = row_of(a_card(status="finished", home_score=0, away_score=2, outcome="away", hit=False))
+    assert (row["score"], row["out"], row["hit"]) == ([0, 2], 2, False)
+
+
+def test_a_row_without_odds_has_no_money() -> None:
+    row = row_of(a_card(money=None, region_roi=None))
+    assert (row["money"], row["roi"]) == (None, None)
+
+
+def test_an_instant_with_microseconds_is_a_whole_number() -> None:
+    assert isinstance(row_of(a_card(kickoff_utc=KICKOFF + timedelta(microseconds=3)))["t"], int)
+
+
+@pytest.mark.parametrize("url", ["https://bookmaker.example/event/1?x=1", "https://xn--bcher-kva.example/"])
+def test_plain_https_links_are_kept(url: str) -> None:
+    assert safe_link(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "javascript:alert(1)",
+        "JaVaScRiPt:alert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "http://bookmaker.example/",
+        "//bookmaker.example/",
+        "https://",
+        "https://bank.example@evil.example/",
+        "https://[broken",
+        " https://bookmaker.example/",
+    ],
+)
+def test_any_other_link_is_left_out(url: str | None) -> None:
+    assert safe_link(url) is None

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from app.domain.drift import Verdict, psi, psi_verdict, verdict
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (None, Verdict.NO_DATA),
+        (float("nan"), Verdict.NO_DATA),
+        (0.0, Verdict.STABLE),
+        (0.0999, Verdict.STABLE),
+        (0.1, Verdict.MODERATE),
+        (0.3, Verdict.SEVERE),
+        (1.0, Verdict.SEVERE),
+    ],
+)
+def test_verdict_on_a_share_of_drifted_features(share: float | None, expected: Verdict) -> None:
+    assert verdict(share) is expected
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"), [(0.05, Verdict.STABLE), (0.2, Verdict.MODERATE), (0.3, Verdict.SEVERE)]
+)
+def test_verdict_on_one_feature(index: float, expected: Verdict) -> None:
+    assert psi_verdict(index) is expected
+
+
+def test_index_of_the_same_distribution_is_small_and_of_another_large() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=5000)
+    assert psi(reference, rng.normal(size=5000)) < 0.02
+    assert psi_verdict(psi(reference, rng.normal(1, 1, size=5000))) is Verdict.SEVERE
+
+
+def test_missing_values_are_left_out() -> None:
+    values = np.array([1.0, 2.0, 3.0, np.nan])
+    assert psi(values, values[:3]) == 0.0
+
+
+def test_nothing_to_compare_is_not_a_number() -> None:
+    nothing = np.array([np.nan])
+    assert np.isnan(psi(nothing, np.ones(3)))
+    assert np.isnan(psi(np.ones(3), nothing))
+
+
+def test_a_constant_that_changes_is_severe() -> None:
+    assert psi_verdict(psi(np.zeros(100), np.ones(100))) is Verdict.SEVERE
+    assert psi(np.zeros(100), np.zeros(100)) == 0.0

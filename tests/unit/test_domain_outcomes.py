@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from app.domain.outcomes import Outcome, one_hot, predicted_class
+
+
+@pytest.mark.parametrize(
+    ("home", "away", "outcome"), [(2, 1, Outcome.HOME), (0, 0, Outcome.DRAW), (1, 3, Outcome.AWAY)]
+)
+def test_outcome_of_a_score(home: int, away: int, outcome: Outcome) -> None:
+    assert Outcome.of_score(home, away) is outcome
+
+
+def test_labels_are_the_words_of_the_wire() -> None:
+    assert [outcome.label for outcome in Outcome] == ["home", "draw", "away"]
+
+
+def test_predicted_class_is_the_most_probable_and_the_earlier_of_equals() -> None:
+    found = predicted_class(np.array([[0.2, 0.3, 0.5], [0.4, 0.4, 0.2]]))
+    assert found.tolist() == [2, 0]
+    assert found.dtype == np.int8
+
+
+def test_one_hot_has_a_one_where_it_happened() -> None:
+    assert one_hot(np.array([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]

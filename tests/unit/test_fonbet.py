@@ -1,0 +1,150 @@
+"""Fonbet's line: the feed in both shapes, its increments, and the derived table."""
+
+import gzip
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.batch.fonbet import BadFeed, LineMatch, read_line
+
+KICKOFF = datetime(2026, 9, 12, 14, tzinfo=UTC)
+SPORTS = [
+    {"id": 1, "kind": "sport", "name": "Футбол"},
+    {"id": 2, "kind": "sport", "name": "Хоккей"},
+    {"id": 40, "kind": "segment", "parentId": 1, "name": "Англия. Премьер-лига"},
+    {"id": 50, "kind": "segment", "parentId": 2, "name": "КХЛ"},
+]
+ODDS = {921: 2.1, 922: 3.4, 923: 3.6}
+
+
+def event(number: int = 7, **changes: Any) -> dict[str, Any]:
+    names = {"team1": "Арсенал", "team2": "Челси", "place": "line", "kind": 1, "rootKind": 1}
+    return {"id": number, "level": 1, "sportId": 40, "startTime": int(KICKOFF.timestamp())} | names | changes
+
+
+def flat(number: int = 7, odds: dict[int, float] = ODDS) -> list[dict[str, Any]]:
+    return [{"e": number, "f": factor, "v": price} for factor, price in odds.items()]
+
+
+def grouped(number: int = 7, odds: dict[int, float] = ODDS) -> list[dict[str, Any]]:
+    return [{"e": number, "countAll": 3, "factors": [{"f": factor, "v": price} for factor, price in odds.items()]}]
+
+
+def feed(folder: Path, name: str = "feed.json", version: int = 0, **parts: Any) -> Path:
+    defaults = {"sports": SPORTS, "events": [event()], "customFactors": flat()} if not version else {"events": []}
+    path = folder / name
+    path.write_text(json.dumps({"fromVersion": version} | defaults | parts, ensure_ascii=False), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("factors", [flat(), grouped()], ids=["2019", "2026"])
+def test_both_shapes_of_prices_give_the_match(tmp_path: Path, factors: list[dict[str, Any]]) -> None:
+    line = read_line([feed(tmp_path, customFactors=factors)])
+    expected = LineMatch(7, "Англия. Премьер-лига", "Арсенал", "Челси", KICKOFF, (2.1, 3.4, 3.6), is_live=False)
+    assert line.matches == [expected]
+
+
+def test_gzipped_feed_is_read(tmp_path: Path) -> None:
+    path = feed(tmp_path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert len(read_line([path]).matches) == 1
+
+
+NOT_OURS = [event(sportId=50), event(level=2, parentId=6), event(sportId=99)]
+
+
+@pytest.mark.parametrize("other", NOT_OURS, ids=["hockey", "half", "unknown segment"])
+def test_what_is_no_football_match_is_not_in_the_line(tmp_path: Path, other: dict[str, Any]) -> None:
+    line = read_line([feed(tmp_path, events=[other])])
+    assert not line.matches
+    assert not line.left_out
+
+
+LEFT_OUT = [
+    ({"events": [event(rootKind=5)]}, "special"),
+    ({"events": [event(team2="")]}, "special"),
+    ({"events": [event(place="notActive")]}, "not_active"),
+    ({"customFactors": flat(odds={921: 1.5, 923: 2.5})}, "no_1x2"),
+    ({"customFactors": flat(odds=ODDS | {922: 0})}, "no_1x2"),
+    ({"customFactors": []}, "no_1x2"),
+    ({"customFactors": flat(odds=ODDS | {922: 34})}, "bad_odds_triple"),
+    ({"eventBlocks": [{"eventId": 7, "state": "blocked"}]}, "suspended"),
+    ({"eventBlocks": [{"eventId": 7, "state": "partial", "factors": [923]}]}, "suspended"),
+]
+
+
+@pytest.mark.parametrize(("parts", "reason"), LEFT_OUT)
+def test_football_without_a_price_to_take_is_counted(tmp_path: Path, parts: dict[str, Any], reason: str) -> None:
+    line = read_line([feed(tmp_path, **parts)])
+    assert not line.matches
+    assert line.left_out == {reason: 1}
+
+
+def test_block_of_other_markets_does_not_touch_1x2(tmp_path: Path) -> None:
+    blocks = [{"eventId": 7, "state": "partial", "factors": [930]}]
+    assert len(read_line([feed(tmp_path, eventBlocks=blocks)]).matches) == 1
+
+
+def test_increments_apply_in_the_order_of_versions_not_of_files(tmp_path: Path) -> None:
+    first = feed(tmp_path, "a.json", 100, customFactors=flat(odds={921: 2.3}))
+    second = feed(tmp_path, "b.json", 200, customFactors=flat(odds={921: 2.2}))
+    snapshot = feed(tmp_path, "c.json")
+    for order in ([snapshot, first, second], [second, first, snapshot]):
+        assert read_line(order).matches[0].odds == (2.2, 3.4, 3.6)
+
+
+def test_increment_can_withdraw_unblock_and_add(tmp_path: Path) -> None:
+    snapshot = feed(tmp_path, eventBlocks=[{"eventId": 7, "state": "blocked"}])
+    unblocked = feed(tmp_path, "1.json", 100, eventBlocks=[{"eventId": 7, "state": "unblocked"}])
+    withdrawn = feed(tmp_path, "2.json", 200, customFactors=flat(odds={922: 0}))
+    added = feed(tmp_path, "3.json", 300, events=[event(8)], customFactors=grouped(8))
+    assert not read_line([snapshot]).matches
+    assert len(read_line([snapshot, unblocked]).matches) == 1
+    line = read_line([snapshot, unblocked, withdrawn, added])
+    assert [each.event_id for each in line.matches] == [8]
+    assert line.left_out == {"no_1x2": 1}
+
+
+def test_live_match_says_so(tmp_path: Path) -> None:
+    assert read_line([feed(tmp_path, events=[event(place="live")])]).matches[0].is_live
+
+
+def derived(folder: Path, **changes: Any) -> Path:
+    one = {"time": int(KICKOFF.timestamp()), "sportName": 1, "Liga": "Футбол. Англия. Премьер-Лига"}
+    whole = one | {"team1": "Арсенал", "team2": "Челси", "bids": {"1": 2.1, "X": 3.4, "2": 3.6}} | changes
+    path = folder / "derived.json"
+    path.write_text(json.dumps({"7": whole}), "utf-8")
+    return path
+
+
+def test_derived_table_gives_the_match(tmp_path: Path) -> None:
+    (match,) = read_line([derived(tmp_path)]).matches
+    assert (match.event_id, match.odds, match.kickoff) == (7, (2.1, 3.4, 3.6), KICKOFF)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sportName": 121}, {"special": 1}),
+        ({"bids": {"1": 2.1, "2": 1.7}}, {"no_1x2": 1}),
+        ({"bids": {"1": 2.1, "X": 34, "2": 36}}, {"bad_odds_triple": 1}),
+        ({"Liga": "Хоккей. КХЛ"}, {}),
+    ],
+)
+def test_derived_events_that_are_no_football_match_with_prices(
+    tmp_path: Path, changes: dict[str, Any], reason: dict[str, int]
+) -> None:
+    line = read_line([derived(tmp_path, **changes)])
+    assert not line.matches
+    assert line.left_out == reason
+
+
+@pytest.mark.parametrize("content", ["", "[]", "<html>", '{"a": 1}', '{"x": {"bids": {}}}'])
+def test_file_that_is_no_feed_is_a_named_error(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "feed.json"
+    path.write_text(content)
+    with pytest.raises(BadFeed):
+        read_line([path])

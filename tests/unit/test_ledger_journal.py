@@ -1,0 +1,76 @@
+"""The journal keeps every row until somebody has it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ledger.journal import Journal, read_rows
+from app.ledger.row import LedgerRow
+from tests.build_ledger import a_ledger_row
+
+
+def waiting_rows(journal: Journal) -> list[LedgerRow]:
+    with journal.waiting() as files:
+        return [row for path in files for row in read_rows(path)]
+
+
+def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, limit_bytes=10_000)
+    rows = [a_ledger_row(match_id=n, odds_captured_at=None) for n in range(3)]
+    for row in rows:
+        assert journal.append(row)
+    assert waiting_rows(journal) == []
+    journal.rotate()
+    assert waiting_rows(journal) == rows
+    journal.close()
+
+
+def test_a_living_writers_rows_are_not_taken(tmp_path: Path) -> None:
+    theirs, ours = Journal(tmp_path, limit_bytes=10_000), Journal(tmp_path, limit_bytes=10_000)
+    theirs.append(a_ledger_row())
+    assert waiting_rows(ours) == []
+    theirs.close()  # what the system does for a killed process
+    assert len(waiting_rows(ours)) == 1
+    ours.close()
+
+
+def test_a_line_cut_short_does_not_hide_the_others(tmp_path: Path) -> None:
+    row = a_ledger_row()
+    path = tmp_path / "cut.jsonl"
+    path.write_bytes(row.line() + b"[1]\n" + row.line()[:40])
+    assert read_rows(path) == [row]
+
+
+def test_a_full_journal_refuses_instead_of_filling_the_disk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, limit_bytes=600)
+    kept = [journal.append(a_ledger_row()) for _ in range(5)]
+    assert kept[0]
+    assert not kept[-1]
+    journal.close()
+
+
+def test_an_unwritable_journal_does_not_raise(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, limit_bytes=600)
+    journal.close()
+    assert not journal.append(a_ledger_row())
+
+
+def test_an_empty_journal_leaves_no_file(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, limit_bytes=600)
+    journal.rotate()
+    journal.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.floats(0, 1), st.integers(0, 2**63 - 1), st.text(max_size=20))
+def test_any_row_survives_its_line(proba: float, match_id: int, request_id: str) -> None:
+    row = a_ledger_row(proba_home=proba, match_id=match_id, request_id=request_id.encode("utf-8", "ignore").decode())
+    assert LedgerRow.parse(row.line()) == row
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b"[]", b'{"id": 1}', b"\xff"])
+def test_what_is_no_row_is_a_value_error(line: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  any message
+        LedgerRow.parse(line)

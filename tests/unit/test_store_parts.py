@@ -1,0 +1,100 @@
+"""Small parts of the read side: cursors, selections, the cache of answers, feature rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import InvalidRequest
+from app.store import features
+from app.store.cursor import Cursor, Order
+from app.store.features import open_features
+from app.store.rendered import LARGEST_BYTES, Answer, Rendered
+from app.store.selection import Selection
+
+
+@given(st.sampled_from(Order), st.floats(-1e18, 1e18) | st.integers(0, 2**52), st.integers(0, 2**63 - 1))
+def test_cursor_comes_back_as_it_went(order: Order, key: float, match_id: int) -> None:
+    cursor = Cursor(order, key, match_id)
+    assert Cursor.decode(cursor.encode(), order) == cursor
+
+
+@given(st.text(max_size=50))
+def test_nonsense_is_no_cursor(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        Cursor.decode(text, Order.KICKOFF)
+
+
+def test_selection_binds_what_was_asked_and_nothing_else() -> None:
+    assert Selection().where() == ("true", [])
+    where, params = Selection(region="x' OR 1=1 --", min_edge=0.0).where()
+    assert where == "true AND region = ? AND best_edge >= ?"
+    assert params == ["x' OR 1=1 --", 0.0]
+
+
+def test_cache_drops_the_least_lately_asked_and_keeps_its_bound() -> None:
+    rendered = Rendered(limit_bytes=100)
+    for tag in ("a", "b"):
+        rendered.keep(tag, Answer(b"x" * 40))
+    assert rendered.find("a") is not None
+    rendered.keep("c", Answer(b"x" * 40))
+    assert rendered.find("b") is None
+    assert rendered.find("a") is not None
+    assert rendered.find("c") is not None
+
+
+def test_cache_keeps_nothing_too_large() -> None:
+    rendered = Rendered()
+    rendered.keep("large", Answer(b"x" * (LARGEST_BYTES + 1)))
+    assert rendered.find("large") is None
+
+
+@pytest.mark.parametrize("row_group_size", [7, 40, 100])
+@pytest.mark.parametrize("block_bytes", [64, 10_000])
+def test_feature_rows_are_those_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_group_size: int, block_bytes: int
+) -> None:
+    """Whatever the row groups, however few columns fit at a time; an unknown value is NaN."""
+    monkeypatch.setattr(features, "_BLOCK_BYTES", block_bytes)
+    random = np.random.default_rng(0)
+    ids = random.permutation(1000)[:100].astype(np.int64) + 2**60
+    values = random.normal(size=(100, 5)).astype(np.float32)
+    values[3, 2] = np.nan
+    columns = {f"f{n}": pa.array(values[:, n], from_pandas=True) for n in range(5)}
+    parquet = tmp_path / "features.parquet"
+    pq.write_table(
+        pa.table({"f0": columns.pop("f0"), "match_id": ids, **columns}), parquet, row_group_size=row_group_size
+    )
+    rows = open_features(parquet, "a" * 64, tmp_path / "cache")
+    assert (len(rows), rows.names) == (100, ("f0", "f1", "f2", "f3", "f4"))
+    for match_id, expected in zip(ids.tolist(), values, strict=True):
+        found = rows.find(match_id)
+        assert found is not None
+        np.testing.assert_array_equal(np.frombuffer(found, "<f4"), expected)
+    assert rows.find(5) is None
+    assert rows.find(2**62) is None
+
+
+def test_feature_rows_are_copied_once_and_old_copies_go(tmp_path: Path) -> None:
+    parquet, cache = tmp_path / "features.parquet", tmp_path / "cache"
+    pq.write_table(pa.table({"match_id": [1, 2], "f": pa.array([0.5, 1.5], pa.float32())}), parquet)
+    open_features(parquet, "a", cache)
+    made_at = (cache / "a.f32").stat().st_ino
+    open_features(parquet, "a", cache)
+    assert (cache / "a.f32").stat().st_ino == made_at
+    for name in ("b", "c"):
+        open_features(parquet, name, cache)
+    assert sorted(path.name for path in cache.iterdir()) == ["b.f32", "c.f32"]
+
+
+def test_half_written_copy_is_made_again(tmp_path: Path) -> None:
+    parquet, cache = tmp_path / "features.parquet", tmp_path / "cache"
+    pq.write_table(pa.table({"match_id": [1, 2], "f": pa.array([0.5, 1.5], pa.float32())}), parquet)
+    cache.mkdir()
+    (cache / "a.f32").write_bytes(b"\0\0")
+    found = open_features(parquet, "a", cache).find(2)
+    assert found == np.float32(1.5).tobytes()

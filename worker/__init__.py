@@ -1,0 +1,1 @@
+"""The worker pool, and the batch pipeline that trains what it serves."""

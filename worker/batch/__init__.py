@@ -1,0 +1,1 @@
+"""The batch pipeline: from published results to the artifacts that Touchline serves."""

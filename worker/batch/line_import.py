@@ -1,0 +1,155 @@
+"""Imports a bookmaker's line: feed files and the matches table in, linked odds and a report out."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from importlib.resources import files
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from worker.batch import dates
+from worker.batch.fonbet import BadFeed, Line, read_line
+from worker.batch.linking import Link, Linker, OurMatch, Spellings
+
+BOOKMAKER = "Fonbet"
+_SPELLINGS = "fonbet_spellings.json"
+_PREDICTIONS = Path("predictions") / "predictions.parquet"
+_COLUMNS = ["match_id", "kickoff_utc", "region", "home_team", "away_team"]
+_INSTANT = pa.timestamp("us", tz="UTC")
+_TYPES: dict[str, pa.DataType] = {
+    "match_id": pa.int64(),
+    "odds_home": pa.float64(),
+    "odds_draw": pa.float64(),
+    "odds_away": pa.float64(),
+    "bookmaker": pa.string(),
+    "event_url": pa.string(),
+    "captured_at": _INSTANT,
+}
+_SCHEMA = pa.schema(_TYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class LineImport:
+    """The linked odds, every link tried, and the feed's events that had no price to link."""
+
+    odds: pa.Table
+    links: Sequence[Link]
+    left_out: Counter[str]
+    captured_at: datetime
+
+    def counts(self) -> Counter[str]:
+        """Matches of the feed by what became of them."""
+        return Counter(link.reason for link in self.links)
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as JSON shows it."""
+        return {
+            "bookmaker": BOOKMAKER,
+            "captured_at": self.captured_at.isoformat(),
+            "matches_in_feed": len(self.links),
+            "counts": dict(sorted(self.counts().items())),
+            "left_out_of_feed": dict(sorted(self.left_out.items())),
+            "links": [link.as_dict() for link in self.links],
+        }
+
+
+def spellings() -> Spellings:
+    """The bookmaker's spellings that come with the program."""
+    known = json.loads(files("worker.batch").joinpath(_SPELLINGS).read_text("utf-8"))
+    return Spellings({name.casefold(): region for name, region in known["countries"].items()}, known["clubs"])
+
+
+def import_line(line: Line, matches: Path, captured_at: datetime) -> LineImport:
+    """Link a line to the matches of a table or an artifacts folder."""
+    links = Linker(_our_matches(matches), spellings()).link_all(line.matches, captured_at)
+    return LineImport(_odds_of(links, captured_at), links, line.left_out, captured_at)
+
+
+def _our_matches(path: Path) -> list[OurMatch]:
+    table = pq.read_table(path / _PREDICTIONS if path.is_dir() else path, columns=_COLUMNS)
+    return [OurMatch(*row) for row in zip(*(table[name].to_pylist() for name in _COLUMNS), strict=True)]
+
+
+def _odds_of(links: Sequence[Link], captured_at: datetime) -> pa.Table:
+    rows = [
+        {
+            "match_id": link.match.match_id,
+            "odds_home": link.line.odds[0],
+            "odds_draw": link.line.odds[1],
+            "odds_away": link.line.odds[2],
+            "bookmaker": BOOKMAKER,
+            "event_url": None,  # the feed holds no address, and one made up might lead nowhere
+            "captured_at": captured_at,
+        }
+        for link in sorted(links, key=lambda each: each.match.match_id if each.match else 0)
+        if link.match
+    ]
+    return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def default_capture(paths: Sequence[Path]) -> datetime:
+    """The date in the files' names, else when the newest was written."""
+    named = [day for path in paths if (day := dates.iso_date_in(path.name))]
+    if named:
+        return datetime.combine(min(named), time(0), UTC)
+    return datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC)
+
+
+def counts_table(result: LineImport) -> Table:
+    """What a person sees at the end."""
+    table = Table(title="Fonbet's line", title_justify="left")
+    table.add_column("football matches")
+    table.add_column("count", justify="right")
+    for reason, count in sorted(result.counts().items()):
+        table.add_row(reason.replace("_", " "), f"{count:,}")
+    for reason, count in sorted(result.left_out.items()):
+        table.add_row(f"not in the line: {reason.replace('_', ' ')}", f"{count:,}")
+    return table
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="import_fonbet", description="Link Fonbet's line to our matches.")
+    parser.add_argument("feed", nargs="+", type=Path, help="feed files: a snapshot and its increments, gzipped or not")
+    parser.add_argument("--matches", required=True, type=Path, help="matches.parquet, or an artifacts folder")
+    parser.add_argument("--out", required=True, type=Path, help="parquet file of the linked odds")
+    parser.add_argument("--captured-at", type=datetime.fromisoformat, help="ISO instant at which the feed was taken")
+    parser.add_argument("--report", type=Path, help="JSON file with every link and every reason")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the import; the exit code is 1 when the feed or the table cannot be read."""
+    options = _arguments(arguments)
+    captured_at = options.captured_at or default_capture(options.feed)
+    if captured_at.tzinfo is None:
+        captured_at = captured_at.replace(tzinfo=UTC)
+    try:
+        result = import_line(read_line(options.feed), options.matches, captured_at)
+    except (BadFeed, OSError, pa.ArrowInvalid) as fault:
+        Console(stderr=True).print(f"Nothing imported: {fault}", markup=False)
+        return 1
+    _write(result, options.out, options.report)
+    Console().print(counts_table(result))
+    return 0
+
+
+def _write(result: LineImport, out: Path, report: Path | None) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    pq.write_table(result.odds, part)
+    part.replace(out)
+    if report is not None:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The tables of money that analysts read: ROI overall, by region and day, by threshold, by tournament and by month."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from app.domain.roi import Totals, interval, summarise
+from app.domain.staking import Staking
+from app.store import contract
+from app.store.columns import MONEY_COLUMNS
+from worker.batch.settlement import Judged, Rules
+
+THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+_DAY_US = 86_400_000_000
+_EXTRA_COLUMNS: Mapping[str, pa.DataType] = {
+    "region": pa.string(),
+    "tournament": pa.string(),
+    "month": pa.string(),
+    "settled_until": pa.timestamp("s", tz="UTC"),
+    "threshold": pa.float64(),
+}
+_MORE_COLUMNS: Mapping[str, pa.DataType] = {
+    "average_odds": pa.float64(),
+    "mean_edge_pct": pa.float64(),
+    "max_drawdown": pa.float64(),
+    "n_closing": pa.int64(),
+    "closing_edge_pct": pa.float64(),
+    "cumulative_profit": pa.float64(),
+}
+Row = dict[str, Any]
+
+
+def write_roi_tables(judged: Judged, regions: list[str], folder: Path, now: datetime, rules: Rules) -> None:
+    """Write the five tables of flat stakes and, as `*_kelly.csv`, the same of fractional Kelly stakes."""
+    for staking, names in ((Staking.FLAT, contract.MONEY), (Staking.KELLY, contract.MONEY_KELLY)):
+        tables = _Tables(judged, now, rules, staking)
+        makers: tuple[Callable[[], Iterator[Row]], ...] = (
+            lambda tables=tables: tables.by_region(regions),  # type: ignore[misc] # a default binds the loop's value
+            tables.overall,
+            tables.by_threshold,
+            tables.by_tournament,
+            tables.by_month,
+        )
+        for name, make in zip(names, makers, strict=True):
+            _write(list(make()), folder / name)
+
+
+class _Tables:
+    """The five tables under one staking."""
+
+    def __init__(self, judged: Judged, now: datetime, rules: Rules, staking: Staking) -> None:
+        self._judged = judged
+        self._now = now
+        self._rules = rules
+        self._staking = staking
+
+    def overall(self) -> Iterator[Row]:
+        yield {"settled_until": self._now, "threshold": self._rules.value_edge, **self._money(self._judged)}
+
+    def by_threshold(self) -> Iterator[Row]:
+        for threshold in THRESHOLDS:
+            yield {"threshold": threshold, **self._money(self._judged, threshold)}
+
+    def by_tournament(self) -> Iterator[Row]:
+        pairs = sorted(set(zip(self._judged.region.tolist(), self._judged.tournament.tolist(), strict=True)))
+        for region, tournament in pairs:
+            mine = (self._judged.region == region) & (self._judged.tournament == tournament)
+            yield {"region": region, "tournament": tournament, **self._money(self._judged.where(mine))}
+
+    def by_month(self) -> Iterator[Row]:
+        months = self._judged.settled_us.astype("datetime64[us]").astype("datetime64[M]")
+        profit = 0.0
+        for month in np.unique(months):
+            # matches are in the order of their settlement
+            row = self._money(self._judged.where(slice(*np.searchsorted(months, [month, month + 1]))))
+            profit += row["profit"]
+            yield {"month": str(month), **row, "cumulative_profit": profit}
+
+    def by_region(self, regions: list[str]) -> Iterator[Row]:
+        """Running totals at the end of each day on which a region's bet was settled, and as of now."""
+        for region in regions:
+            yield from self._region(region, self._judged.where(self._judged.region == region))
+
+    def _region(self, region: str, judged: Judged) -> Iterator[Row]:
+        bets = judged.bets(self._rules.value_edge)
+        now_us = int(self._now.timestamp()) * 1_000_000
+        ends = np.minimum((bets.settled_us // _DAY_US + 1) * _DAY_US, now_us)
+        until = np.union1d(ends, [now_us])
+        # a row counts what was settled strictly before its time
+        n_bets = np.searchsorted(bets.settled_us, until, side="left")
+        n_matches = np.searchsorted(judged.settled_us, until, side="left")
+        stake = bets.stake(self._staking, self._rules)
+        totals = _at(Totals.running(stake, bets.profit(stake), bets.won), n_bets)
+        found = interval(totals, self._rules.min_bets)
+        for i, end in enumerate(until.tolist()):
+            yield {
+                "region": region,
+                "settled_until": datetime.fromtimestamp(end / 1e6, UTC),
+                "n_matches": int(n_matches[i]),
+                "n_bets": int(totals.n_bets[i]),
+                "n_wins": int(totals.n_wins[i]),
+                "hit_rate": totals.n_wins[i] / totals.n_bets[i] if totals.n_bets[i] else None,
+                "staked": totals.staked[i],
+                "profit": totals.profit[i],
+                "roi_pct": found.roi_pct[i],
+                "roi_ci_low": found.low[i],
+                "roi_ci_high": found.high[i],
+            }
+
+    def _money(self, judged: Judged, value_edge: float | None = None) -> Row:
+        bets = judged.bets(self._rules.value_edge if value_edge is None else value_edge)
+        stake = bets.stake(self._staking, self._rules)
+        found = summarise(stake, bets.profit(stake), bets.won, self._rules.min_bets)
+        closing = bets.closing_edge[~np.isnan(bets.closing_edge)]
+        return {
+            "n_matches": len(judged),
+            **{name: getattr(found, name) for name in MONEY_COLUMNS if name != "n_matches"},
+            "average_odds": _mean(bets.odds),
+            "mean_edge_pct": _mean(100 * bets.edge),
+            "max_drawdown": found.max_drawdown,
+            "n_closing": len(closing),
+            "closing_edge_pct": _mean(100 * closing),
+        }
+
+
+def _at(running: Totals, counts: npt.NDArray[np.intp]) -> Totals:
+    columns = (np.concatenate([[0.0], getattr(running, name)])[counts] for name in Totals.__dataclass_fields__)
+    return Totals(*columns)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _write(rows: list[Row], path: Path) -> None:
+    known = {**_EXTRA_COLUMNS, **MONEY_COLUMNS, **_MORE_COLUMNS}
+    present = rows[0] if rows else dict.fromkeys(MONEY_COLUMNS)
+    columns = {
+        name: pa.array([row[name] for row in rows], kind, from_pandas=True)
+        for name, kind in known.items()
+        if name in present
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pa_csv.write_csv(pa.table(columns), path)

@@ -1,0 +1,292 @@
+"""The arq worker that is woken, takes jobs in batches, and answers a batch at once."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from time import time
+from typing import Any
+
+import orjson
+from arq import Worker
+from arq.jobs import serialize_result
+
+from app.errors import PredictionFailed
+from app.queue import keys
+from app.queue.background import cancelled, running
+from app.queue.connection import REDIS_ERRORS
+from app.queue.failures import failure_payload
+from app.queue.jobs import Payload
+from app.queue.wire import dumps, loads
+from worker.beat import Tally
+from worker.leases import Answer, Claim, Leases, announcement
+from worker.tasks import Call, Outcome
+
+log = logging.getLogger(__name__)
+
+BATCH = 64
+BATCHES_AT_ONCE = 2  # one computes while the next one is fetched
+MAX_TRIES = 3
+RETRY_PAUSE_S = 0.2
+RECONNECT_S = 0.2
+STUCK_EXIT_CODE = 70
+
+BatchTask = Callable[[dict[Any, Any], Sequence[Call]], Awaitable[list[Outcome]]]
+
+
+class BatchWorker(Worker):
+    """Runs `batch_tasks` many at a time, and arq's other functions as arq does."""
+
+    def __init__(
+        self, *args: Any, batch_tasks: dict[str, BatchTask], leases: Leases, tally: Tally, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, handle_signals=False, max_tries=MAX_TRIES, **kwargs)
+        self._batch_tasks = batch_tasks
+        self._leases = leases
+        self.tally = tally
+        # a thread cannot be stopped: the process ends, the pool starts another, and the jobs are tried again, alone
+        self.on_stuck: Callable[[], None] = partial(os._exit, STUCK_EXIT_CODE)
+        self.serving = asyncio.Event()  # set once the models are loaded
+        self._names = keys.Keys(self.queue_name)
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self._batches: set[asyncio.Task[None]] = set()
+
+    def drain(self) -> None:
+        """Take no more jobs; `main` returns when those in hand are answered."""
+        self.allow_pick_jobs = False
+        self._wake.set()
+
+    async def main(self) -> None:
+        """Work until drained, or in burst mode until the queue is empty."""
+        self.ctx["redis"] = self.pool
+        if self.on_startup:
+            await self.on_startup(self.ctx)
+        self.serving.set()
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(running(self._leases.keep()))
+            await stack.enter_async_context(running(self._listen()))
+            await self._work()
+
+    async def close(self) -> None:
+        """Give back what is still in hand, then let go of everything."""
+        await asyncio.gather(*[cancelled(task) for task in (*self._batches, *self.tasks.values())])
+        with suppress(*REDIS_ERRORS):
+            await self._leases.give_back(list(self._leases.held), was_tried=False)
+        if self.on_shutdown:
+            await self.on_shutdown(self.ctx)
+
+    async def _work(self) -> None:
+        while self.allow_pick_jobs:
+            await self._slots.acquire()
+            self._wake.clear()
+            try:
+                claims, more = await self._leases.claim(BATCH)
+            except REDIS_ERRORS as error:
+                self._slots.release()
+                log.warning("cannot take jobs: %s", type(error).__name__)
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            self._start(claims)
+            if self.burst and not claims and await self._is_idle():
+                return
+            if not more:
+                await self._woken()
+        await asyncio.gather(*self._batches, *self.tasks.values())
+
+    def _start(self, claims: list[Claim]) -> None:
+        if not claims:
+            self._slots.release()
+            return
+        task = asyncio.create_task(self._answer_all(claims), name="batch")
+        self._batches.add(task)
+        task.add_done_callback(lambda task: self._ended(task, claims))
+
+    def _ended(self, task: "asyncio.Task[None]", claims: list[Claim]) -> None:
+        self._batches.discard(task)
+        self._slots.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a batch failed; its jobs are tried again, alone", exc_info=error)
+            self._leases.forget(claim.job_id for claim in claims)
+
+    async def _is_idle(self) -> bool:
+        await asyncio.gather(*self._batches, *self.tasks.values())
+        return int(await self.pool.zcard(self.queue_name)) == 0
+
+    async def _woken(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(keys.SAFETY_POLL_S):
+                await self._wake.wait()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self.pool.pubsub() as subscription:
+                    await subscription.subscribe(self._names.wake)
+                    while True:
+                        if await subscription.get_message(timeout=5.0) is not None:
+                            self._wake.set()
+            except REDIS_ERRORS as error:
+                log.warning("subscription to %s lost: %s", self._names.wake, type(error).__name__)
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _answer_all(self, claims: list[Claim]) -> None:
+        held = [held for claim in claims if (held := await self._held(claim)) is not None]
+        for name, task in self._batch_tasks.items():
+            jobs = [job for job in held if job.name == name]
+            if jobs:
+                await self._answer(jobs, task)
+
+    async def _held(self, claim: Claim) -> "_Held | None":
+        """The job of a claim, unless it is over already."""
+        if claim.job is None:
+            await self._hand_in([_lost(claim, self.queue_name)])
+            return None
+        try:
+            held = _Held(claim, loads(claim.job), self.queue_name)
+        except (ValueError, KeyError, TypeError):
+            await self._hand_in([_lost(claim, self.queue_name)])
+            return None
+        if claim.job_try > self.max_tries:
+            await self._give_up([(held, f"given up after {self.max_tries} tries")])
+            return None
+        if held.name not in self._batch_tasks:
+            await self._run_alone(held)
+            return None
+        return held
+
+    async def _run_alone(self, held: "_Held") -> None:
+        """One of arq's functions, or one unknown to us: arq's own way."""
+        job_id = held.claim.job_id
+        await self.pool.decr(keys.RETRY + job_id)  # arq counts the try itself
+        task = asyncio.create_task(self.run_job(job_id, held.enqueued_ms))
+        self.tasks[job_id] = task
+        task.add_done_callback(lambda _: self._ran_alone(job_id))
+
+    def _ran_alone(self, job_id: str) -> None:
+        self.tasks.pop(job_id, None)
+        self._leases.forget([job_id])
+
+    async def _answer(self, jobs: "list[_Held]", task: BatchTask) -> None:
+        started_ms = round(time() * 1000)
+        answers, bugs = [], []
+        for job, outcome in zip(jobs, await self._outcomes(jobs, task), strict=False):
+            if isinstance(outcome, Exception):
+                bugs.append((job, outcome))
+            else:
+                answers.append(job.answer(outcome, started_ms, success=True))
+        self.tally.done += len(answers)
+        await self._hand_in(answers)
+        await self._try_again(bugs)
+
+    async def _outcomes(self, jobs: "list[_Held]", task: BatchTask) -> list[Outcome]:
+        """What the task makes of the jobs; nothing when they must be done another time."""
+        try:
+            async with asyncio.timeout(self.job_timeout_s):
+                return await task(self.ctx, [job.call() for job in jobs])
+        except TimeoutError:  # before the others: it is an OSError too
+            log.critical("%d jobs did not end within %.0f s; this process is stuck", len(jobs), self.job_timeout_s)
+            self.on_stuck()
+        except REDIS_ERRORS as error:
+            log.warning("%d jobs are put back: %s", len(jobs), type(error).__name__)
+            job_ids = [job.claim.job_id for job in jobs]
+            await self._leases.give_back(job_ids, delay_s=RETRY_PAUSE_S, was_tried=False)
+        return []
+
+    async def _try_again(self, bugs: "list[tuple[_Held, Exception]]") -> None:
+        hopeless = []
+        for job, error in bugs:
+            log.error("%s failed at try %d", job.claim.job_id, job.claim.job_try, exc_info=error)
+            if job.claim.job_try >= self.max_tries:
+                hopeless.append((job, f"{type(error).__name__}: {error}"))
+            else:
+                pause_s = RETRY_PAUSE_S * job.claim.job_try
+                await self._leases.give_back([job.claim.job_id], delay_s=pause_s, was_tried=True)
+        await self._give_up(hopeless)
+
+    async def _give_up(self, hopeless: "list[tuple[_Held, str]]") -> None:
+        now_ms = round(time() * 1000)
+        self.tally.failed += len(hopeless)
+        await self._hand_in([job.dead(reason, now_ms) for job, reason in hopeless])
+
+    async def _hand_in(self, answers: list[Answer]) -> None:
+        """Give the answers to Redis, however long it is away: they are renewed meanwhile."""
+        while answers:
+            try:
+                ours = await self._leases.finish(answers)
+            except REDIS_ERRORS as error:
+                log.warning("cannot hand in %d answers: %s", len(answers), type(error).__name__)
+                await asyncio.sleep(RECONNECT_S)
+            else:
+                if ours < len(answers):
+                    log.warning("%d answers came too late: others took the jobs over", len(answers) - ours)
+                return
+
+
+class _Held:
+    """A claimed job, read."""
+
+    def __init__(self, claim: Claim, job: Payload, queue_name: str) -> None:
+        self.claim = claim
+        self.name: str = job["f"]
+        self.args: list[Any] = job["a"]
+        self.kwargs: Payload = job["k"]
+        self.enqueued_ms: int = job["et"]
+        self._queue_name = queue_name
+
+    def call(self) -> Call:
+        payload = dict(self.args[0]) if self.args and isinstance(self.args[0], dict) else {}
+        if self.claim.deadline_at is not None:
+            payload["deadline_at"] = self.claim.deadline_at  # a later caller may wait longer than the first
+        return Call(payload, self.enqueued_ms / 1000)
+
+    def answer(self, returned: Payload, started_ms: int, *, success: bool, dead_letter: bytes = b"") -> Answer:
+        body = dumps(returned)
+        result = _result(self, orjson.Fragment(body), started_ms, success=success)
+        return Answer(self.claim.job_id, result, announcement(self.claim.job_id, body, success=success), dead_letter)
+
+    def dead(self, reason: str, now_ms: int) -> Answer:
+        failure = failure_payload(PredictionFailed(reason))
+        letter = dumps({"job_id": self.claim.job_id, "reason": reason, "at_ms": now_ms, "f": self.name, "a": self.args})
+        return self.answer(failure, now_ms, success=False, dead_letter=letter)
+
+    def kept_args(self) -> tuple[Any, ...]:
+        """The arguments without the feature row, which would be nine tenths of every result."""
+        return tuple(
+            {name: value for name, value in arg.items() if name != "features"} if isinstance(arg, dict) else arg
+            for arg in self.args
+        )
+
+    @property
+    def queue_name(self) -> str:
+        return self._queue_name
+
+
+def _result(job: _Held, returned: orjson.Fragment, started_ms: int, *, success: bool) -> bytes:
+    """The result as arq writes it."""
+    result = serialize_result(
+        job.name,
+        job.kept_args(),
+        job.kwargs,
+        job.claim.job_try,
+        job.enqueued_ms,
+        success,
+        returned,
+        started_ms,
+        round(time() * 1000),
+        job.claim.job_id,
+        job.queue_name,
+        job.claim.job_id,
+        serializer=dumps,
+    )
+    assert result is not None  # noqa: S101  # dumps of JSON's own types does not fail
+    return result
+
+
+def _lost(claim: Claim, queue_name: str) -> Answer:
+    """The answer to a job whose body is gone or cannot be read."""
+    body: Payload = {"f": "unknown", "a": [], "k": {}, "et": round(time() * 1000)}
+    failure = failure_payload(PredictionFailed("The job expired, or its body cannot be read."))
+    return _Held(claim, body, queue_name).answer(failure, body["et"], success=False)

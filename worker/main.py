@@ -1,0 +1,154 @@
+"""The table of contents of background work, and what a worker process is made of."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import uuid4
+
+from arq.connections import ArqRedis
+from arq.typing import StartupShutdown
+from arq.worker import Function, func
+
+from app.queue.background import cancelled, running
+from app.queue.connection import connect, disconnect
+from app.queue.jobs import Job
+from app.queue.keys import Keys
+from app.queue.wire import dumps, loads
+from app.settings import Settings
+from worker import tasks
+from worker.beat import BeatPublisher, Tally
+from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
+from worker.features import FeatureSets
+from worker.leases import Leases
+from worker.shelf import ModelSource, Shelf
+
+log = logging.getLogger(__name__)
+
+JOB_TIMEOUT_S = 60.0
+DRAIN_S = 10.0  # how long jobs in hand may take after SIGTERM; then others do them
+
+# Every job there is. Add one: its name to app.queue.jobs.Job, its coroutine to worker.tasks, a line here.
+FUNCTIONS: list[Function] = [
+    func(tasks.predict_match, name=Job.PREDICT_MATCH, timeout=JOB_TIMEOUT_S, max_tries=MAX_TRIES),
+]
+# Those of them that can be done many at a time
+BATCH_TASKS: dict[str, BatchTask] = {Job.PREDICT_MATCH: tasks.predict_batch}
+
+Source = Callable[[Settings], ModelSource]
+
+
+class Resources:
+    """What jobs need, for our worker and for a stock arq one alike: models, their thread, and the beat."""
+
+    def __init__(self, settings: Settings, *, source: Source | None = None) -> None:
+        self._settings = settings
+        self._source = source or _open_registry
+        self._stack = AsyncExitStack()
+        self.names = Keys(settings.queue_name)
+        self.tally = Tally()
+        self.beat: BeatPublisher | None = None
+
+    async def startup(self, ctx: dict[Any, Any]) -> None:
+        """Load the models while beating; returns when the worker is ready."""
+        redis: ArqRedis = ctx["redis"]
+        model_thread = self._stack.enter_context(ThreadPoolExecutor(1, "model"))
+        registry_thread = self._stack.enter_context(ThreadPoolExecutor(1, "registry"))
+        shelf = Shelf(self._settings.model_aliases, on_change=self._hurry)
+        self.beat = BeatPublisher(redis, self.names, shelf=shelf, tally=self.tally)
+        self._stack.push_async_callback(self.beat.retire)
+        await self._stack.enter_async_context(running(self.beat.run()))
+        loop = asyncio.get_running_loop()
+        source = await loop.run_in_executor(registry_thread, self._source, self._settings)
+        await shelf.fill(source, registry_thread)
+        follow = shelf.follow(source, registry_thread, poll_s=self._settings.model_poll_s)
+        await self._stack.enter_async_context(running(follow))
+        ctx[tasks.DESK] = tasks.Desk(shelf, FeatureSets(redis, self.names), model_thread)
+        self._hurry()
+
+    async def shutdown(self, ctx: dict[Any, Any]) -> None:
+        """Leave the roster, stop the threads."""
+        ctx.pop(tasks.DESK, None)
+        await self._stack.aclose()
+
+    async def announce(self, ctx: dict[Any, Any]) -> None:
+        """Tell those who wait to look, where a stock arq worker has written a result."""
+        raw = await ctx["redis"].get(f"arq:result:{ctx['job_id']}")
+        if raw is not None:
+            result = loads(raw)
+            await ctx["redis"].publish(self.names.done, dumps([[ctx["job_id"], result["s"], result["r"]]]))
+
+    def _hurry(self) -> None:
+        if self.beat is not None:
+            self.beat.hurry()
+
+
+def stock_settings(settings: Settings, *, source: Source | None = None) -> dict[str, Any]:
+    """Keyword arguments with which a stock `arq.Worker` does our jobs."""
+    resources = Resources(settings, source=source)
+    startup: StartupShutdown = resources.startup
+    return {
+        "functions": FUNCTIONS,
+        "queue_name": settings.queue_name,
+        "redis_pool": connect(settings),
+        "on_startup": startup,
+        "on_shutdown": resources.shutdown,
+        "after_job_end": resources.announce,
+        "keep_result": settings.result_ttl_s,
+        "job_serializer": dumps,
+        "job_deserializer": loads,
+    }
+
+
+def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = None, **options: Any) -> BatchWorker:
+    """One worker on a connection; `options` are arq's, `source` stands in for the registry."""
+    resources = Resources(settings, source=source)
+    leases = Leases(redis, resources.names, owner=uuid4().hex, result_ttl_s=settings.result_ttl_s)
+    return BatchWorker(
+        FUNCTIONS,
+        batch_tasks=BATCH_TASKS,
+        leases=leases,
+        tally=resources.tally,
+        queue_name=settings.queue_name,
+        redis_pool=redis,
+        on_startup=resources.startup,
+        on_shutdown=resources.shutdown,
+        after_job_end=resources.announce,
+        keep_result=settings.result_ttl_s,
+        job_serializer=dumps,
+        job_deserializer=loads,
+        **{"job_timeout": JOB_TIMEOUT_S} | options,
+    )
+
+
+async def serve(settings: Settings, *, source: Source | None = None) -> None:
+    """Work until SIGTERM or SIGINT; then finish what is in hand."""
+    redis = connect(settings)
+    worker = make_worker(settings, redis, source=source)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    work = asyncio.create_task(worker.main(), name="worker")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        worker.drain()
+        await asyncio.wait({work}, timeout=DRAIN_S if worker.serving.is_set() else 0)
+    finally:
+        stopping.cancel()
+        await cancelled(work)
+        await worker.close()
+        await disconnect(redis)
+    if not work.cancelled():
+        work.result()  # a bug that ended it ends the process, and the pool starts another
+
+
+def _open_registry(settings: Settings) -> ModelSource:
+    # MLflow takes seconds to import, and the beat must go on meanwhile
+    from worker.models import Registry  # noqa: PLC0415
+
+    return Registry(settings)

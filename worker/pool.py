@@ -1,0 +1,146 @@
+"""Keeps the worker processes alive."""
+
+import asyncio
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
+from threading import Thread
+from time import monotonic
+from types import FrameType
+
+from app.settings import Settings
+from app.telemetry import set_up_logging
+
+log = logging.getLogger(__name__)
+
+STEADY_S = 60.0  # a process that ran this long starts again without delay
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 30.0
+WATCH_S = 0.5
+STOP_S = 20.0
+_PR_SET_PDEATHSIG = 1
+# imported once, before any process is forked; MLflow's stores come in late and take seconds
+PRELOAD = [
+    "worker.main",
+    "worker.models",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+]
+
+Target = Callable[[Settings], None]
+
+
+def work(settings: Settings) -> None:
+    """The life of one worker process."""
+    from worker.main import serve  # noqa: PLC0415  # the supervisor itself needs none of it
+
+    stop_with_supervisor()
+    set_up_logging(settings.log_level, settings.log_format)
+    asyncio.run(serve(settings))
+
+
+def stop_with_supervisor() -> None:
+    """Drain when the supervisor or the fork server is gone, even by kill -9."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    # the fork server lives for as long as we do, so its end does not tell of the supervisor's
+    Thread(target=_follow_to_the_end, name="supervisor", daemon=True).start()
+
+
+def _follow_to_the_end() -> None:
+    supervisor = parent_process()
+    if supervisor is not None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Pool:
+    """N worker processes. They are forked off a server that has imported MLflow, so a new one is there at once."""
+
+    def __init__(
+        self, settings: Settings, processes: int, *, target: Target | None = None, preload: list[str] = PRELOAD
+    ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(preload)
+        start = partial(context.Process, target=target or work, args=(settings,))
+        self._places = [_Place(start, number) for number in range(processes)]
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Keep them alive until SIGTERM or SIGINT."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._stop)
+        try:
+            while not self._is_stopping:
+                for place in self._places:
+                    place.watch()
+                wait([place.sentinel for place in self._places if place.sentinel is not None], WATCH_S)
+        finally:
+            self._drain()
+
+    def _stop(self, signum: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(signum).name)
+        self._is_stopping = True
+
+    def _drain(self) -> None:
+        for place in self._places:
+            place.ask_to_stop()
+        deadline = monotonic() + STOP_S
+        for place in self._places:
+            place.stop(max(deadline - monotonic(), 0.1))
+
+
+class _Place:
+    """One of the pool's processes, and the ones that take its place."""
+
+    def __init__(self, start: Callable[..., ForkServerProcess], number: int) -> None:
+        self._start = start
+        self._number = number
+        self._process: ForkServerProcess | None = None
+        self._started = self._due = monotonic()
+        self._pause_s = 0.0
+
+    @property
+    def sentinel(self) -> int | None:
+        return None if self._process is None else self._process.sentinel
+
+    def watch(self) -> None:
+        """Notice an end; start again when it is time."""
+        if self._process is not None and self._process.exitcode is not None:
+            self._plan(self._process.exitcode)
+        if self._process is None and monotonic() >= self._due:
+            self._process = self._start(name=f"worker-{self._number}")
+            self._process.start()
+            self._started = monotonic()
+
+    def _plan(self, exit_code: int) -> None:
+        ran_s = monotonic() - self._started
+        self._pause_s = (
+            FIRST_PAUSE_S if ran_s > STEADY_S else min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+        )
+        self._due = monotonic() + self._pause_s
+        log.warning("worker %d ended (%s); starting it again in %.1f s", self._number, exit_code, self._pause_s)
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def ask_to_stop(self) -> None:
+        if self._process is not None and self._process.exitcode is None:
+            self._process.terminate()
+
+    def stop(self, timeout_s: float) -> None:
+        if self._process is None:
+            return
+        self._process.join(timeout_s)
+        if self._process.exitcode is None:
+            log.warning("worker %d does not stop; killing it", self._number)
+            self._process.kill()
+            self._process.join()
