@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # blocks between the first match and the champion's period
 _PARTS = 6
 _FEWEST_MATCHES = 500
+# a first block trained on less of the whole has seen little more than how ratings begin
+_SMALLEST_SHARE = 0.05
 _YEAR = timedelta(days=365.25)
 _CHUNK_ROWS = 16_384
 
@@ -73,7 +75,8 @@ def boundaries(world: World, champion_from: datetime) -> list[datetime]:
     step = max(1, -(-(champion_from - first) // (_PARTS * _YEAR)))
     years = range(champion_from.year - step, first.year, -step)
     starts = [champion_from.replace(year=year) for year in years]
-    return sorted(start for start in starts if world.played(None, start).sum() >= _FEWEST_MATCHES)
+    fewest = max(_FEWEST_MATCHES, _SMALLEST_SHARE * len(world.kickoff))
+    return sorted(start for start in starts if world.played(None, start).sum() >= fewest)
 
 
 @dataclass(frozen=True, slots=True)
