@@ -14,8 +14,15 @@ from app.ledger.row import LedgerRow
 log = structlog.get_logger(__name__)
 
 
+# files handed over at a time: each holds a descriptor while it is locked
+FILES_AT_ONCE = 64
+
+
 class Journal:
-    """Append-only files in one folder; the current one is locked by its writer, the others wait to be replayed."""
+    """Append-only files in one folder; the current one is locked by its writer, the others wait to be replayed.
+
+    Its methods take microseconds and belong to one thread: a rotation beside an append could lose the row between.
+    """
 
     def __init__(self, folder: Path, *, limit_bytes: int) -> None:
         self._folder = folder
@@ -26,10 +33,13 @@ class Journal:
         self._path, self._file = self._begin()
 
     def _begin(self) -> tuple[Path, int]:
-        path = self._folder / f"{uuid.uuid4().hex}.jsonl"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return path, file
+        while True:
+            path = self._folder / f"{uuid.uuid4().hex}.jsonl"
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:
+                return path, file
+            os.close(file)  # another process took the empty file away before we had locked it
 
     def append(self, row: LedgerRow) -> bool:
         """Write one row to the page cache (survives a kill of this process); False when it could not be kept."""
@@ -54,14 +64,19 @@ class Journal:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[list[Path]]:
-        """The files that no living writer holds, oldest first; locked for the time of the block."""
+        """Some of the files that no living writer holds, oldest first; locked for the time of the block."""
+        others = self._others()
+        self._waiting_bytes = sum(size for _written, _path, size in others)
         with contextlib.ExitStack() as locks:
-            files = [path for path in self._others() if _lock(path, locks)]
-            self._waiting_bytes = sum(path.stat().st_size for path in files)
-            yield files
+            yield [path for _written, path, _size in others[:FILES_AT_ONCE] if _lock(path, locks)]
 
-    def _others(self) -> list[Path]:
-        return sorted(set(self._folder.glob("*.jsonl")) - {self._path}, key=lambda path: path.stat().st_mtime_ns)
+    def _others(self) -> list[tuple[int, Path, int]]:
+        found = []
+        for path in set(self._folder.glob("*.jsonl")) - {self._path}:
+            with contextlib.suppress(FileNotFoundError):  # replayed by another process just now
+                status = path.stat()
+                found.append((status.st_mtime_ns, path, status.st_size))
+        return sorted(found)
 
     def close(self) -> None:
         """Release the current file; an empty one is removed."""

@@ -63,11 +63,14 @@ class Ledger:
         self._journal.append(row)
 
     async def flush(self) -> int:
-        """Bring everything in the journal into the database; the number of rows handed over."""
+        """Bring what waits in the journal into the database; the number of rows handed over."""
         async with self._flushing:
-            await asyncio.to_thread(self._journal.rotate)
+            # first the database: while it is away the journal stays one file
+            pool = await self._opened()
+            await pool.execute("SELECT 1")
+            self._journal.rotate()
             with self._journal.waiting() as files:
-                return sum([await self._hand_over(path) for path in files])
+                return sum([await _hand_over(path, pool) for path in files])
 
     async def database_state(self) -> DatabaseState:
         """Whether the database answers now."""
@@ -90,13 +93,6 @@ class Ledger:
                 away = True
             await asyncio.sleep(FLUSH_S)
 
-    async def _hand_over(self, path: Path) -> int:
-        rows = await asyncio.to_thread(read_rows, path)
-        pool = await self._opened()
-        await pool.executemany(INSERT, [row.values() for row in rows])
-        await asyncio.to_thread(path.unlink)
-        return len(rows)
-
     async def _opened(self) -> asyncpg.Pool:
         """The connections, one to write and one to ask; the first use brings the tables up to date."""
         async with self._opening:
@@ -116,6 +112,13 @@ class Ledger:
         if self._pool is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT_S)
+
+
+async def _hand_over(path: Path, pool: asyncpg.Pool) -> int:
+    rows = await asyncio.to_thread(read_rows, path)
+    await pool.executemany(INSERT, [row.values() for row in rows])
+    await asyncio.to_thread(path.unlink)
+    return len(rows)
 
 
 class NoLedger:

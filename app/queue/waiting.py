@@ -69,15 +69,22 @@ class Waiters:
 
     async def listen(self) -> None:
         """Follow the announcements for ever; a dropped subscription is taken up again."""
+        is_away = False
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(self._names.done)
+                    if is_away:
+                        log.info("subscription to %s is back", self._names.done)
+                    is_away = False
                     await self._on_subscribed()
                     self._on_news()
                     await self._follow(subscription)
             except REDIS_ERRORS as error:
-                log.warning("subscription to %s lost: %s", self._names.done, type(error).__name__)
+                # one line an outage, not one a try
+                if not is_away:
+                    log.warning("subscription to %s lost: %s; is Redis up?", self._names.done, type(error).__name__)
+                is_away = True
             await asyncio.sleep(RESUBSCRIBE_S)
 
     async def _follow(self, subscription: PubSub) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.ledger.ledger import Ledger, NoLedger
+from app.ledger.ledger import AWAY, Ledger, NoLedger
 from app.settings import Settings
 from infra.local.children import Child
 from infra.local.postgres import Postgres
@@ -64,9 +64,13 @@ async def test_rows_wait_on_disk_while_the_database_is_away(
     settings = Settings(touchline_home=tmp_path, database_url=SecretStr(postgres.url))
     child.stop()
     async with Ledger.open(settings) as ledger:
+        assert isinstance(ledger, Ledger)
         for n in range(10):
             ledger.record(a_ledger_row(match_id=n))
+            with pytest.raises(AWAY):
+                await ledger.flush()
         assert await ledger.database_state() == "unreachable"
+        assert len(list((tmp_path / "ledger-journal").iterdir())) == 1
     again = Child(postgres.command())
     try:
         postgres.wait_ready(again)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.journal import Journal, read_rows
+from app.ledger.journal import FILES_AT_ONCE, Journal, read_rows
 from app.ledger.row import LedgerRow
 from tests.build_ledger import a_ledger_row
 
@@ -41,6 +41,32 @@ def test_a_line_cut_short_does_not_hide_the_others(tmp_path: Path) -> None:
     path = tmp_path / "cut.jsonl"
     path.write_bytes(row.line() + b"[1]\n" + row.line()[:40])
     assert read_rows(path) == [row]
+
+
+def test_rows_of_many_killed_writers_come_in_portions(tmp_path: Path) -> None:
+    rows = [a_ledger_row(match_id=n) for n in range(FILES_AT_ONCE + 5)]
+    for n, row in enumerate(rows):
+        (tmp_path / f"{n}.jsonl").write_bytes(row.line())
+    journal = Journal(tmp_path, limit_bytes=10**6)
+    found = []
+    for _ in range(2):
+        with journal.waiting() as files:
+            assert len(files) <= FILES_AT_ONCE
+            for path in files:
+                found += read_rows(path)
+                path.unlink()
+    assert {row.match_id for row in found} == {row.match_id for row in rows}
+    journal.close()
+
+
+def test_what_waits_counts_towards_the_limit_whoever_wrote_it(tmp_path: Path) -> None:
+    row = a_ledger_row()
+    (tmp_path / "old.jsonl").write_bytes(row.line() * 3)
+    journal = Journal(tmp_path, limit_bytes=len(row.line()) * 2)
+    with journal.waiting():
+        pass
+    assert not journal.append(row)
+    journal.close()
 
 
 def test_a_full_journal_refuses_instead_of_filling_the_disk(tmp_path: Path) -> None:
