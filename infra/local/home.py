@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.store.manifest import read_manifest
 from infra.local.children import LocalError
 
 FREE_BYTES = 2 * 2**30  # room that a build of all published results and the servers' logs need
@@ -66,8 +67,8 @@ class Home:
         path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in env.items()))
 
     def needs_build(self, data: Path | None) -> bool:
-        """Whether there are no artifacts, or they are of other data than asked for."""
-        if not (self.artifacts / "manifest.json").exists() or not (self.registry / "mlflow.db").exists():
+        """Whether there are no whole artifacts, or they are of other data than asked for."""
+        if not _is_whole(self.artifacts) or not (self.registry / "mlflow.db").exists():
             return True
         return data is not None and self._built_from() != fingerprint(data)
 
@@ -85,6 +86,15 @@ class Home:
         except (OSError, ValueError, KeyError):
             return None
         return str(found) if found else None
+
+
+def _is_whole(artifacts: Path) -> bool:
+    """Whether the files are those of the manifest, by their sizes: a crash may come between two of them."""
+    try:
+        stamps = read_manifest(artifacts).files
+        return all((artifacts / name).stat().st_size == stamp.size_bytes for name, stamp in stamps.items())
+    except (OSError, ValueError):
+        return False
 
 
 def fingerprint(data: Path) -> str:

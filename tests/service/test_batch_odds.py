@@ -108,7 +108,9 @@ def test_a_folder_with_a_quote_in_its_name(tmp_path: Path) -> None:
 
 def test_predictions_are_the_matches_with_the_models_words(tmp_path: Path) -> None:
     matches = stored(
-        tmp_path, a_match(2), a_match(1, status="upcoming", home_score=None, away_score=None, outcome=None)
+        tmp_path,
+        a_match(2, has_time=False),
+        a_match(1, status="upcoming", home_score=None, away_score=None, outcome=None),
     )
     probabilities = pa.table(
         {
@@ -130,3 +132,4 @@ def test_predictions_are_the_matches_with_the_models_words(tmp_path: Path) -> No
     assert (first["match_id"], first["status"], first["home_score"], first["proba_home"]) == (1, "upcoming", None, 0.5)
     assert (second["match_id"], second["outcome"], second["model_stage"]) == (2, 0, "walk-forward")
     assert first["computed_at"] == KICKOFF
+    assert (first["has_time"], second["has_time"]) == (True, False)

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 import redis as redis_client
 
+from app.store.manifest import MANIFEST, FileStamp, Manifest
 from infra.local import postgres as postgres_module
 from infra.local.children import Child, Command, LocalError, run_once
 from infra.local.home import Home, fingerprint
@@ -170,14 +172,43 @@ def test_a_home_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         Home(tmp_path / "file" / "home").prepare()
 
 
+def publish_one_file(home: Home) -> Path:
+    """A registry, and artifacts of one file with their manifest; gives back that file."""
+    for folder in (home.artifacts, home.registry):
+        folder.mkdir(parents=True)
+    (home.registry / "mlflow.db").touch()
+    file = home.artifacts / "scores.json"
+    file.write_text("{}")
+    now = datetime(2026, 8, 20, tzinfo=UTC)
+    files = {file.name: FileStamp.of(file)}
+    manifest = Manifest(
+        source="simulated", simulated=True, built_at=now, data_until=now, features_computed_at=now, files=files
+    )
+    (home.artifacts / MANIFEST).write_text(manifest.model_dump_json())
+    return file
+
+
+def test_half_published_artifacts_ask_for_a_build(tmp_path: Path) -> None:
+    """A crash between two files leaves a manifest that does not vouch for all of them."""
+    home = Home(tmp_path)
+    file = publish_one_file(home)
+    assert not home.needs_build(None)
+    file.write_text("{...")
+    assert home.needs_build(None)
+    file.unlink()
+    assert home.needs_build(None)
+    file.write_text("{}")
+    assert not home.needs_build(None)
+    (home.artifacts / MANIFEST).write_text("")
+    assert home.needs_build(None)
+
+
 def test_new_data_asks_for_a_build(tmp_path: Path) -> None:
     home, data = Home(tmp_path / "home"), tmp_path / "data"
     data.mkdir()
     (data / "E0.csv").write_text("Div\n")
     assert home.needs_build(None)
-    for folder, file in ((home.artifacts, "manifest.json"), (home.registry, "mlflow.db")):
-        folder.mkdir(parents=True)
-        (folder / file).touch()
+    publish_one_file(home)
     assert not home.needs_build(None)
     assert home.needs_build(data)
     home.note_build(data)

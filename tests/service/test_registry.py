@@ -29,6 +29,7 @@ def trained(tmp_path_factory):
     registry = Registry(settings.mlflow_tracking_uri, settings.model_name, folder / "store" / "artifacts")
     provenance = Provenance("simulated", simulated=True, checksums={"matches.parquet": "abc"}, seed=5)
     result = train(matches, features, registry, provenance, SilentProgress())
+    registry.promote(result.champion, result.candidate)
     return settings, result, matches, features
 
 

@@ -36,11 +36,11 @@ from worker.batch.roi_tables import write_roi_tables
 from worker.batch.settlement import Rules, judge
 from worker.batch.simulator import SOURCE_FILE, simulate
 from worker.batch.summary import say_ingest, say_scores
-from worker.batch.training import hold_out_before, train
+from worker.batch.training import TrainingResult, hold_out_before, train
 from worker.batch.walk import predict_all
 
 if TYPE_CHECKING:
-    from worker.batch.registry import Provenance
+    from worker.batch.registry import Provenance, Registry
 
 DEFAULT_SEED = 7
 CURRENT_SPAN = timedelta(days=365)  # drift looks at the last season and what is to come
@@ -174,7 +174,9 @@ class _Build:
         features_computed_at = datetime.now(UTC)
         # Evidently is slow to import and leaves much memory behind, so it has a process of its own beside the training
         with drift_process(self._drift_job(oldest, newest), self._staged) as drift:
-            rows = self._predict(console) | self._price()
+            registry = self._registry()
+            trained = self._train(registry, console)
+            rows = self._predict(trained) | self._price()
             self._settle()
             self._say_drift(drift)
         origin = Origin(
@@ -185,7 +187,10 @@ class _Build:
             features_computed_at=features_computed_at,
         )
         with self._progress.step("checking the contract and publishing"):
-            return publish(self._staged, self._plan.out, origin, rows, datetime.now(UTC))
+            manifest = publish(self._staged, self._plan.out, origin, rows, datetime.now(UTC))
+            # not before: until now workers answer with the models behind the artifacts that are served
+            registry.promote(trained.champion, trained.candidate)
+        return manifest
 
     def _drift_job(self, oldest: datetime, newest: datetime) -> DriftJob:
         reference_until = hold_out_before(newest)
@@ -201,17 +206,22 @@ class _Build:
             simulated=self._plan.is_simulated,
         )
 
-    def _predict(self, console: Console) -> dict[str, int]:
+    def _registry(self) -> "Registry":
         # MLflow takes seconds to import, so it waits until it is needed
         from worker.batch.registry import Registry  # noqa: PLC0415
 
         settings = self._settings
         artifact_root = settings.touchline_home / "mlflow" / "artifacts"
-        registry = Registry(settings.mlflow_tracking_uri, settings.model_name, artifact_root)
+        return Registry(settings.mlflow_tracking_uri, settings.model_name, artifact_root)
+
+    def _train(self, registry: "Registry", console: Console) -> TrainingResult:
         result = train(self._matches, self._features, registry, self._provenance(), self._progress)
         say_scores(console, result.scores)
         _write_json(result.scores.to_dict(), self._staged / contract.SCORES)
-        probabilities = predict_all(self._matches, self._features, result, self._progress)
+        return result
+
+    def _predict(self, trained: TrainingResult) -> dict[str, int]:
+        probabilities = predict_all(self._matches, self._features, trained, self._progress)
         with self._progress.step("writing predictions"):
             n = write_predictions(self._matches, probabilities, self._staged / contract.PREDICTIONS, datetime.now(UTC))
         return {contract.PREDICTIONS: n, contract.FEATURES: n}

@@ -1,4 +1,4 @@
-"""Imports a bookmaker's line: feed files and the matches table in, linked odds and a report out."""
+"""Imports a bookmaker's line: feed files and the matches in, linked odds (a file, or published) and a report out."""
 
 import argparse
 import json
@@ -11,13 +11,17 @@ from importlib.resources import files
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from app.store.contract import MANIFEST, ODDS
 from worker.batch import dates
+from worker.batch.failures import BuildStopped
 from worker.batch.fonbet import BadFeed, Line, read_line
 from worker.batch.linking import Link, Linker, OurMatch, Spellings
+from worker.batch.publish import republish
 
 BOOKMAKER = "Fonbet"
 _SPELLINGS = "fonbet_spellings.json"
@@ -95,6 +99,18 @@ def _odds_of(links: Sequence[Link], captured_at: datetime) -> pa.Table:
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
+def merged(published: pa.Table, linked: pa.Table) -> pa.Table:
+    """The published odds with the linked ones in the place of those of their matches; what the feed has not stays."""
+    ids = published["match_id"]
+    kept = published.filter(pc.invert(pc.is_in(ids, value_set=linked["match_id"])))
+    own = [name for name in published.column_names if name not in linked.column_names]
+    replacing = linked.join(published.select(["match_id", *own]), "match_id", join_type="left outer")
+    table = pa.concat_tables([kept, replacing.select(published.column_names).cast(published.schema)])
+    # matches that had no odds come last
+    place = pc.fill_null(pc.index_in(table["match_id"], value_set=ids), len(published))
+    return table.take(pc.sort_indices(place))
+
+
 def default_capture(paths: Sequence[Path]) -> datetime:
     """The date in the files' names, else when the newest was written."""
     named = [day for path in paths if (day := dates.iso_date_in(path.name))]
@@ -118,37 +134,63 @@ def counts_table(result: LineImport) -> Table:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="import_fonbet", description="Link Fonbet's line to our matches.")
     parser.add_argument("feed", nargs="+", type=Path, help="feed files: a snapshot and its increments, gzipped or not")
-    parser.add_argument("--matches", required=True, type=Path, help="matches.parquet, or an artifacts folder")
-    parser.add_argument("--out", required=True, type=Path, help="parquet file of the linked odds")
+    parser.add_argument("--matches", type=Path, help="matches.parquet, or an artifacts folder (default: --into's)")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--into", type=Path, help="artifacts folder whose odds of the linked matches are replaced")
+    target.add_argument("--out", type=Path, help="parquet file of just the linked odds")
     parser.add_argument("--captured-at", type=datetime.fromisoformat, help="ISO instant at which the feed was taken")
     parser.add_argument("--report", type=Path, help="JSON file with every link and every reason")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.matches = options.matches or options.into
+    if options.matches is None:
+        parser.error("--out needs --matches")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the import; the exit code is 1 when the feed or the table cannot be read."""
+    """Run the import; the exit code is 1 when something cannot be read, or the odds cannot be put there."""
     options = _arguments(arguments)
     captured_at = options.captured_at or default_capture(options.feed)
     if captured_at.tzinfo is None:
         captured_at = captured_at.replace(tzinfo=UTC)
     try:
         result = import_line(read_line(options.feed), options.matches, captured_at)
-    except (BadFeed, OSError, pa.ArrowInvalid) as fault:
-        Console(stderr=True).print(f"Nothing imported: {fault}", markup=False)
+        _put(result.odds, options.into, options.out)
+    except (BadFeed, BuildStopped, OSError, pa.ArrowInvalid) as fault:
+        Console(stderr=True).print(f"Nothing imported: {fault}", markup=False, soft_wrap=True)
         return 1
-    _write(result, options.out, options.report)
+    if options.report is not None:
+        _write_report(result, options.report)
     Console().print(counts_table(result))
     return 0
 
 
-def _write(result: LineImport, out: Path, report: Path | None) -> None:
+def _put(odds: pa.Table, into: Path | None, out: Path | None) -> None:
+    if out is not None:
+        _write_alone(odds, out)
+    elif into is not None and len(odds):
+        republish(into, ODDS, lambda old, new: _write_merged(old, odds, new))
+
+
+def _write_alone(odds: pa.Table, out: Path) -> None:
+    for folder in out.resolve().parents:
+        if (folder / MANIFEST).is_file():
+            raise BuildStopped(f"{out} lies in {folder}, whose {MANIFEST} vouches for other odds: use --into {folder}.")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
-    pq.write_table(result.odds, part)
+    pq.write_table(odds, part)
     part.replace(out)
-    if report is not None:
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def _write_merged(old: Path, linked: pa.Table, new: Path) -> int:
+    table = merged(pq.read_table(old), linked)
+    pq.write_table(table, new, compression="zstd")
+    return len(table)
+
+
+def _write_report(result: LineImport, report: Path) -> None:
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(result.as_dict(), ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from app.store import contract
-from app.store.manifest import MANIFEST, FileStamp, Manifest
+from app.store.manifest import MANIFEST, FileStamp, Manifest, read_manifest
 from worker.batch.failures import BuildStopped
 
 
@@ -39,7 +39,7 @@ def staging(target: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BuildStopped(f"Another build is writing to {target}; wait for it or choose another --out.") from None
+            raise BuildStopped(f"Another build is writing to {target}; wait for it or choose another folder.") from None
         # what a killed build left behind
         for left in parent.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -65,14 +65,47 @@ def publish(staged: Path, target: Path, origin: Origin, rows: Mapping[str, int],
         seed=origin.seed,
         files={name: FileStamp.of(staged / name, rows.get(name)) for name in names},
     )
-    (staged / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _write_manifest(staged, manifest)
     # the checksums were computed a moment ago
-    faults = contract.check(staged, checksums=False)
+    _refuse(contract.check(staged, checksums=False), "The artifacts break their contract and were not published.")
+    _move(staged, target, names)
+    # a report of the build before is not one of this build
+    for name in set(contract.OPTIONAL) - set(names):
+        (target / name).unlink(missing_ok=True)
+    return manifest
+
+
+def republish(target: Path, name: str, change: Callable[[Path, Path], int]) -> Manifest:
+    """Replace one file of a published folder; `change` reads the file as it is, writes the new one, returns its rows.
+
+    Raises BuildStopped when the folder breaks the contract, or would; it is then as it was.
+    """
+    if not (target / MANIFEST).is_file():
+        raise BuildStopped(f"There is no {MANIFEST} in {target}: it is no artifacts folder.")
+    with staging(target) as staged:
+        _refuse(contract.check(target), f"{target} breaks the contract as it is: build it again.")
+        manifest = read_manifest(target)
+        for other in manifest.files:
+            (staged / other).parent.mkdir(parents=True, exist_ok=True)
+            if other != name:
+                (staged / other).symlink_to((target / other).resolve())
+        rows = change(target / name, staged / name)
+        stamps = manifest.files | {name: FileStamp.of(staged / name, rows)}
+        manifest = manifest.model_copy(update={"files": stamps})
+        _write_manifest(staged, manifest)
+        _refuse(contract.check(staged, checksums=False), f"The new {name} breaks the contract and was not published.")
+        _move(staged, target, [name])
+    return manifest
+
+
+def _write_manifest(staged: Path, manifest: Manifest) -> None:
+    (staged / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse(faults: Sequence[contract.Fault], sentence: str) -> None:
     if faults:
         said = "; ".join(f"{fault.file}: {fault.detail} ({fault.code})" for fault in faults)
-        raise BuildStopped(f"The artifacts break their contract and were not published. {said}")
-    _move(staged, target, names)
-    return manifest
+        raise BuildStopped(f"{sentence} {said}")
 
 
 def _move(staged: Path, target: Path, names: list[str]) -> None:
@@ -81,9 +114,6 @@ def _move(staged: Path, target: Path, names: list[str]) -> None:
         _to_disk(staged / name)
     for name in (*names, MANIFEST):
         (staged / name).replace(target / name)
-    # a report of the build before is not one of this build
-    for name in set(contract.OPTIONAL) - set(names):
-        (target / name).unlink(missing_ok=True)
 
 
 def _to_disk(path: Path) -> None:

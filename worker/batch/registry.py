@@ -1,4 +1,4 @@
-"""The pipeline's side of the model registry: logs a run, registers its model, moves the alias."""
+"""The pipeline's side of the model registry: logs a run, registers its model, and later moves the alias."""
 
 import logging
 import warnings
@@ -15,7 +15,7 @@ import orjson
 import pandas as pd
 import xgboost as xgb
 from mlflow import MlflowClient
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR
+from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
@@ -28,7 +28,7 @@ GOLDEN = "golden.json"
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """A registered version and the run that made it."""
+    """A registered version, the run that made it, and the alias it is meant for."""
 
     name: str
     version: str
@@ -72,7 +72,7 @@ class Registry:
         golden: Rows,
         boosters: Mapping[str, xgb.Booster],
     ) -> ModelVersion:
-        """Log the model with all that describes it, register it, and let the alias name it."""
+        """Log the model with all that describes it and register it; workers serve it only once it is promoted."""
         with _quiet(), self._selected():
             experiment = self._experiment()
             with mlflow.start_run(experiment_id=experiment, run_name=alias) as run:
@@ -82,6 +82,13 @@ class Registry:
                 self._log_artifacts(model, golden, boosters)
                 uri = _log_model(model, golden)
             return self._name_version(uri, run.info.run_id, alias, _tags(model, provenance))
+
+    def promote(self, *versions: ModelVersion) -> None:
+        """Let each version's alias name it: from now on workers serve it."""
+        with _quiet(), self._selected():
+            client = MlflowClient(self._uri)
+            for version in versions:
+                client.set_registered_model_alias(version.name, version.alias, version.version)
 
     @contextmanager
     def _selected(self) -> Iterator[None]:
@@ -118,8 +125,9 @@ class Registry:
         client = MlflowClient(self._uri)
         if not client.search_registered_models(f"name = '{self._name}'"):
             client.create_registered_model(self._name)
-        made = client.create_model_version(self._name, uri, run_id=run_id, tags=dict(tags))
-        client.set_registered_model_alias(self._name, alias, made.version)
+        # a server refuses a model's uri without the model's id beside it
+        model_id = uri.removeprefix("models:/")
+        made = client.create_model_version(self._name, uri, run_id=run_id, tags=dict(tags), model_id=model_id)
         return ModelVersion(self._name, str(made.version), alias, run_id)
 
 
@@ -166,6 +174,7 @@ def _log_model(model: Fit, golden: Rows) -> str:
 def _quiet() -> Iterator[None]:
     """MLflow talks a lot about itself; its errors still raise."""
     MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR.set(False)
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT.set(True)
     logger = logging.getLogger("mlflow")
     alembic = logging.getLogger("alembic")
     before = logger.level, alembic.level
