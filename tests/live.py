@@ -111,14 +111,20 @@ class Marked:
 
 
 class MemorySource:
-    """A registry in memory: alias champion, whose version a test moves; version "bad" is refused."""
+    """A registry in memory: alias champion, whose version a test moves; version "bad" is refused.
+
+    The next `failures` loads of a sound version fail as they do while the artifact store is away.
+    """
 
     def __init__(self) -> None:
         self.version: str | None = "1"
         self.loads: list[str] = []
         self.is_away = False
+        self.failures = 0
+        self.looks = 0
 
     def version_of(self, alias: str) -> str | None:
+        self.looks += 1
         if self.is_away:
             raise ConnectionError("the registry is away")
         return self.version if alias == "champion" else None
@@ -127,7 +133,8 @@ class MemorySource:
         self.loads.append(version)
         if version == "bad":
             raise ModelRefused("answers differ from the golden rows")
-        if version == "broken":
+        if self.failures:
+            self.failures -= 1
             raise OSError("the file cannot be read")
         predictor = Marked(tiny_booster(seed=int(version)))
         return LoadedModel(an_info(alias, version), FEATURES, predictor)

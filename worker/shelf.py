@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
 from app.errors import ModelNotFound
@@ -12,7 +13,6 @@ from worker.loaded import LoadedModel, ModelRefused
 
 log = logging.getLogger(__name__)
 
-LOAD_ATTEMPTS = 3  # a load may fail for a reason that passes; past this the version is refused
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
@@ -29,6 +29,15 @@ class ModelSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A version whose load failed for a reason that may pass, and when it is tried again."""
+
+    version: str
+    pause_s: float
+    due: float
+
+
 class Shelf:
     """Which model answers for an alias. A swap is one assignment: a batch keeps the model it began with."""
 
@@ -36,7 +45,7 @@ class Shelf:
         self._aliases = aliases
         self._on_change = on_change
         self._models: dict[str, LoadedModel] = {}
-        self._failures: Counter[tuple[str, str]] = Counter()
+        self._retries: dict[str, _Retry] = {}
         self.refused: dict[str, str] = {}
         self._refused_version: dict[str, str] = {}
         self._first_look_done = False
@@ -91,7 +100,7 @@ class Shelf:
             self._accept(alias)
         elif version is None:
             self._drop(alias)
-        elif version != self._refused_version.get(alias):
+        elif version != self._refused_version.get(alias) and self._is_due(alias, version):
             self._load(source, alias, version)
 
     def _load(self, source: ModelSource, alias: str, version: str) -> None:
@@ -99,18 +108,36 @@ class Shelf:
             model = source.load(alias, version)
         except ModelRefused as error:
             self._refuse(alias, version, str(error))
-        except Exception as error:
-            self._failures[alias, version] += 1
-            log.exception("version %s of %s cannot be loaded", version, alias)
-            if self._failures[alias, version] >= LOAD_ATTEMPTS:
-                self._refuse(alias, version, f"it cannot be loaded ({type(error).__name__}: {error})")
+        except Exception as error:  # noqa: BLE001  # _postpone logs it
+            # the artifact store away, a full disk: nothing that tells against the version itself
+            self._postpone(alias, version, f"{type(error).__name__}: {error}")
         else:
             self._models[alias] = model
             self._accept(alias)
             log.info("version %s answers for %s", version, alias)
             self._on_change()
 
+    def _is_due(self, alias: str, version: str) -> bool:
+        retry = self._retries.get(alias)
+        return retry is None or retry.version != version or monotonic() >= retry.due
+
+    def _postpone(self, alias: str, version: str, reason: str) -> None:
+        last = self._retries.get(alias)
+        is_again = last is not None and last.version == version
+        pause_s = min(2 * last.pause_s, LONGEST_PAUSE_S) if last is not None and is_again else FIRST_PAUSE_S
+        self._retries[alias] = _Retry(version, pause_s, monotonic() + pause_s)
+        self.refused[alias] = f"version {version} cannot be loaded yet: {reason}"
+        log.warning(
+            "version %s of %s cannot be loaded, trying again in %.1f s: %s",
+            version,
+            alias,
+            pause_s,
+            reason,
+            exc_info=not is_again,  # one traceback is enough
+        )
+
     def _accept(self, alias: str) -> None:
+        self._retries.pop(alias, None)
         self._refused_version.pop(alias, None)
         self.refused.pop(alias, None)
 
@@ -121,6 +148,7 @@ class Shelf:
         self._on_change()
 
     def _drop(self, alias: str) -> None:
+        self._accept(alias)
         if self._models.pop(alias, None) is not None:
             log.warning("alias %s is gone from the registry; its model is dropped", alias)
             self._on_change()

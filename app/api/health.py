@@ -12,6 +12,7 @@ from app import __version__, keys
 from app.api.route import model_response
 from app.errors import ServiceError
 from app.ledger.ledger import DatabaseState
+from app.queue.jobs import WorkerState
 from app.schemas import HealthOut, LiveOut, PartOut, ReadyOut
 
 log = structlog.get_logger(__name__)
@@ -74,12 +75,17 @@ async def _queue_parts(app: web.Application) -> tuple[PartOut, PartOut]:
     try:
         async with asyncio.timeout(_REDIS_TIMEOUT_S):
             await app[keys.QUEUE].ping()
-            n_workers = len(await app[keys.QUEUE].workers())
+            workers = await app[keys.QUEUE].workers()
     except (ServiceError, TimeoutError) as error:
         detail = error.detail if isinstance(error, ServiceError) else f"no answer within {_REDIS_TIMEOUT_S:g} s"
         return PartOut(name="redis", ok=False, detail=detail), PartOut(name="workers", ok=False, detail="unknown")
-    workers = PartOut(name="workers", ok=n_workers > 0, detail=f"{n_workers} alive")
-    return PartOut(name="redis", ok=True, detail="answers"), workers
+    return PartOut(name="redis", ok=True, detail="answers"), _workers_part(workers)
+
+
+def _workers_part(workers: list[WorkerState]) -> PartOut:
+    # one that beats without a model answers nothing
+    n_holding = sum(bool(worker.models) for worker in workers)
+    return PartOut(name="workers", ok=n_holding > 0, detail=f"{n_holding} of {len(workers)} hold a model")
 
 
 async def _model_versions(app: web.Application) -> dict[str, str]:

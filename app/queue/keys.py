@@ -21,6 +21,7 @@ SAFETY_POLL_S = 0.5  # a lost wake-up costs at most this much
 JOB_TTL_S = 86_400  # arq's own default: a job nobody took within a day is dropped
 DEAD_LETTERS_MAX = 1_000
 FEATURES_TTL_S = 30 * 86_400
+FEATURES_AGAIN_S = 3_600.0  # how often a port that lives longer than that announces them anew
 
 
 @dataclass(frozen=True, slots=True)

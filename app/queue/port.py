@@ -54,6 +54,7 @@ class PredictionQueue:
             stack.push_async_callback(queue._outbox.close)
             await stack.enter_async_context(running(queue._waiters.listen()))
             await stack.enter_async_context(running(queue._waiters.look()))
+            await stack.enter_async_context(running(queue._keep_announced()))
             yield queue
 
     async def predict(self, job: PredictJob, *, timeout_s: float) -> tuple[str, PredictResult]:
@@ -133,8 +134,16 @@ class PredictionQueue:
         with _redis_may_fail():
             return bool(await self._redis.ping())
 
+    async def _keep_announced(self) -> None:
+        while True:
+            await asyncio.sleep(keys.FEATURES_AGAIN_S)
+            # Redis away now: they are announced when the subscription is back
+            with suppress(*REDIS_ERRORS):
+                await self._announce_again()
+
     async def _announce_again(self) -> None:
-        for feature_set, names in self._announced.items():
+        # a copy: another snapshot may be announced meanwhile
+        for feature_set, names in list(self._announced.items()):
             await self._redis.set(self._names.features(feature_set), dumps(names), ex=keys.FEATURES_TTL_S)
 
     async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
@@ -76,7 +77,7 @@ class BucketSource:
         try:
             async with get_session().create_client("s3", config=_CONFIG) as client:
                 yield client
-        except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
+        except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ArtifactsUnreachable(f"s3://{self._bucket}/{self._prefix}: {error}") from error
 
     def _key(self, name: str) -> str:

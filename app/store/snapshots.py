@@ -102,6 +102,10 @@ class Snapshots:
                 self._note_fault(f"artifacts cannot be read: {error}")
             except (OSError, ValueError, LakeError) as error:
                 self._note_fault(f"artifacts cannot be opened: {error}")
+            except Exception as error:
+                # whatever it is, the watch goes on: a later look may find artifacts that can be opened
+                log.exception("looking for artifacts failed")
+                self._note_fault(f"artifacts cannot be taken: {type(error).__name__}: {error}")
 
     async def _watch(self, poll_s: float) -> None:
         while True:

@@ -3,10 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from app import keys
+from app.store.bucket import BucketSource
 from app.store.contract import PREDICTIONS
+from app.store.source import ArtifactsUnreachable
 from tests.build_artifacts import write_artifacts
 from tests.s3 import BUCKET, KEY, S3, SECRET
 from tests.serving import Serve, json_of
@@ -64,6 +67,24 @@ async def test_object_that_is_not_the_published_one_is_refused(serve: Serve, s3:
     fault = client.app[keys.SNAPSHOTS].fault
     assert fault is not None
     assert "vouches" in fault
+
+
+async def test_download_that_breaks_off_is_a_source_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        source = BucketSource(BUCKET, "broken/off", tmp_path / "objects")
+        with pytest.raises(ArtifactsUnreachable, match="broken/off") as caught:
+            await source.read_manifest()
+    assert isinstance(caught.value.__cause__, aiohttp.ClientError)
 
 
 @pytest.mark.parametrize("case", ["missing", "denied"])

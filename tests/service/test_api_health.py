@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from app.settings import Settings
 from app.store.contract import DRIFT_HTML
 from tests.build_artifacts import stamp
+from tests.live import MemorySource, serving, until
 from tests.serving import Client, Serve, json_of
 
 
@@ -33,6 +35,30 @@ async def test_ready_with_artifacts_and_says_what_is_degraded(client: Client) ->
     ready = await json_of(client, "/readyz")
     assert (ready["ready"], ready["degraded"]) == (True, True)
     assert "60 matches" in ready["parts"][0]["detail"]
+
+
+async def test_worker_counts_as_ready_when_it_holds_a_model(
+    serve: Serve, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    """One that beats with nothing to answer from is alive, and of no use."""
+    redis_url = live_settings.redis_url.get_secret_value()
+    client = await serve(redis_url=redis_url, queue_name=live_settings.queue_name)
+    assert await workers_part(client) == (False, "0 of 0 hold a model")
+    async with serving(live_settings, shelf_source):
+        await until(lambda: has_part(client, (True, "1 of 1 hold a model")))
+        shelf_source.version = None
+        await until(lambda: has_part(client, (False, "0 of 1 hold a model")))
+        ready = await json_of(client, "/readyz")
+        assert (ready["ready"], ready["degraded"]) == (True, True)
+
+
+async def workers_part(client: Client) -> tuple[bool, str]:
+    part = (await json_of(client, "/readyz"))["parts"][2]
+    return part["ok"], part["detail"]
+
+
+async def has_part(client: Client, expected: tuple[bool, str]) -> bool:
+    return await workers_part(client) == expected
 
 
 async def test_metrics_know_routes_and_never_paths(client: Client) -> None:

@@ -10,6 +10,10 @@ import pytest
 
 from app import keys
 from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
+from app.store.objects import FolderSource
+from app.store.private import PrivateFolders
+from app.store.snapshot import OpenRules, Snapshot
+from app.store.snapshots import Snapshots
 from tests.build_artifacts import stamp, write_artifacts
 from tests.serving import Client, Serve, json_of, until
 
@@ -171,6 +175,38 @@ async def test_start_over_broken_artifacts_waits_for_good_ones(
     await asyncio.to_thread(publish, artifacts)
     await refresh(client)
     assert await count_of(client) == 60
+
+
+class Faltering(FolderSource):
+    """A folder whose first look fails in a way nobody foresaw."""
+
+    looks = 0
+
+    async def read_manifest(self) -> bytes:
+        self.looks += 1
+        if self.looks == 1:
+            raise RuntimeError("nobody foresaw this")
+        return await super().read_manifest()
+
+
+async def test_watch_outlives_a_failure_nobody_foresaw(artifacts: Path, tmp_path: Path) -> None:
+    """It is noted as a fault, and the next look mends it."""
+    faults: list[str | None] = []
+
+    async def is_served() -> bool:
+        faults.append(snapshots.fault)
+        return snapshots.current is not None and snapshots.fault is None
+
+    async def on_open(_: Snapshot) -> None:
+        faults.append(snapshots.fault)
+
+    private = await asyncio.to_thread(PrivateFolders, tmp_path / "private")
+    rules = OpenRules(feature_cache=tmp_path / "features")
+    source = Faltering(artifacts)
+    async with Snapshots.open(source, private, rules, poll_s=0.05, on_open=on_open) as snapshots:
+        await until(is_served)
+    await asyncio.to_thread(private.remove)
+    assert "artifacts cannot be taken: RuntimeError: nobody foresaw this" in faults
 
 
 async def test_start_without_artifacts_says_what_is_missing(serve: Serve, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from threading import Semaphore
 
 import pytest
 
@@ -35,13 +36,20 @@ async def test_interrupt_leaves_the_neighbour_alone(lake: Lake) -> None:
 
 
 async def test_caller_who_goes_away_stops_the_query(lake: Lake) -> None:
-    """Both threads are free again at once."""
-    asking = [asyncio.create_task(lake.fetch(SLOW)) for _ in range(2)]
-    await asyncio.sleep(0.1)
+    """Both threads are free again, where the queries alone would have kept them for hours."""
+    begun = Semaphore(0)
+
+    def slow(cursor: Connection) -> None:
+        begun.release()
+        cursor.execute(SLOW)
+
+    asking = [asyncio.create_task(lake.run(slow)) for _ in range(2)]
+    for _ in asking:
+        assert await asyncio.to_thread(begun.acquire, timeout=4)
     for each in asking:
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
-    assert await lake.fetch("SELECT ?", [7], timeout_s=1) == [(7,)]
+    assert await lake.fetch("SELECT ?", [7], timeout_s=8) == [(7,)]
 
 
 async def test_wait_for_a_thread_counts_towards_the_deadline(lake: Lake) -> None:

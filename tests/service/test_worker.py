@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
 
 import numpy as np
 import pytest
@@ -204,14 +207,13 @@ async def test_failure_is_not_an_answer_for_the_next_caller(queue: PredictionQue
 
 
 async def test_slow_model_times_out_and_can_be_polled(queue: PredictionQueue, worker: BatchWorker) -> None:
-    block(worker, 0.6)
-    with pytest.raises(PredictionTimeout) as caught:
-        await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=0.2)
-    task_id = caught.value.extras["task_id"]
-    assert (await queue.status(task_id)).status is TaskStatus.RUNNING
-    await asyncio.sleep(0.8)
+    with blocked(worker):
+        with pytest.raises(PredictionTimeout) as caught:
+            await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=0.2)
+        task_id = caught.value.extras["task_id"]
+        await until(lambda: is_in(queue, task_id, TaskStatus.RUNNING))
+    await until(lambda: is_in(queue, task_id, TaskStatus.DONE))
     state = await queue.status(task_id)
-    assert state.status is TaskStatus.DONE
     assert state.result is not None
     assert state.job is not None
     assert (state.job.match_id, state.job.snapshot_id) == (7, "snapshot-1")
@@ -273,15 +275,52 @@ async def test_moved_alias_answers_with_the_new_version(
     assert new.proba == pytest.approx(predict_proba(tiny_booster(seed=2), row[np.newaxis])[0], abs=1e-6)
 
 
-@pytest.mark.parametrize(("version", "attempts"), [("bad", 1), ("broken", 3)])
 async def test_bad_version_is_refused_and_the_old_one_serves_on(
-    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource, version: str, attempts: int
+    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource
 ) -> None:
-    shelf_source.version = version
-    await asyncio.sleep(1.0)
-    assert shelf_source.loads == ["1", *[version] * attempts]
+    shelf_source.version = "bad"
+    await until(lambda: was_loaded(shelf_source, "bad"))
+    looks = shelf_source.looks
+    await until(lambda: was_looked_at(shelf_source, looks + 5))
+    assert shelf_source.loads == ["1", "bad"]
     assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
-    assert version in worker.ctx[DESK].shelf.refused["champion"]
+    assert "version bad is refused" in worker.ctx[DESK].shelf.refused["champion"]
+
+
+async def test_load_that_fails_for_a_while_is_tried_again(
+    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it failed; the old version serves on meanwhile."""
+    monkeypatch.setattr("worker.shelf.FIRST_PAUSE_S", 0.01)
+    shelf_source.failures, shelf_source.version = 1_000_000, "2"
+    await until(lambda: was_loaded(shelf_source, "2", times=5))
+    assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
+    assert "OSError" in worker.ctx[DESK].shelf.refused["champion"]
+    shelf_source.failures = 0
+    await until(lambda: serves(queue, "2"))
+    assert worker.ctx[DESK].shelf.refused == {}
+
+
+async def test_pause_between_loads_grows_to_a_bound(
+    worker: BatchWorker, shelf_source: MemorySource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("worker.shelf.FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr("worker.shelf.LONGEST_PAUSE_S", 0.3)
+    shelf_source.failures, shelf_source.version = 1_000_000, "2"
+    await until(lambda: was_loaded(shelf_source, "2", times=4))
+    pauses = [record.args[2] for record in caplog.records if "trying again" in record.msg and record.args]  # type: ignore[index]
+    assert pauses[:4] == [0.1, 0.2, 0.3, 0.3]
+
+
+async def test_first_load_that_fails_for_a_while_is_tried_again(
+    queue: PredictionQueue, live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.shelf.FIRST_PAUSE_S", 0.01)
+    source = MemorySource()
+    source.failures = 5
+    async with asyncio.timeout(8), serving(live_settings, source):
+        assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
+    assert source.loads == ["1"] * 6
 
 
 async def test_registry_away_changes_nothing(
@@ -330,6 +369,27 @@ async def has_queued(queue: PredictionQueue, n: int) -> bool:
 async def serves(queue: PredictionQueue, version: str) -> bool:
     """Whether the champion is of this version."""
     return (await queue.workers())[0].models["champion"] == version
+
+
+async def was_loaded(source: MemorySource, version: str, *, times: int = 1) -> bool:
+    """Whether a version was tried so often."""
+    return source.loads.count(version) >= times
+
+
+async def was_looked_at(source: MemorySource, looks: int) -> bool:
+    """Whether the aliases were looked at so often."""
+    return source.looks >= looks
+
+
+@contextmanager
+def blocked(worker: BatchWorker) -> Iterator[None]:
+    """The model's thread is busy until the end of the context."""
+    end = Event()
+    worker.ctx[DESK].thread.submit(end.wait)
+    try:
+        yield
+    finally:
+        end.set()
 
 
 def block(worker: BatchWorker, seconds: float) -> None:
