@@ -83,6 +83,8 @@ class Odds1X2Out(Out):
     away: float = Field(gt=1)
 
 
+_KICKOFF_KNOWN = "false when only the day is published: kickoff_utc then holds 15:00 UK time, an assumption"
+
 # --- predictions --------------------------------------------------------------------------------------------
 
 
@@ -91,6 +93,7 @@ class PredictionOut(Out):
 
     match_id: int
     kickoff_utc: datetime
+    kickoff_known: bool = Field(description=_KICKOFF_KNOWN)
     region: str
     tournament: str
     season: str
@@ -179,6 +182,7 @@ class CardOut(Out):
 
     match_id: int
     kickoff_utc: datetime
+    kickoff_known: bool = Field(description=_KICKOFF_KNOWN)
     region: str
     tournament: str
     season: str
@@ -217,7 +221,9 @@ class CardFilter(Params):
     from_: Instant | None = Field(None, alias="from", description="kick-off at or after, RFC 3339")
     to: Instant | None = Field(None, description="kick-off before, RFC 3339")
     min_edge: float | None = Field(None, ge=-1, le=100, description="best edge at or above")
-    min_region_roi: float | None = Field(None, ge=-100, le=1000, description="walk-forward region ROI at or above, %")
+    min_region_roi: float | None = Field(
+        None, ge=-100, le=1000, description="walk-forward region ROI, shrunk, at or above, %"
+    )
     q: str | None = Field(None, max_length=100, description="part of a team, tournament or region name")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -312,10 +318,15 @@ class RoiOut(MoneyOut):
     mean_edge_pct: float | None = Field(description="what the model promised on these bets")
     max_drawdown: float
     n_open_value_bets: int
-    n_predicted: int = Field(description="finished matches with a prediction out of sample")
-    accuracy: float | None
-    accuracy_market: float | None = Field(description="hit rate of the market favourite on the matches with odds")
-    accuracy_home: float | None = Field(description="hit rate of always picking the home side")
+    n_predicted: int = Field(
+        description="matches that the accuracies count: finished, out of sample, with odds; "
+        "when none of these has odds, all finished ones out of sample"
+    )
+    accuracy: float | None = Field(description="hit rate of the most probable outcome on the n_predicted matches")
+    accuracy_market: float | None = Field(
+        description="hit rate of the market favourite on the same; null when none has odds"
+    )
+    accuracy_home: float | None = Field(description="hit rate of always picking the home side, on the same")
     n_in_sample_excluded: int
 
 
@@ -380,7 +391,11 @@ class LivePredictionOut(Out):
     model: LiveModelOut
     snapshot_id: str
     features_computed_at: datetime
-    feature_age_s: float
+    feature_age_s: float = Field(description="since the features were computed")
+    data_until: datetime | None = Field(
+        description="newest result the features know, UTC; those of a match know only what came before it; "
+        "null when nobody knows any more"
+    )
     odds_captured_at: datetime | None
     odds_age_s: float | None
     computed_at: datetime

@@ -14,6 +14,7 @@ def row_of(card: CardOut) -> dict[str, Any]:
     return {
         "id": str(card.match_id),  # 63 bits do not fit into a JavaScript number
         "t": _millis(card.kickoff_utc),
+        "timed": card.kickoff_known,
         "region": card.region,
         "tour": card.tournament,
         "home": card.home_team,

@@ -38,6 +38,7 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
     values = {
         "match_id": match_id,
         "kickoff_utc": KICKOFF,
+        "kickoff_known": True,
         "region": "England",
         "tournament": "Premier League",
         "season": "2026/27",

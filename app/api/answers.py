@@ -1,6 +1,6 @@
 """What a worker answered, as it goes over the wire, with the age of everything behind it."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from app.domain.outcomes import Outcome
@@ -9,13 +9,21 @@ from app.schemas import ContributionOut, LiveModelOut, LivePredictionOut, Probab
 from app.store.odds import Odds
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a snapshot says beside an answer; None where it says nothing."""
+
+    odds: Odds | None = None
+    data_until: datetime | None = None
+
+
 def live_prediction(
-    job: TaskJob, task_id: str, result: PredictResult, odds: Odds | None, timings: TimingsOut
+    job: TaskJob, task_id: str, result: PredictResult, beside: Beside, timings: TimingsOut
 ) -> LivePredictionOut:
     """Put together the answer about one match."""
     now = datetime.now(UTC)
     features_computed_at = datetime.fromisoformat(job.features_computed_at)
-    captured_at = odds.captured_at if odds else None
+    captured_at = beside.odds.captured_at if beside.odds else None
     home, draw, away = result.proba
     return LivePredictionOut(
         match_id=job.match_id,
@@ -27,6 +35,7 @@ def live_prediction(
         snapshot_id=job.snapshot_id,
         features_computed_at=features_computed_at,
         feature_age_s=(now - features_computed_at).total_seconds(),
+        data_until=beside.data_until,
         odds_captured_at=captured_at,
         odds_age_s=(now - captured_at).total_seconds() if captured_at else None,
         computed_at=result.computed_at,

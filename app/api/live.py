@@ -8,7 +8,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from app import keys
-from app.api.answers import live_prediction
+from app.api.answers import Beside, live_prediction
 from app.api.route import model_response
 from app.errors import ServiceError
 from app.ledger.row import LedgerRow
@@ -69,7 +69,8 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> Liv
     )
     job = asked.job
     about = TaskJob(job.match_id, job.alias, job.snapshot_id, job.features_computed_at, job.explain)
-    answer = live_prediction(about, task_id, result, asked.inputs.odds, timings)
+    beside = Beside(asked.inputs.odds, asked.inputs.data_until)
+    answer = live_prediction(about, task_id, result, beside, timings)
     request.app[keys.LEDGER].record(_ledger_row(answer, asked, request[keys.REQUEST_ID]))
     return answer
 

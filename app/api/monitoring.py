@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from app import keys
-from app.api.answers import live_prediction
+from app.api.answers import Beside, live_prediction
 from app.errors import SnapshotUnavailable
-from app.queue.jobs import TaskState
+from app.queue.jobs import TaskJob, TaskState
 from app.schemas import (
     DriftOut,
     LivePredictionOut,
@@ -24,7 +24,7 @@ from app.schemas import (
     WorkersOut,
 )
 from app.store import reports
-from app.store.odds import Odds, find_odds
+from app.store.odds import find_odds
 
 
 async def get_task(request: web.Request, path: TaskPath) -> TaskOut:
@@ -80,14 +80,17 @@ async def _task_result(request: web.Request, state: TaskState) -> LivePrediction
     timings = TimingsOut(
         features_ms=None, queue_ms=state.result.queue_ms, inference_ms=state.result.inference_ms, total_ms=None
     )
-    odds = await _odds(request, state.job.match_id)
-    return live_prediction(state.job, state.task_id, state.result, odds, timings)
+    beside = await _beside(request, state.job)
+    return live_prediction(state.job, state.task_id, state.result, beside, timings)
 
 
-async def _odds(request: web.Request, match_id: int) -> Odds | None:
+async def _beside(request: web.Request, job: TaskJob) -> Beside:
     try:
         async with request.app[keys.SNAPSHOTS].reading() as snapshot:
-            return await snapshot.lake.run(lambda cursor: find_odds(cursor, match_id))
+            odds = await snapshot.lake.run(lambda cursor: find_odds(cursor, job.match_id))
+            # newer artifacts know more than the features that the task was given
+            is_same = snapshot.id == job.snapshot_id
+            return Beside(odds, snapshot.manifest.data_until if is_same else None)
     except SnapshotUnavailable:
         # the answer is in Redis; it does not become unreadable because the artifacts are away
-        return None
+        return Beside()

@@ -3,7 +3,8 @@
 CREATE TABLE cards AS
 WITH named AS (
     SELECT
-        p.match_id, p.kickoff_utc, p.region, p.tournament, p.season, p.home_team, p.away_team, p.status,
+        p.match_id, p.kickoff_utc, coalesce(try_cast(p.has_time AS BOOLEAN), true) AS kickoff_known,
+        p.region, p.tournament, p.season, p.home_team, p.away_team, p.status,
         p.home_score, p.away_score,
         ['home', 'draw', 'away'][p.outcome + 1] AS outcome,
         p.proba_home, p.proba_draw, p.proba_away,

@@ -5,13 +5,14 @@ from app.store.snapshot import Snapshot
 
 _MATCH = ("match_id", "region", "tournament", "season", "home_team", "away_team", "status", "home_score", "away_score")
 COLUMNS = (
-    "match_id, kickoff_utc, region, tournament, season, home_team, away_team, status, home_score, away_score, outcome, "
-    "proba_home, proba_draw, proba_away, predicted, in_sample, "
+    "match_id, kickoff_utc, kickoff_known, region, tournament, season, home_team, away_team, status, "
+    "home_score, away_score, outcome, proba_home, proba_draw, proba_away, predicted, in_sample, "
     "model_name, model_version, model_stage, model_run_id, computed_at"
 )
 MEMBERS = {
     **{name: name for name in _MATCH},
     "kickoff_utc": instant("kickoff_utc"),
+    "kickoff_known": "kickoff_known",
     "outcome": "outcome",
     "probabilities": struct(home="proba_home", draw="proba_draw", away="proba_away"),
     "predicted": "predicted",

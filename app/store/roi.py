@@ -14,12 +14,17 @@ from app.store.snapshot import Snapshot
 _COUNTS = """
 SELECT count(*) AS n_matches,
     count(*) FILTER (is_value AND status IN ('upcoming', 'live')) AS n_open_value_bets,
-    count(*) FILTER (judged) AS n_predicted,
-    avg(hit::INT) FILTER (judged) AS accuracy,
-    avg(favourite_hit::INT) FILTER (judged) AS accuracy_market,
-    avg((outcome = 'home')::INT) FILTER (judged) AS accuracy_home,
+    -- one set of matches for all three, or they could not be compared: those with odds when there are any
+    coalesce(nullif(count(*) FILTER (priced), 0), count(*) FILTER (judged)) AS n_predicted,
+    coalesce(avg(hit::INT) FILTER (priced), avg(hit::INT) FILTER (judged)) AS accuracy,
+    avg(favourite_hit::INT) FILTER (priced) AS accuracy_market,
+    coalesce(avg(home_won::INT) FILTER (priced), avg(home_won::INT) FILTER (judged)) AS accuracy_home,
     count(*) FILTER (in_sample AND outcome IS NOT NULL) AS n_in_sample_excluded
-FROM (SELECT *, outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AS judged FROM cards) WHERE {where}
+FROM (
+    SELECT *, outcome = 'home' AS home_won, outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AS judged,
+        judged AND favourite_hit IS NOT NULL AS priced
+    FROM cards
+) WHERE {where}
 """
 _BETS = """
 SELECT profit, kelly_profit, kelly_stake, won, best_price, best_edge

@@ -102,7 +102,11 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
 
 def _fill(connection: Connection, folder: Path, rules: MoneyRules) -> None:
     for name, file in _VIEWS.items():
-        connection.read_parquet(str(folder / file)).create_view(name)
+        rows = connection.read_parquet(str(folder / file))
+        if name == "predictions" and "has_time" not in rows.columns:
+            # the contract leaves it open; without it every kick-off counts as published
+            rows = rows.project("*, true AS has_time")
+        rows.create_view(name)
     connection.execute(
         "CREATE TABLE roi_by_region AS SELECT * FROM read_csv($file, header = true, types = $types)",
         {"file": str(folder / contract.ROI_BY_REGION), "types": _ROI_TYPES},

@@ -36,7 +36,7 @@ export class Controls {
       field("Region", "region", this.region), field("Tournament", "tournament", this.tournament),
       field("Period", "period", this.period),
       field("Min edge", "edge", this.edge),
-      field("Min region ROI", "rroi", this.rroi, h("p", {class: "hint"}, "From bets settled before each match, so nothing is chosen by its own result.")),
+      field("Min region ROI", "rroi", this.rroi, h("p", {class: "hint"}, "From bets settled before each match, so nothing is chosen by its own result; drawn towards the overall ROI where bets are few.")),
       this.reset)
     this.bar = h("div", {class: "toolbar"}, this.status,
       h("label", {class: "switch", for: "value"}, this.value, h("span", {class: "knob"}), "Value bets only"),

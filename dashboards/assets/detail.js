@@ -45,15 +45,20 @@ function facts(row) {
   const [name, version, stage] = row.model
   const money = row.money
   const odds = money
-    ? [`${money.maker}, margin ${f.share(money.margin)}`, row.status === "finished"
-      ? `taken ${f.duration(row.t - money.at)} before kick-off` : `taken ${f.ago(money.at)}`]
+    ? [`${money.maker}, margin ${f.share(money.margin)}`, taken(row)]
     : ["no odds for this match"]
   return h("dl", {class: "facts"},
-    fact("Kick-off", f.moment(row.t)),
+    fact("Kick-off", row.timed ? f.moment(row.t) : `${f.shortDay(row.t)} · time not published`),
     fact("Odds", odds.join(" · ")),
     fact("Model", `${name} v${version} · ${stage === "champion" ? "champion" : stage}${row.ins ? " · in sample: it was trained on this result" : ""}`),
     fact("Computed", f.ago(row.at)),
     fact("Match", row.id))
+}
+
+/* prices of the results' publisher have the time of its collections (Friday, Tuesday afternoon), not their own */
+function taken(row) {
+  if (row.status !== "finished") return `taken about ${f.ago(row.money.at)}`
+  return row.timed ? `taken about ${f.duration(row.t - row.money.at)} before kick-off` : `taken about ${f.shortDay(row.money.at)}`
 }
 
 const fact = (name, text) => h("div", {}, h("dt", {}, name), h("dd", {}, text))
@@ -71,7 +76,7 @@ function livePart(row, predictions, ask) {
 function answer(row, given, stage) {
   if (!given || given.state === "asked") return null
   if (given.reason) return h("p", {class: "failed", role: "alert"}, `The ${stage} did not answer: ${given.reason}`)
-  const {probabilities: p, model, feature_age_s, odds_age_s, timings, computed_at} = given.answer
+  const {probabilities: p, model, feature_age_s, data_until, odds_age_s, timings, computed_at} = given.answer
   const values = [p.home, p.draw, p.away]
   const change = i => { const points = 100 * (values[i] - row.p[i]); return Math.abs(points) < 0.05 ? "as stored" : `${f.percent(points)} pts`.replace("%", "").replace(/\s+pts/, " pts") }
   return h("div", {class: "given"},
@@ -79,7 +84,13 @@ function answer(row, given, stage) {
     h("div", {class: "bars"}, values.map((value, i) => h("div", {class: "bar-line"},
       h("span", {}, f.SIGNS[i]), h("span", {class: "track"}, h("i", {"--w": `${100 * value}%`})),
       h("b", {}, f.share(value)), h("small", {}, change(i))))),
-    h("p", {class: "quiet"}, `features ${f.duration(1000 * feature_age_s)} old · ${odds_age_s === null ? "no odds" : `odds ${f.duration(1000 * odds_age_s)} old`} · answered in ${f.decimal(timings.total_ms)} ms`))
+    h("p", {class: "quiet"}, `features ${f.duration(1000 * feature_age_s)} old · ${knows(row, data_until)} · ${odds_age_s === null ? "no odds" : `odds about ${f.duration(1000 * odds_age_s)} old`} · answered in ${f.decimal(timings.total_ms)} ms`))
+}
+
+/* the age of the features is that of the build; what they know can be older */
+function knows(row, until) {
+  if (until === null) return "newest result unknown"
+  return row.t <= Date.parse(until) ? "knows results before this match" : `knows results to ${f.date(Date.parse(until))}`
 }
 
 function call(row, apiUrl) {

@@ -249,11 +249,12 @@ function groupHead(row) {
 function regionRoi(row) {
   const roi = row.roi
   if (!roi) return h("span", {class: "region-roi"}, "no settled bets before")
-  const title = `Region ROI from value bets in ${row.region} settled before this match (walk-forward)`
+  const title = `Region ROI from value bets in ${row.region} settled before this match (walk-forward), drawn towards the overall ROI: the fewer the bets, the more`
+  const said = {class: "region-roi", role: "group", title, "aria-label": title}
   const name = h("span", {class: "wide"}, `${row.region} `), n = h("small", {}, ` n=${f.count(roi.n)}`)
-  if (roi.pct === null) return h("span", {class: "region-roi", title}, name, "ROI: too few bets", n)
+  if (roi.pct === null) return h("span", said, name, "ROI: too few bets", n)
   const half = roi.low === null ? null : h("span", {class: "wide"}, ` ±${f.decimal((roi.high - roi.low) / 2)}`)
-  return h("span", {class: "region-roi", title}, name, "ROI ", h("b", {}, f.percent(roi.pct)), half, n)
+  return h("span", said, name, "ROI ", h("b", {}, f.percent(roi.pct)), half, n)
 }
 
 function groupBy(rows, keyOf) {

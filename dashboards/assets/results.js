@@ -63,7 +63,8 @@ function profitCard(money, scope) {
 }
 
 function accuracyCard(money, scope) {
-  const title = `Share of ${scope} whose most probable outcome came; beside it two picks that need no model: the market's favourite where there are odds, and the home side always`
+  const priced = money.accuracy_market === null ? "" : " that have odds"
+  const title = `Share of ${scope}${priced} whose most probable outcome came; beside it, on the same matches, picks that need no model: the market's favourite, and the home side always`
   if (!money.n_predicted) return card("", title, "Accuracy", value(f.DASH), under("no finished matches here"))
   const others = [["favourite", money.accuracy_market], ["home", money.accuracy_home]].filter(([, share]) => share !== null)
   return card("", title, ["Accuracy", h("small", {}, ` n=${f.count(money.n_predicted)}`)], value(f.share(money.accuracy)),

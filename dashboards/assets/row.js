@@ -4,10 +4,11 @@ import * as f from "./format.js"
 import {h, icon} from "./dom.js"
 
 export const SUSPECT_EDGE = 0.3 // a larger edge is likelier a wrong link or a stale price than value
+const DAY_OVER = 12 * 3600e3 // where only the day is published, `t` is 15:00 UK: that day is over half a day later
 const OUTCOMES = ["Home", "Draw", "Away"]
 const WORDS = {finished: "FT", postponed: "postp.", cancelled: "canc.", live: "live"}
 
-export const isAwaited = row => row.status === "upcoming" && row.t < Date.now()
+export const isAwaited = row => row.status === "upcoming" && (row.timed ? row.t : row.t + DAY_OVER) < Date.now()
 export const heat = p => (0.03 + 0.57 * Math.min(Math.max((p - 0.08) / 0.84, 0), 1)).toFixed(3)
 
 export function buildRow(row, {grouped, open, position, total, onToggle}) {
@@ -18,7 +19,7 @@ export function buildRow(row, {grouped, open, position, total, onToggle}) {
     role: "listitem", "aria-setsize": total, "aria-posinset": position + 1, "data-id": row.id,
   },
     !grouped && h("div", {class: "where"}, `${f.shortDay(row.t)} · ${row.region} · ${row.tour}`),
-    h("div", {class: isAwaited(row) ? "when awaited" : "when", title: f.moment(row.t)}, h("b", {}, f.time(row.t)), h("small", {}, stateOf(row))),
+    h("div", {class: isAwaited(row) ? "when awaited" : "when", title: row.timed ? f.moment(row.t) : "kick-off time not published"}, h("b", {}, row.timed ? f.time(row.t) : f.DASH), h("small", {}, stateOf(row))),
     teams(row, label, open),
     ...[0, 1, 2].map(outcome => tile(row, outcome, signal)),
     h("div", {class: "signal"}, ...signalParts(row, signal)),
@@ -31,9 +32,9 @@ export function buildRow(row, {grouped, open, position, total, onToggle}) {
 
 function stateOf(row) {
   if (row.status !== "upcoming") return WORDS[row.status] ?? row.status
+  if (isAwaited(row)) return "result awaited"
   const wait = row.t - Date.now()
-  if (wait < 0) return "result awaited"
-  return wait < 2 * 3600e3 ? `in ${f.duration(wait)}` : ""
+  return row.timed && wait < 2 * 3600e3 ? `in ${f.duration(wait)}` : ""
 }
 
 function teams(row, label, open) {
@@ -82,7 +83,7 @@ function signalParts(row, signal) {
 function age(row) {
   const old = Date.now() - row.money.at
   if (row.status !== "upcoming" || old < f.HOURS_4) return null
-  return h("span", {class: old > f.DAY ? "age old" : "age", title: `Odds taken ${f.moment(row.money.at)}`}, `odds ${f.duration(old)} old`)
+  return h("span", {class: old > f.DAY ? "age old" : "age", title: `Odds taken about ${f.moment(row.money.at)}`}, `odds ${f.duration(old)} old`)
 }
 
 function pick(row) {

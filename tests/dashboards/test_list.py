@@ -27,7 +27,30 @@ async def test_rows_are_the_cards_of_the_api(api: Api, visit: Visit) -> None:
         prices = [f"{card['money']['odds'][side]:.2f}" for side in SIDES] if card["money"] else ["–"] * 3
         await expect(row.locator(".tile .odds")).to_have_text(prices)
         kickoff = datetime.fromisoformat(card["kickoff_utc"]).astimezone(BERLIN)
-        await expect(row.locator(".when b")).to_have_text(kickoff.strftime("%H:%M"))
+        await expect(row.locator(".when b")).to_have_text(kickoff.strftime("%H:%M") if card["kickoff_known"] else "–")
+
+
+@pytest.mark.parametrize("status", ["upcoming", "finished"])
+async def test_a_time_that_was_not_published_is_not_shown(api: Api, visit: Visit, status: str) -> None:
+    cards = await api.ask("/predict/cards/", status=status, sort="-kickoff" if status == "finished" else "kickoff")
+    card = next(card for card in cards["items"] if not card["kickoff_known"])
+    page = await visit.open(f"?status={status}")
+    row = page.locator(f'.row[data-id="{card["match_id"]}"]')
+    await expect(row.locator(".when b")).to_have_text("–")
+    await expect(row.locator(".when")).to_have_attribute("title", "kick-off time not published")
+    await row.locator(".teams").click()
+    facts = page.locator(".detail .facts")
+    await expect(facts).to_contain_text("time not published")
+    await expect(facts).not_to_contain_text("before kick-off")
+    assert not re.search(r"\d\d:\d\d", await facts.inner_text())
+
+
+async def test_the_time_of_a_price_is_only_about(api: Api, visit: Visit) -> None:
+    cards = (await api.ask("/predict/cards/", status="finished", sort="-kickoff", limit="10"))["items"]
+    card = next(card for card in cards if card["money"] and card["kickoff_known"])
+    page = await visit.open("?status=finished")
+    await page.locator(f'.row[data-id="{card["match_id"]}"] .teams').click()
+    await expect(page.locator(".detail .facts")).to_contain_text("taken about 24 h before kick-off")
 
 
 async def test_rows_stand_under_their_day_region_and_tournament(visit: Visit) -> None:
@@ -38,6 +61,9 @@ async def test_rows_stand_under_their_day_region_and_tournament(visit: Visit) ->
         re.compile("(England|Italy|Scotland)(Premier League|Championship|Serie A|Premiership)")
     )
     await expect(first.locator(".region-roi")).to_contain_text("ROI")
+    for name in ("title", "aria-label"):
+        await expect(first.locator(".region-roi")).to_have_attribute(name, re.compile("drawn towards the overall ROI"))
+    await expect(page.locator(".field.rroi .hint")).to_contain_text("drawn towards the overall ROI")
 
 
 async def test_the_value_bet_is_marked_by_outline_sign_and_words(api: Api, visit: Visit) -> None:

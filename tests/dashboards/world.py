@@ -12,6 +12,7 @@ from tests.build_artifacts import write_artifacts
 
 N_MATCHES = 700
 N_UPCOMING = 40
+UNTIMED = 3  # this many after the first to come, and before it: only the day is published
 MARKUP = "<img src=x onerror=alert(1)> & <b>Söhne</b>"
 GOOD_LINK = "https://bookmaker.example/event/1?a=1&b=2"
 PLAIN_LINK = "http://bookmaker.example/event/1"  # the contract refuses what is no web address; the page wants https too
@@ -30,9 +31,16 @@ def write_world(folder: Path, *, seed: int = 0) -> Path:
         min_bets=20,
         seed=seed,
         edit={
-            PREDICTIONS: _with({"kickoff_utc": {first: now - timedelta(hours=10)}, "home_team": {first + 1: MARKUP}}),
+            PREDICTIONS: _predictions(first, now),
             ODDS: _linked,
         },
+    )
+
+
+def _predictions(first: int, now: datetime) -> Callable[[pa.Table], pa.Table]:
+    change = _with({"kickoff_utc": {first: now - timedelta(hours=10)}, "home_team": {first + 1: MARKUP}})
+    return lambda table: change(table).append_column(
+        "has_time", pa.array([i not in {first + UNTIMED, first - UNTIMED} for i in range(len(table))])
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from app import keys
 from app.schemas import LivePredictionOut, TaskOut
 from app.settings import Settings
 from app.store.contract import FEATURES, PREDICTIONS
-from tests.build_artifacts import FIRST_ID, write_artifacts
+from tests.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
 from tests.live import serving
 from tests.models import FEATURES as NAMES
 from tests.models import TinyRegistry, tiny_booster
@@ -96,6 +97,7 @@ async def test_live_prediction_says_how_old_everything_behind_it_is(live: Client
     assert found.odds_captured_at is not None
     assert found.odds_captured_at.isoformat()[:19] == listed["captured_at"][:19]
     assert found.feature_age_s > 0
+    assert found.data_until == snapshot.manifest.data_until
     assert found.odds_age_s is not None
     assert found.timings.total_ms is not None
     assert found.timings.total_ms >= found.timings.inference_ms > 0
@@ -166,6 +168,22 @@ async def test_task_submitted_is_done_by_the_worker(live: Client) -> None:
     assert task.result is not None
     assert task.result.probabilities.model_dump() == direct["probabilities"]
     assert task.result.timings.total_ms is None
+    assert task.result.model_dump(mode="json")["data_until"] == direct["data_until"]
+    assert direct["data_until"] is not None
+
+
+async def test_task_of_artifacts_that_are_gone_does_not_borrow_the_age_of_the_new_ones(
+    live: Client, artifacts: Path
+) -> None:
+    location = (await live.post("/predict/async/", json={"match_id": FIRST_ID})).headers["Location"]
+
+    async def is_done() -> bool:
+        return bool((await json_of(live, location))["status"] == "done")
+
+    await until(is_done)
+    stamp(artifacts, now=NOW + timedelta(days=1))
+    await live.app[keys.SNAPSHOTS].refresh()
+    assert (await json_of(live, location))["result"]["data_until"] is None
 
 
 async def test_task_waits_for_a_worker_to_come(idle: Client) -> None:
@@ -230,6 +248,10 @@ async def test_every_answer_enters_the_ledger(
         row = await connection.fetchrow("SELECT * FROM prediction_ledger WHERE task_id = $1", answer["task_id"])
         return row is not None and row["proba_home"] == answer["probabilities"]["home"]
 
+    async def is_connected() -> bool:
+        # on a busy machine one look may take longer than the 50 ms that a probe has
+        return bool((await json_of(client, "/healthcheck/"))["database"] == "connected")
+
     await until(is_written)
     await connection.close()
-    assert (await json_of(client, "/healthcheck/"))["database"] == "connected"
+    await until(is_connected)

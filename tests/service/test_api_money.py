@@ -54,17 +54,18 @@ async def test_roi_counts_exactly_the_filtered_settled_value_bets(
 
 
 @pytest.mark.parametrize("params", FILTERS, ids=str)
-async def test_accuracy_stands_beside_the_markets_on_matches_out_of_sample(
+async def test_accuracies_are_those_of_the_same_matches_out_of_sample_with_odds(
     client: Client, params: dict[str, object]
 ) -> None:
     cards = await cards_of(client, **params)
-    judged = [card for card in cards if card["status"] == "finished" and not card["in_sample"]]
+    finished = [card for card in cards if card["status"] == "finished" and not card["in_sample"]]
+    judged = [card for card in finished if card["money"]]
+    assert params or len(judged) < len(finished)
     found = RoiOut.model_validate(await json_of(client, "/predict/roi/", **params), strict=False)
     favourites = []
     for card in judged:
-        if card["money"]:
-            odds = card["money"]["odds"]
-            favourites.append(min(odds, key=odds.__getitem__) == card["outcome"])
+        odds = card["money"]["odds"]
+        favourites.append(min(odds, key=odds.__getitem__) == card["outcome"])
     assert (found.n_matches, found.n_predicted) == (len(cards), len(judged))
     assert found.accuracy == mean([card["hit"] for card in judged])
     assert found.accuracy_market == mean(favourites)
@@ -73,6 +74,15 @@ async def test_accuracy_stands_beside_the_markets_on_matches_out_of_sample(
     assert found.n_open_value_bets == sum(
         card["status"] == "upcoming" and bool(card["money"]) and card["money"]["is_value"] for card in cards
     )
+
+
+async def test_accuracy_of_matches_without_odds_has_no_market_beside_it(serve: Serve, tmp_path: Path) -> None:
+    client = await serve(artifacts_uri=str(write_artifacts(tmp_path / "bare", odds_share=0)))
+    finished = [c for c in await cards_of(client) if c["status"] == "finished" and not c["in_sample"]]
+    found = RoiOut.model_validate(await json_of(client, "/predict/roi/"), strict=False)
+    assert (found.n_predicted, found.accuracy_market) == (len(finished), None)
+    assert found.accuracy == mean([card["hit"] for card in finished])
+    assert found.accuracy_home == mean([card["outcome"] == "home" for card in finished])
 
 
 def mean(values: list[bool]) -> object:

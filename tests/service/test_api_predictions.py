@@ -1,14 +1,17 @@
 """Precomputed predictions, odds and facets over HTTP."""
 
+from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
 from app.schemas import FacetsOut, OddsListOut, PredictionDetailOut, PredictionsOut
 from app.store.contract import ODDS, PREDICTIONS
-from tests.build_artifacts import FIRST_ID
-from tests.serving import Client, json_of
+from tests.build_artifacts import FIRST_ID, write_artifacts
+from tests.serving import Client, Serve, json_of
 
 
 async def test_every_prediction_is_listed_as_the_pipeline_wrote_it(client: Client, artifacts: Path) -> None:
@@ -34,6 +37,32 @@ async def test_every_prediction_is_listed_as_the_pipeline_wrote_it(client: Clien
             row["model_stage"],
             row["computed_at"],
         )
+
+
+@pytest.mark.parametrize("path", ["/predict/predictions/", "/predict/cards/"])
+async def test_kickoff_whose_time_was_not_published_is_marked_in_every_form(
+    serve: Serve, tmp_path: Path, path: str
+) -> None:
+    def only_some(table: pa.Table) -> pa.Table:
+        return table.append_column("has_time", pa.array([i % 3 > 0 for i in range(len(table))]))
+
+    folder = write_artifacts(tmp_path / "timed", edit={PREDICTIONS: only_some})
+    client = await serve(artifacts_uri=str(folder))
+    expected = {FIRST_ID + i: i % 3 > 0 for i in range(60)}
+    items = (await json_of(client, path))["items"]
+    assert {item["match_id"]: item["kickoff_known"] for item in items} == expected
+    for media, read in (("text/csv", pa_csv.read_csv), ("application/vnd.apache.arrow.stream", arrow_of)):
+        response = await client.get(path, headers={"Accept": media})
+        table = read(BytesIO(await response.read()))
+        assert dict(zip(table["match_id"].to_pylist(), table["kickoff_known"].to_pylist(), strict=True)) == expected
+
+
+def arrow_of(raw: BytesIO) -> pa.Table:
+    return pa.ipc.open_stream(raw).read_all()
+
+
+async def test_every_kickoff_counts_as_published_where_the_artifacts_do_not_say(client: Client) -> None:
+    assert all(item["kickoff_known"] for item in (await json_of(client, "/predict/cards/"))["items"])
 
 
 async def test_one_prediction_is_the_same_as_in_the_list(client: Client) -> None:

@@ -12,7 +12,7 @@ def test_a_row_keeps_every_digit_of_the_match_id() -> None:
 
 def test_a_row_counts_outcomes_and_instants() -> None:
     row = row_of(a_card())
-    assert row["t"] == KICKOFF.timestamp() * 1000
+    assert (row["t"], row["timed"]) == (KICKOFF.timestamp() * 1000, True)
     assert (row["pick"], row["out"], row["hit"], row["score"]) == (0, None, None, None)
     assert row["p"] == [0.5, 0.3, 0.2]
     assert (row["money"]["best"], row["money"]["value"]) == (1, True)
@@ -23,6 +23,10 @@ def test_a_row_counts_outcomes_and_instants() -> None:
 def test_a_finished_row_has_score_and_verdict() -> None:
     row = row_of(a_card(status="finished", home_score=0, away_score=2, outcome="away", hit=False))
     assert (row["score"], row["out"], row["hit"]) == ([0, 2], 2, False)
+
+
+def test_a_row_says_when_its_kickoff_is_only_a_day() -> None:
+    assert row_of(a_card(kickoff_known=False))["timed"] is False
 
 
 def test_a_row_without_odds_has_no_money() -> None:
