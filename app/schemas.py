@@ -43,9 +43,6 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-# --- what every answer says of its origin -----------------------------------------------------------------
-
-
 class SnapshotOut(Out):
     """The artifacts behind an answer and their age."""
 
@@ -85,8 +82,6 @@ class Odds1X2Out(Out):
 
 _KICKOFF_KNOWN = "false when only the day is published: kickoff_utc then holds 15:00 UK time, an assumption"
 
-# --- predictions --------------------------------------------------------------------------------------------
-
 
 class PredictionOut(Out):
     """A precomputed prediction."""
@@ -122,9 +117,6 @@ class PredictionsOut(Out):
     snapshot: SnapshotOut
     count: int
     items: list[PredictionOut]
-
-
-# --- odds and cards ----------------------------------------------------------------------------------------
 
 
 class OddsOut(Out):
@@ -177,27 +169,10 @@ class RegionRoiRefOut(Out):
     ci_high: float | None
 
 
-class CardOut(Out):
+class CardOut(PredictionOut):
     """One match: prediction, odds, edge."""
 
-    match_id: int
-    kickoff_utc: datetime
-    kickoff_known: bool = Field(description=_KICKOFF_KNOWN)
-    region: str
-    tournament: str
-    season: str
-    home_team: str
-    away_team: str
-    status: Status
-    home_score: int | None
-    away_score: int | None
-    outcome: Outcome | None
-    probabilities: ProbabilitiesOut
-    predicted: Outcome
     hit: bool | None = Field(description="predicted equals outcome; null before the result")
-    in_sample: bool
-    model: ModelRefOut
-    computed_at: datetime
     money: CardMoneyOut | None = Field(description="null when there are no odds")
     region_roi: RegionRoiRefOut | None
 
@@ -258,9 +233,6 @@ class FacetsOut(Out):
 
     snapshot: SnapshotOut
     items: list[FacetOut]
-
-
-# --- money ------------------------------------------------------------------------------------------------
 
 
 class MoneyOut(Out):
@@ -328,9 +300,6 @@ class RoiOut(MoneyOut):
     )
     accuracy_home: float | None = Field(description="hit rate of always picking the home side, on the same")
     n_in_sample_excluded: int
-
-
-# --- live -------------------------------------------------------------------------------------------------
 
 
 class MatchPath(Params):
@@ -427,9 +396,6 @@ class TaskOut(Out):
     result: LivePredictionOut | None = None
     error: str | None = Field(None, description="code of the failure")
     detail: str | None = None
-
-
-# --- operations -------------------------------------------------------------------------------------------
 
 
 class ModelInfoOut(Out):

@@ -15,7 +15,11 @@ import orjson
 import pandas as pd
 import xgboost as xgb
 from mlflow import MlflowClient
-from mlflow.environment_variables import MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR, MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
+from mlflow.environment_variables import (
+    MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR,
+    MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT,
+    MLFLOW_TRACKING_URI,
+)
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
@@ -94,12 +98,17 @@ class Registry:
     def _selected(self) -> Iterator[None]:
         """MLflow's current store is global: put it back afterwards."""
         # the registry follows the tracking store only as long as it was never set by itself
-        before = mlflow.get_tracking_uri()
+        before, named = mlflow.get_tracking_uri(), MLFLOW_TRACKING_URI.get_raw()
         mlflow.set_tracking_uri(self._uri)
         try:
             yield
         finally:
             mlflow.set_tracking_uri(before)
+            # MLflow writes the store into the environment too, where our own settings would find another than was set
+            if named is None:
+                MLFLOW_TRACKING_URI.unset()
+            else:
+                MLFLOW_TRACKING_URI.set(named)
 
     def _experiment(self) -> str:
         client = MlflowClient(self._uri)
