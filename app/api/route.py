@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from app.api.scope import Scope
 from app.errors import InvalidRequest, ServiceError
 
 TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
@@ -31,6 +32,7 @@ class Route:
     status: int = 200
     answer: type[BaseModel] | None = None
     media: tuple[str, ...] = (JSON,)
+    scope: Scope | None = Scope.READ  # None: open to everybody
     takes: dict[str, type[BaseModel]] = field(init=False)
     gives: type[BaseModel] | None = field(init=False)
 

@@ -18,6 +18,7 @@ from app.api.monitoring import (
 )
 from app.api.predictions import get_precomputed, list_facets, list_odds, list_predictions
 from app.api.route import Route
+from app.api.scope import Scope
 from app.errors import (
     ExplanationUnavailable,
     FeaturesMismatch,
@@ -68,21 +69,28 @@ ROUTES = (
     Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA),
     Route("GET", "/predict/region-roi/", list_region_roi, READING, answer=RegionRoiListOut, media=BULK_MEDIA),
     Route("GET", "/predict/roi/", get_roi, READING, answer=RoiOut),
-    Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut),
+    Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow
-    Route("GET", "/predict/{match_id}", predict_match, PREDICTING),
-    Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable)),
-    Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,)),
-    Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,)),
-    Route("GET", "/monitoring/drift", get_drift, READING),
-    Route("GET", "/monitoring/drift/report", get_drift_report, (*READING, ReportMissing), media=("text/html",)),
-    Route("GET", "/healthcheck/", get_health),
-    Route("GET", "/livez", get_livez),
-    Route("GET", "/readyz", get_readyz, answer=ReadyOut),
-    Route("GET", "/metrics", get_metrics, media=("text/plain",)),
-    Route("GET", "/openapi.json", get_openapi),
-    Route("GET", "/docs", get_docs, media=("text/html",)),
+    Route("GET", "/predict/{match_id}", predict_match, PREDICTING, scope=Scope.PREDICT),
+    Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
+    Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
+    Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),
+    Route("GET", "/monitoring/drift", get_drift, READING, scope=Scope.MONITOR),
+    Route(
+        "GET",
+        "/monitoring/drift/report",
+        get_drift_report,
+        (*READING, ReportMissing),
+        media=("text/html",),
+        scope=Scope.MONITOR,
+    ),
+    Route("GET", "/healthcheck/", get_health, scope=None),
+    Route("GET", "/livez", get_livez, scope=None),
+    Route("GET", "/readyz", get_readyz, answer=ReadyOut, scope=None),
+    Route("GET", "/metrics", get_metrics, media=("text/plain",), scope=None),
+    Route("GET", "/openapi.json", get_openapi, scope=None),
+    Route("GET", "/docs", get_docs, media=("text/html",), scope=None),
 )
 
 

@@ -1,0 +1,91 @@
+"""Match cards, and the filter that every endpoint over matches shares."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import ConfigDict, Field
+
+from app.schemas.predictions import PredictionOut
+from app.schemas.wire import Instant, Odds1X2Out, Out, Outcome, Params, ProbabilitiesOut, SnapshotOut, Status
+
+
+class CardMoneyOut(Out):
+    """What the odds say beside the model; per outcome."""
+
+    odds: Odds1X2Out
+    bookmaker: str
+    event_url: str | None
+    captured_at: datetime
+    overround: float = Field(description="sum of 1/odds, less one")
+    implied: ProbabilitiesOut | None = Field(description="1/odds; null when a price makes it exceed one")
+    fair: ProbabilitiesOut = Field(description="1/odds with the margin removed by the power method")
+    edge_home: float = Field(description="p*odds-1")
+    edge_draw: float
+    edge_away: float
+    best_edge: float
+    best_outcome: Outcome
+    is_value: bool = Field(description="best edge at or above the threshold")
+    kelly_stake: float = Field(description="fractional, capped Kelly stake on the best outcome, share of bankroll")
+    profit: float | None = Field(
+        description="settled profit of one unit on the value bet; null when none, open, in sample, or priced too late"
+    )
+
+
+class RegionRoiRefOut(Out):
+    """ROI of a card's region from bets settled before its kick-off (walk-forward)."""
+
+    roi_pct: float | None = Field(description="shrunk to the mean of all regions; null when there are too few bets")
+    n_bets: int
+    ci_low: float | None = Field(description="95 %, of the shrunk figure")
+    ci_high: float | None
+
+
+class CardOut(PredictionOut):
+    """One match: prediction, odds, edge."""
+
+    hit: bool | None = Field(description="predicted equals outcome; null before the result")
+    money: CardMoneyOut | None = Field(description="null when there are no odds")
+    region_roi: RegionRoiRefOut | None
+
+
+class CardsOut(Out):
+    """A page of cards."""
+
+    snapshot: SnapshotOut
+    value_edge: float = Field(description="threshold of a value bet")
+    total: int = Field(description="cards that pass the filter")
+    next_cursor: str | None
+    items: list[CardOut]
+
+
+class CardFilter(Params):
+    """Which matches; the same names in every endpoint that filters."""
+
+    region: str | None = Field(None, max_length=100)
+    tournament: str | None = Field(None, max_length=100)
+    status: Status | None = None
+    from_: Instant | None = Field(None, alias="from", description="kick-off at or after, RFC 3339")
+    to: Instant | None = Field(None, description="kick-off before, RFC 3339")
+    min_edge: float | None = Field(None, ge=-1, le=100, description="best edge at or above")
+    min_region_roi: float | None = Field(
+        None, ge=-100, le=1000, description="walk-forward region ROI, shrunk, at or above, %"
+    )
+    q: str | None = Field(None, max_length=100, description="part of a team, tournament or region name")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class CardSort(StrEnum):
+    """Order of cards."""
+
+    KICKOFF = "kickoff"
+    KICKOFF_DESC = "-kickoff"
+    EDGE = "-edge"
+
+
+class CardsQuery(CardFilter):
+    """Filter, order and page."""
+
+    sort: CardSort = CardSort.KICKOFF
+    limit: int = Field(200, ge=1, le=1000)
+    cursor: str | None = Field(None, max_length=200)

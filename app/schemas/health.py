@@ -1,0 +1,53 @@
+"""Health of a process, and the one shape of a failure."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from app.schemas.wire import Out
+
+
+class PartOut(Out):
+    """Health of one part."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class ReadyOut(Out):
+    """Whether this process should get traffic."""
+
+    ready: bool
+    degraded: bool
+    parts: list[PartOut]
+
+
+class LiveOut(Out):
+    """The event loop turns."""
+
+    status: Literal["alive"]
+
+
+class HealthOut(Out):
+    """Process and database."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    pid: int
+    uptime_s: float
+    memory_mb: float
+    database: Literal["connected", "unreachable", "not configured"]
+
+
+class ProblemOut(Out):
+    """RFC 9457 problem; `code` is stable."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str | None = None

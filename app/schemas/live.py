@@ -1,0 +1,98 @@
+"""Live predictions and their tasks."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from app.schemas.wire import In, Out, Outcome, Params, ProbabilitiesOut
+
+
+class LiveQuery(Params):
+    """How to predict."""
+
+    stage: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="alias of the model")
+    explain: bool = False
+
+
+class AsyncPredictIn(In):
+    """A prediction to be made later."""
+
+    match_id: int = Field(ge=0, le=2**63 - 1)
+    stage: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    explain: bool = False
+
+
+class ContributionOut(Out):
+    """What one feature adds to the margin (log scale) of each outcome."""
+
+    feature: str
+    value: float | None
+    home: float
+    draw: float
+    away: float
+
+
+class LiveModelOut(Out):
+    """The model that answered."""
+
+    name: str
+    version: str
+    alias: str
+    run_id: str
+
+
+class TimingsOut(Out):
+    """Where the time went, milliseconds."""
+
+    features_ms: float | None = Field(description="null in a task's result: nobody waited")
+    queue_ms: float
+    inference_ms: float
+    total_ms: float | None = Field(description="null in a task's result: nobody waited")
+
+
+class LivePredictionOut(Out):
+    """A live prediction and the age of everything behind it."""
+
+    match_id: int
+    probabilities: ProbabilitiesOut
+    predicted: Outcome
+    model: LiveModelOut
+    snapshot_id: str
+    features_computed_at: datetime
+    feature_age_s: float = Field(description="since the features were computed")
+    data_until: datetime | None = Field(
+        description="newest result the features know, UTC; those of a match know only what came before it; "
+        "null when nobody knows any more"
+    )
+    odds_captured_at: datetime | None
+    odds_age_s: float | None
+    computed_at: datetime
+    task_id: str
+    timings: TimingsOut
+    explanation: list[ContributionOut] | None = None
+
+
+class TaskPath(Params):
+    """A task."""
+
+    task_id: str = Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9:_.-]+$")
+
+
+class TaskStatus(StrEnum):
+    """Where a task is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class TaskOut(Out):
+    """A task; `result` once it is done."""
+
+    task_id: str
+    status: TaskStatus
+    result: LivePredictionOut | None = None
+    error: str | None = Field(None, description="code of the failure")
+    detail: str | None = None

@@ -1,0 +1,79 @@
+"""Precomputed predictions, odds, and what there is to filter by."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from app.schemas.wire import ModelRefOut, Odds1X2Out, Out, Outcome, ProbabilitiesOut, SnapshotOut, Status
+
+_KICKOFF_KNOWN = "false when only the day is published: kickoff_utc then holds 15:00 UK time, an assumption"
+
+
+class PredictionOut(Out):
+    """A precomputed prediction."""
+
+    match_id: int
+    kickoff_utc: datetime
+    kickoff_known: bool = Field(description=_KICKOFF_KNOWN)
+    region: str
+    tournament: str
+    season: str
+    home_team: str
+    away_team: str
+    status: Status
+    home_score: int | None
+    away_score: int | None
+    outcome: Outcome | None
+    probabilities: ProbabilitiesOut
+    predicted: Outcome
+    in_sample: bool = Field(description="true when the model was trained on this match's result")
+    model: ModelRefOut
+    computed_at: datetime
+
+
+class PredictionDetailOut(PredictionOut):
+    """One precomputed prediction and the snapshot it is from."""
+
+    snapshot: SnapshotOut
+
+
+class PredictionsOut(Out):
+    """All precomputed predictions."""
+
+    snapshot: SnapshotOut
+    count: int
+    items: list[PredictionOut]
+
+
+class OddsOut(Out):
+    """The newest 1X2 odds of one match."""
+
+    match_id: int
+    odds: Odds1X2Out
+    bookmaker: str
+    event_url: str | None
+    captured_at: datetime
+    overround: float
+
+
+class OddsListOut(Out):
+    """All odds."""
+
+    snapshot: SnapshotOut
+    count: int
+    items: list[OddsOut]
+
+
+class FacetOut(Out):
+    """One region and tournament, and how many cards it has."""
+
+    region: str
+    tournament: str
+    n: int
+
+
+class FacetsOut(Out):
+    """What there is to filter by."""
+
+    snapshot: SnapshotOut
+    items: list[FacetOut]

@@ -1,0 +1,84 @@
+"""The ground of every schema: strictness, instants, and what many answers share."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+Outcome = Literal["home", "draw", "away"]
+Status = Literal["upcoming", "live", "finished", "postponed", "cancelled"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _written_out(value: object) -> object:
+    # pydantic would take "0.5" as half a second after 1970
+    if isinstance(value, str) and not _RFC_3339.fullmatch(value):
+        raise ValueError("must be an RFC 3339 time such as 2026-08-15T14:00:00Z")
+    return value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+
+
+class Out(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class In(BaseModel):
+    """A request body: strict, so that `false` is not accepted as 0."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Params(BaseModel):
+    """Path or query parameters, which arrive as text; unknown ones are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SnapshotOut(Out):
+    """The artifacts behind an answer and their age."""
+
+    id: str = Field(description="changes when any artifact changes")
+    source: str = Field(description="where the results came from: football-data.co.uk or simulated")
+    simulated: bool = Field(description="true when the matches are made up")
+    built_at: datetime = Field(description="when the pipeline finished, UTC")
+    data_until: datetime | None = Field(description="newest result the pipeline saw, UTC")
+    opened_at: datetime = Field(description="when this service opened it, UTC")
+    stale: bool = Field(description="true when newer artifacts could not be opened")
+
+
+class ModelRefOut(Out):
+    """Which model made a number."""
+
+    name: str
+    version: str
+    stage: str = Field(description="alias, or walk-forward for a model that saw only earlier matches")
+    run_id: str
+
+
+class ProbabilitiesOut(Out):
+    """1X2 probabilities; they sum to one."""
+
+    home: Probability
+    draw: Probability
+    away: Probability
+
+
+class Odds1X2Out(Out):
+    """Decimal odds."""
+
+    home: float = Field(gt=1)
+    draw: float = Field(gt=1)
+    away: float = Field(gt=1)
+
+
+class MatchPath(Params):
+    """A match."""
+
+    match_id: int = Field(ge=0, le=2**63 - 1)
