@@ -1,8 +1,9 @@
 """The only reader of the environment: every setting, its default and its meaning."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field("sqlite:///var/mlflow/mlflow.db", description="MLflow registry")
     model_name: str = Field("soccer-match-outcome", description="registered model's name")
     model_aliases: tuple[str, ...] = Field(("champion", "candidate"), description="aliases to load (JSON list)")
+    shadow_alias: str | None = Field(
+        None, description="alias that computes every live prediction too, after its answer, to be scored later"
+    )
     model_poll_s: float = Field(10.0, gt=0, description="seconds between looks for a moved alias")
 
     value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
@@ -51,3 +55,9 @@ class Settings(BaseSettings):
 
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: JSON unless on a terminal")
+
+    @model_validator(mode="after")
+    def _shadow_is_loaded(self) -> Self:
+        if self.shadow_alias is not None and self.shadow_alias not in self.model_aliases:
+            raise ValueError(f"SHADOW_ALIAS {self.shadow_alias!r} is none of MODEL_ALIASES, so no worker loads it")
+        return self

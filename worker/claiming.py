@@ -34,6 +34,7 @@ RECONNECT_S = 0.2
 STUCK_EXIT_CODE = 70
 
 BatchTask = Callable[[dict[Any, Any], Sequence[Call]], Awaitable[list[Outcome]]]
+OnAnswered = Callable[[Sequence[Call], Sequence[Outcome]], None]
 
 
 class BatchWorker(Worker):
@@ -48,6 +49,7 @@ class BatchWorker(Worker):
         self.tally = tally
         # a thread cannot be stopped: the process ends, the pool starts another, and the jobs are tried again, alone
         self.on_stuck: Callable[[], None] = partial(os._exit, STUCK_EXIT_CODE)
+        self.on_answered: OnAnswered = lambda _calls, _outcomes: None
         self.serving = asyncio.Event()  # set once the models are loaded
         self._names = keys.Keys(self.queue_name)
         self._wake = asyncio.Event()
@@ -172,20 +174,24 @@ class BatchWorker(Worker):
     async def _answer(self, jobs: "list[_Held]", task: BatchTask) -> None:
         started_ms = round(time() * 1000)
         answers, bugs = [], []
-        for job, outcome in zip(jobs, await self._outcomes(jobs, task), strict=False):
+        calls = [job.call() for job in jobs]
+        outcomes = await self._outcomes(jobs, calls, task)
+        for job, outcome in zip(jobs, outcomes, strict=False):
             if isinstance(outcome, Exception):
                 bugs.append((job, outcome))
             else:
                 answers.append(job.answer(outcome, started_ms, success=True))
         self.tally.done += len(answers)
         await self._hand_in(answers)
+        if outcomes:
+            self.on_answered(calls, outcomes)
         await self._try_again(bugs)
 
-    async def _outcomes(self, jobs: "list[_Held]", task: BatchTask) -> list[Outcome]:
+    async def _outcomes(self, jobs: "list[_Held]", calls: list[Call], task: BatchTask) -> list[Outcome]:
         """What the task makes of the jobs; nothing when they must be done another time."""
         try:
             async with asyncio.timeout(self.job_timeout_s):
-                return await task(self.ctx, [job.call() for job in jobs])
+                return await task(self.ctx, calls)
         except TimeoutError:  # before the others: it is an OSError too
             log.critical("%d jobs did not end within %.0f s; this process is stuck", len(jobs), self.job_timeout_s)
             self.on_stuck()
@@ -240,7 +246,7 @@ class _Held:
         payload = dict(self.args[0]) if self.args and isinstance(self.args[0], dict) else {}
         if self.claim.deadline_at is not None:
             payload["deadline_at"] = self.claim.deadline_at  # a later caller may wait longer than the first
-        return Call(payload, self.enqueued_ms / 1000)
+        return Call(payload, self.enqueued_ms / 1000, self.claim.job_id)
 
     def answer(self, returned: Payload, started_ms: int, *, success: bool, dead_letter: bytes = b"") -> Answer:
         body = dumps(returned)

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from app.queue.background import cancelled, running
 from app.queue.connection import connect, disconnect
 from app.queue.jobs import Job
 from app.queue.keys import Keys
+from app.queue.shadows import Shadows
 from app.queue.wire import dumps, loads
 from app.settings import Settings
 from worker import tasks
@@ -24,6 +26,7 @@ from worker.beat import BeatPublisher, Tally
 from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
 from worker.features import FeatureSets
 from worker.leases import Leases
+from worker.shadow import ShadowModel
 from worker.shelf import ModelSource, Shelf
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ class Resources:
         self.names = Keys(settings.queue_name)
         self.tally = Tally()
         self.beat: BeatPublisher | None = None
+        self.shadow: ShadowModel | None = None
 
     async def startup(self, ctx: dict[Any, Any]) -> None:
         """Load the models while beating; returns when the worker is ready."""
@@ -66,8 +70,23 @@ class Resources:
         await shelf.fill(source, registry_thread)
         follow = shelf.follow(source, registry_thread, poll_s=self._settings.model_poll_s)
         await self._stack.enter_async_context(running(follow))
-        ctx[tasks.DESK] = tasks.Desk(shelf, FeatureSets(redis, self.names), model_thread)
+        desk = ctx[tasks.DESK] = tasks.Desk(shelf, FeatureSets(redis, self.names), model_thread)
+        if self._settings.shadow_alias is not None:
+            self.shadow = await self._open_shadow(redis, desk, self._settings.shadow_alias)
         self._hurry()
+
+    async def _open_shadow(self, redis: ArqRedis, desk: tasks.Desk, alias: str) -> ShadowModel:
+        thread = ThreadPoolExecutor(1, "shadow")
+        # a slow shadow does not hold up the end
+        self._stack.callback(thread.shutdown, wait=False, cancel_futures=True)
+        shadow = ShadowModel(replace(desk, thread=thread), alias, Shadows(redis, self.names))
+        await self._stack.enter_async_context(running(shadow.run()))
+        return shadow
+
+    def answered(self, calls: Sequence[tasks.Call], outcomes: Sequence[tasks.Outcome]) -> None:
+        """A batch has its answers."""
+        if self.shadow is not None:
+            self.shadow.follow(calls, outcomes)
 
     async def shutdown(self, ctx: dict[Any, Any]) -> None:
         """Leave the roster, stop the threads."""
@@ -107,7 +126,7 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
     """One worker on a connection; `options` are arq's, `source` stands in for the registry."""
     resources = Resources(settings, source=source)
     leases = Leases(redis, resources.names, owner=uuid4().hex, result_ttl_s=settings.result_ttl_s)
-    return BatchWorker(
+    worker = BatchWorker(
         FUNCTIONS,
         batch_tasks=BATCH_TASKS,
         leases=leases,
@@ -122,6 +141,8 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
         job_deserializer=loads,
         **{"job_timeout": JOB_TIMEOUT_S} | options,
     )
+    worker.on_answered = resources.answered
+    return worker
 
 
 async def serve(settings: Settings, *, source: Source | None = None) -> None:

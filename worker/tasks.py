@@ -41,6 +41,7 @@ class Call:
 
     payload: Payload
     enqueued_at: float  # unix seconds
+    task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ BEAT_TTL_S = 5.0  # a worker that has not been heard of for so long counts as go
 SAFETY_POLL_S = 0.5  # a lost wake-up costs at most this much
 JOB_TTL_S = 86_400  # arq's own default: a job nobody took within a day is dropped
 DEAD_LETTERS_MAX = 1_000
+SHADOWS_MAX = 100_000  # shadow answers kept while nobody reads them, about 60 MB
 FEATURES_TTL_S = 30 * 86_400
 FEATURES_AGAIN_S = 3_600.0  # how often a port that lives longer than that announces them anew
 
@@ -63,6 +64,11 @@ class Keys:
     def dead(self) -> str:
         """List: jobs given up after too many tries, newest first."""
         return f"{self.queue}:dead"
+
+    @property
+    def shadows(self) -> str:
+        """Stream: what the shadow model would have answered."""
+        return f"{self.queue}:shadows"
 
     def features(self, feature_set: str) -> str:
         """Ordered feature names of one feature set."""

@@ -1,0 +1,107 @@
+"""Computes every live prediction with a second model too, after its answer and in a thread of its own."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from app.queue.connection import REDIS_ERRORS
+from app.queue.jobs import Payload
+from app.queue.shadows import Shadow, Shadows
+from worker.tasks import DESK, Call, Desk, Outcome, predict_batch
+
+log = logging.getLogger(__name__)
+
+BATCHES_WAITING = 64  # a shadow slower than the champion falls behind by so much; then batches are left out
+NOBODY_WAITS = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    call: Call
+    answer: Payload
+
+
+class ShadowModel:
+    """The second model. It never delays an answer and never fails one: what it cannot do is left out and counted."""
+
+    def __init__(self, desk: Desk, alias: str, shadows: Shadows) -> None:
+        self._ctx = {DESK: desk}
+        self._alias = alias
+        self._shadows = shadows
+        self._waiting: asyncio.Queue[list[_Answered]] = asyncio.Queue(BATCHES_WAITING)
+        self.computed = 0
+        self.left_out = 0
+
+    def follow(self, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> None:
+        """These were answered just now; returns at once."""
+        answered = [
+            _Answered(call, outcome)
+            for call, outcome in zip(calls, outcomes, strict=True)
+            if isinstance(outcome, dict) and "proba" in outcome and outcome["alias"] != self._alias
+        ]
+        if not answered:
+            return
+        try:
+            self._waiting.put_nowait(answered)
+        except asyncio.QueueFull:
+            self._leave_out(len(answered), "the shadow model is too slow")
+
+    async def run(self) -> None:
+        """Compute what was answered, for ever."""
+        while True:
+            answered = await self._waiting.get()
+            try:
+                shadows, reason = await self._compute(answered)
+                await self._shadows.publish(shadows)
+            except REDIS_ERRORS as error:
+                self._leave_out(len(answered), f"Redis is away ({type(error).__name__})")
+            except Exception:
+                log.exception("the shadow model failed")
+                self._leave_out(len(answered), "an unexpected failure")
+            else:
+                self.computed += len(shadows)
+                self._leave_out(len(answered) - len(shadows), reason)
+
+    async def _compute(self, answered: list[_Answered]) -> tuple[list[Shadow], str]:
+        """The shadow answers there are, and why the last of the others is missing."""
+        outcomes = await predict_batch(self._ctx, [self._question(each.call) for each in answered])
+        shadows, reason = [], ""
+        for each, outcome in zip(answered, outcomes, strict=True):
+            if isinstance(outcome, dict) and "proba" in outcome:
+                shadows.append(_shadow(each, outcome))
+            else:
+                reason = repr(outcome)
+        return shadows, reason
+
+    def _question(self, call: Call) -> Call:
+        return replace(
+            call, payload=call.payload | {"alias": self._alias, "deadline_at": NOBODY_WAITS, "explain": False}
+        )
+
+    def _leave_out(self, count: int, reason: str) -> None:
+        # one line for the first and then for each doubling: a broken candidate does not fill the log
+        before, self.left_out = self.left_out, self.left_out + count
+        if count and self.left_out.bit_length() > before.bit_length():
+            log.warning("%d predictions have no shadow answer so far: %s", self.left_out, reason)
+
+
+def _shadow(answered: _Answered, outcome: dict[str, Any]) -> Shadow:
+    asked, answer = answered.call.payload, answered.answer
+    return Shadow(
+        task_id=answered.call.task_id,
+        match_id=asked["match_id"],
+        snapshot_id=asked["snapshot_id"],
+        request_id=asked.get("request_id", ""),
+        alias=answer["alias"],
+        model_version=answer["model_version"],
+        proba=tuple(answer["proba"]),
+        shadow_alias=outcome["alias"],
+        shadow_name=outcome["model_name"],
+        shadow_version=outcome["model_version"],
+        shadow_run_id=outcome["run_id"],
+        shadow_proba=tuple(outcome["proba"]),
+        computed_at=datetime.now(UTC),
+    )
