@@ -47,14 +47,14 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[keys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
         queue = app[keys.QUEUE] = await stack.enter_async_context(PredictionQueue.open(settings))
 
-        async def announce(snapshot: Snapshot) -> None:
+        async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:
             await queue.announce_features(snapshot.features.names)
 
         cache = settings.touchline_home / "cache"
         private = await asyncio.to_thread(PrivateFolders, cache / "snapshots")
         stack.push_async_callback(asyncio.to_thread, private.remove)
         source, rules = source_of(settings.artifacts_uri, cache), _open_rules(settings, cache)
-        watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_open=announce)
+        watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
         app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
         yield
 

@@ -65,7 +65,8 @@ def _snapshot_part(app: web.Application) -> PartOut:
     snapshots = app[keys.SNAPSHOTS]
     if snapshots.current is None:
         return PartOut(name="snapshot", ok=False, detail=snapshots.fault or "being opened")
-    served = f"{snapshots.current.id}, {snapshots.current.n_matches} matches"
+    opened_at = snapshots.current.opened_at.isoformat(timespec="seconds")
+    served = f"{snapshots.current.id}, {snapshots.current.n_matches} matches, opened at {opened_at}"
     if snapshots.fault:
         return PartOut(name="snapshot", ok=False, detail=f"{snapshots.fault}; serving {served}")
     return PartOut(name="snapshot", ok=True, detail=served)

@@ -49,7 +49,6 @@ class SnapshotOut(Out):
     simulated: bool = Field(description="true when the matches are made up")
     built_at: datetime = Field(description="when the pipeline finished, UTC")
     data_until: datetime | None = Field(description="newest result the pipeline saw, UTC")
-    opened_at: datetime = Field(description="when this service opened it, UTC")
     stale: bool = Field(description="true when newer artifacts could not be opened")
 
 

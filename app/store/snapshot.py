@@ -55,14 +55,13 @@ class Snapshot:
     rendered: Rendered = field(default_factory=Rendered)
 
     def facts(self, *, stale: bool) -> Mapping[str, Any]:
-        """What every answer says of its origin."""
+        """What every answer says of its origin: the same from every process that holds these artifacts."""
         return {
             "id": self.id,
             "source": self.manifest.source,
             "simulated": self.manifest.simulated,
             "built_at": self.manifest.built_at,
             "data_until": self.manifest.data_until,
-            "opened_at": self.opened_at,
             "stale": stale,
         }
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from app.store.snapshot import BrokenArtifacts, OpenRules, Snapshot, open_snapsh
 from app.store.source import ArtifactsUnreachable, Source
 
 log = structlog.get_logger(__name__)
-OnOpen = Callable[[Snapshot], Awaitable[None]]
+# told of the old snapshot, None at first, and of the new; the old one stays open until all have returned
+OnSwap = Callable[[Snapshot | None, Snapshot], Awaitable[None]]
 _RETRY_AFTER_S = 5.0
 
 
@@ -37,11 +38,11 @@ class _Held:
 class Snapshots:
     """Serves the newest sound snapshot; a broken one never takes the place of a good one."""
 
-    def __init__(self, source: Source, private: PrivateFolders, rules: OpenRules, on_open: OnOpen) -> None:
+    def __init__(self, source: Source, private: PrivateFolders, rules: OpenRules, on_swap: Iterable[OnSwap]) -> None:
         self._source = source
         self._private = private
         self._rules = rules
-        self._on_open = on_open
+        self.on_swap = list(on_swap)
         self._held: _Held | None = None
         self._fault: str | None = None
         self._turn = asyncio.Lock()
@@ -50,10 +51,10 @@ class Snapshots:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, source: Source, private: PrivateFolders, rules: OpenRules, *, poll_s: float, on_open: OnOpen
+        cls, source: Source, private: PrivateFolders, rules: OpenRules, *, poll_s: float, on_swap: Iterable[OnSwap] = ()
     ) -> AsyncIterator[Self]:
         """Watch a source until the end; never fails because the artifacts are away or broken."""
-        snapshots = cls(source, private, rules, on_open)
+        snapshots = cls(source, private, rules, on_swap)
         watch = asyncio.create_task(snapshots._watch(poll_s), name="artifact-watch")
         try:
             yield snapshots
@@ -116,9 +117,7 @@ class Snapshots:
         raw = await self._source.read_manifest()
         snapshot_id = hashlib.sha256(raw).hexdigest()[:16]
         if self._held is None or self._held.snapshot.id != snapshot_id:
-            snapshot = await self._open(snapshot_id, raw)
-            self._swap(snapshot)
-            await self._on_open(snapshot)
+            await self._swap(await self._open(snapshot_id, raw))
         self._fault = None
 
     async def _open(self, snapshot_id: str, raw: bytes) -> Snapshot:
@@ -136,12 +135,16 @@ class Snapshots:
             self._opener.submit(shutil.rmtree, folder, ignore_errors=True)
             raise
 
-    def _swap(self, snapshot: Snapshot) -> None:
+    async def _swap(self, snapshot: Snapshot) -> None:
         old, self._held = self._held, _Held(snapshot)
         log.info("snapshot opened", snapshot=snapshot.id, matches=snapshot.n_matches, source=snapshot.manifest.source)
-        if old is not None:
-            old.is_retired = True
-            self._close_if_done(old)
+        try:
+            for listener in self.on_swap:
+                await _tell(listener, old.snapshot if old else None, snapshot)
+        finally:
+            if old is not None:
+                old.is_retired = True
+                self._close_if_done(old)
 
     def _close_if_done(self, held: _Held) -> None:
         if held.is_retired and held.readers == 0:
@@ -158,3 +161,11 @@ class Snapshots:
             held.is_retired = True
             self._close_if_done(held)
         await asyncio.to_thread(self._opener.shutdown)
+
+
+async def _tell(listener: OnSwap, old: Snapshot | None, new: Snapshot) -> None:
+    try:
+        await listener(old, new)
+    except Exception:
+        # the snapshot is served all the same, and the other listeners hear of it
+        log.exception("a listener failed when a snapshot was opened", snapshot=new.id)

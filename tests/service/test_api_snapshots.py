@@ -197,16 +197,39 @@ async def test_watch_outlives_a_failure_nobody_foresaw(artifacts: Path, tmp_path
         faults.append(snapshots.fault)
         return snapshots.current is not None and snapshots.fault is None
 
-    async def on_open(_: Snapshot) -> None:
-        faults.append(snapshots.fault)
-
     private = await asyncio.to_thread(PrivateFolders, tmp_path / "private")
     rules = OpenRules(feature_cache=tmp_path / "features")
     source = Faltering(artifacts)
-    async with Snapshots.open(source, private, rules, poll_s=0.05, on_open=on_open) as snapshots:
+    async with Snapshots.open(source, private, rules, poll_s=0.05) as snapshots:
         await until(is_served)
     await asyncio.to_thread(private.remove)
     assert "artifacts cannot be taken: RuntimeError: nobody foresaw this" in faults
+
+
+async def test_listeners_hear_of_the_old_snapshot_and_the_new(client: Client, artifacts: Path) -> None:
+    """The old one can still be read then; one that fails keeps nobody from hearing."""
+    heard: list[tuple[int, int]] = []
+
+    async def fail(_old: Snapshot | None, _new: Snapshot) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    async def count(old: Snapshot | None, new: Snapshot) -> None:
+        assert old is not None
+        heard.append((len(await old.lake.fetch("FROM cards")), len(await new.lake.fetch("FROM cards"))))
+
+    client.app[keys.SNAPSHOTS].on_swap += [fail, count]
+    await asyncio.to_thread(publish, artifacts, n_matches=70)
+    await refresh(client)
+    assert heard == [(60, 70)]
+    assert client.app[keys.SNAPSHOTS].fault is None
+
+
+async def test_two_processes_over_the_same_artifacts_give_equal_answers(serve: Serve) -> None:
+    """Byte for byte, under the same entity tag: a cache before replicas can use what it has from either."""
+    for path in ("/predict/predictions/", "/predict/cards/", "/predict/roi/"):
+        first, second = [await (await serve()).get(path) for _ in range(2)]
+        assert first.headers["ETag"] == second.headers["ETag"]
+        assert await first.read() == await second.read()
 
 
 async def test_start_without_artifacts_says_what_is_missing(serve: Serve, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -212,11 +212,9 @@ def _numbers(timing: Timing) -> list[str]:
     return [f"{number:.2f}" for number in (timing.p50_ms, timing.p95_ms, timing.p99_ms)] + [f"{timing.per_s:,.0f}"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Measure with a Redis of our own."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("what", choices=["live"], help="live: from question to answer, without HTTP")
-    parser.parse_args()
+    argparse.ArgumentParser(prog="scripts/bench live", description=__doc__).parse_args(arguments)
     with TemporaryDirectory(prefix="touchline-bench-") as folder:
         redis = Redis(Path(folder))
         child = Child(redis.command())
@@ -225,7 +223,3 @@ def main() -> None:
             asyncio.run(run(Settings(redis_url=SecretStr(redis.url), queue_name="bench", model_aliases=("champion",))))
         finally:
             child.stop()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,25 @@
+"""Runs one benchmark by name: `python -m infra.local.bench NAME ...`."""
+
+import argparse
+from importlib import import_module
+
+# what each measures, as `scripts/bench --help` shows it
+BENCHES = {
+    "live": "from question to answer through the queue, beside stock arq and the floor",
+}
+
+
+def main() -> None:
+    """Hand the arguments over to the benchmark that was named."""
+    listed = "\n".join(f"  {name}: {what}" for name, what in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=listed, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=list(BENCHES))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    given = parser.parse_args()
+    import_module(f"infra.local.bench.{given.name}").main(given.arguments)
+
+
+if __name__ == "__main__":
+    main()
