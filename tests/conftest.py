@@ -1,11 +1,13 @@
 """Real servers for the tests, one of each a session."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from infra.local.children import Child
 from infra.local.postgres import Postgres
+from infra.local.promtool import promtool as find_promtool
 from infra.local.redis import Redis
 
 
@@ -32,3 +34,9 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield postgres.url
     finally:
         child.stop()
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """Prometheus' checker of metrics and rules."""
+    return find_promtool()
