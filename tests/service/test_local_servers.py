@@ -74,8 +74,9 @@ def test_postgres_runs_as_nobody_where_namespaces_are_forbidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_module, "UNSHARE", ("false",))
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # pytest's folders are for their owner alone
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)  # pytest's folders are for their owner alone
     postgres = Postgres(tmp_path / "pg", fsync=False)
     postgres.prepare()
     child = Child(postgres.command())
