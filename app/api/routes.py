@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from app.api.artifacts import refresh_artifacts
 from app.api.bulk import BULK_MEDIA
 from app.api.cards import list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
@@ -73,6 +74,7 @@ ROUTES = (
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow
     Route("GET", "/predict/{match_id}", predict_match, PREDICTING, scope=Scope.PREDICT),
+    Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
     Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),

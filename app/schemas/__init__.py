@@ -1,5 +1,6 @@
 """What goes over the wire: *Out answers, *In bodies, *Path and *Query parameters."""
 
+from app.schemas.artifacts import RefreshOut
 from app.schemas.cards import CardFilter, CardMoneyOut, CardOut, CardSort, CardsOut, CardsQuery, RegionRoiRefOut
 from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut
 from app.schemas.live import (
@@ -89,6 +90,7 @@ __all__ = [
     "QueueOut",
     "QueuesOut",
     "ReadyOut",
+    "RefreshOut",
     "RegionRoiListOut",
     "RegionRoiOut",
     "RegionRoiRefOut",

@@ -15,6 +15,7 @@ import structlog
 
 from app.errors import SnapshotUnavailable
 from app.store.lake import LakeError
+from app.store.looks import SharedLooks
 from app.store.manifest import MANIFEST, Manifest
 from app.store.private import PrivateFolders
 from app.store.snapshot import BrokenArtifacts, OpenRules, Snapshot, open_snapshot
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 # told of the old snapshot, None at first, and of the new; the old one stays open until all have returned
 OnSwap = Callable[[Snapshot | None, Snapshot], Awaitable[None]]
 _RETRY_AFTER_S = 5.0
+_LOOK_INTERVAL_S = 0.5  # between the beginnings of looks that were asked for
 
 
 @dataclass(slots=True)
@@ -33,6 +35,15 @@ class _Held:
     snapshot: Snapshot
     readers: int = 0
     is_retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What came of a look: what is served after it, whether that is new, and why not what lies there."""
+
+    snapshot_id: str | None
+    is_changed: bool
+    fault: str | None
 
 
 class Snapshots:
@@ -46,6 +57,7 @@ class Snapshots:
         self._held: _Held | None = None
         self._fault: str | None = None
         self._turn = asyncio.Lock()
+        self._asked = SharedLooks(self.refresh, interval_s=_LOOK_INTERVAL_S)
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
 
     @classmethod
@@ -62,6 +74,7 @@ class Snapshots:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+            await snapshots._asked.close()
             await snapshots._close()
 
     @property
@@ -92,21 +105,31 @@ class Snapshots:
             held.readers -= 1
             self._close_if_done(held)
 
-    async def refresh(self) -> None:
+    async def ask(self) -> Look:
+        """Look soon: shared with whoever else asks just now, and not too often."""
+        return await self._asked.ask()
+
+    async def refresh(self) -> Look:
         """Look now: open what is new, or note why it cannot be opened."""
         async with self._turn:
-            try:
-                await self._look()
-            except BrokenArtifacts as error:
-                self._note_fault(f"artifacts are broken: {error}")
-            except ArtifactsUnreachable as error:
-                self._note_fault(f"artifacts cannot be read: {error}")
-            except (OSError, ValueError, LakeError) as error:
-                self._note_fault(f"artifacts cannot be opened: {error}")
-            except Exception as error:
-                # whatever it is, the watch goes on: a later look may find artifacts that can be opened
-                log.exception("looking for artifacts failed")
-                self._note_fault(f"artifacts cannot be taken: {type(error).__name__}: {error}")
+            before = self.current
+            await self._try_to_look()
+            now = self.current
+            return Look(now.id if now else None, now is not before, self._fault)
+
+    async def _try_to_look(self) -> None:
+        try:
+            await self._look()
+        except BrokenArtifacts as error:
+            self._note_fault(f"artifacts are broken: {error}")
+        except ArtifactsUnreachable as error:
+            self._note_fault(f"artifacts cannot be read: {error}")
+        except (OSError, ValueError, LakeError) as error:
+            self._note_fault(f"artifacts cannot be opened: {error}")
+        except Exception as error:
+            # whatever it is, the watch goes on: a later look may find artifacts that can be opened
+            log.exception("looking for artifacts failed")
+            self._note_fault(f"artifacts cannot be taken: {type(error).__name__}: {error}")
 
     async def _watch(self, poll_s: float) -> None:
         while True:

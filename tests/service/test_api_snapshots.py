@@ -262,3 +262,40 @@ async def test_nothing_private_is_left_behind(serve: Serve, tmp_path: Path) -> N
     await second.close()
     assert list((home / "cache/snapshots").iterdir()) == []
     shutil.rmtree(home)
+
+
+async def told(client: Client) -> dict[str, object]:
+    async with client.post("/artifacts/refresh") as response:
+        assert response.status == 200
+        answer: dict[str, object] = await response.json()
+        return answer
+
+
+async def test_a_notification_brings_new_artifacts_at_once(client: Client, artifacts: Path) -> None:
+    """It tells what is served now, and says so when nothing has changed."""
+    before = await told(client)
+    assert (before["changed"], before["fault"]) == (False, None)
+    await asyncio.to_thread(publish, artifacts, n_matches=70)
+    after = await told(client)
+    assert (after["changed"], after["fault"]) == (True, None)
+    assert after["snapshot_id"] != before["snapshot_id"]
+    assert (await json_of(client, "/predict/odds/"))["snapshot"]["id"] == after["snapshot_id"]
+
+
+async def test_a_notification_of_broken_artifacts_is_told_why(client: Client, artifacts: Path) -> None:
+    before = await told(client)
+    await asyncio.to_thread(doubled, artifacts)
+    after = await told(client)
+    assert (after["snapshot_id"], after["changed"]) == (before["snapshot_id"], False)
+    assert "repeat a match_id" in str(after["fault"])
+
+
+async def test_many_notifications_at_once_share_their_looks(client: Client, artifacts: Path) -> None:
+    await asyncio.to_thread(publish, artifacts, n_matches=70)
+    answers = await asyncio.gather(*[told(client) for _ in range(20)])
+    served = client.app[keys.SNAPSHOTS].current
+    assert served is not None
+    # one look brings the new ones; whoever asked while it was made is told by the look after it
+    assert {answer["snapshot_id"] for answer in answers} == {served.id}
+    assert any(answer["changed"] for answer in answers)
+    assert await count_of(client) == 70
