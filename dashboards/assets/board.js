@@ -44,7 +44,7 @@ class Board {
   }
 
   listen(model) {
-    model.on("msg:custom", message => this.receive(message))
+    model.on("msg:custom", messages => messages.forEach(message => this.receive(message)))
     this.onKey = event => this.key(event)
     this.onBack = () => this.ask({kind: "back", query: location.search})
     this.onSeen = () => { if (!document.hidden) this.tick() }

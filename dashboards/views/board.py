@@ -14,6 +14,7 @@ from dashboards.cache import Kept
 from dashboards.client import ApiFailure
 from dashboards.filters import Filters, zone_named
 from dashboards.store import Store, Window
+from dashboards.views.outbox import Outbox
 
 ASSETS = Path(__file__).parent.parent / "assets"
 log = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ class Board(JSComponent):
         self._filters = Filters()
         self._zone: tzinfo = UTC
         self._turn = 0  # counts questions; an answer to an earlier one is dropped
+        self._outbox = Outbox(self)
+
+    def _send_msg(self, data: Any) -> None:
+        """Panel's exit: one message to the browser; any task may call it."""
+        self._outbox.put(data)
 
     async def _handle_msg(self, data: Any) -> None:
         """Panel's entry: one message of the browser."""
