@@ -11,6 +11,7 @@ ServiceError
 ├── PredictionFailed        500  prediction-failed
 ├── PredictionTimeout       504  prediction-timeout
 ├── QueryTimeout            504  query-timeout
+├── QueryQueueFull          503  query-queue-full
 ├── QueueFull               503  queue-full
 ├── QueueUnavailable        503  queue-unavailable
 ├── NoWorker                503  no-worker
@@ -99,6 +100,12 @@ class QueryTimeout(ServiceError):
     """A query ran past its deadline and was interrupted."""
 
     status, code, title = 504, "query-timeout", "The query ran past its deadline"
+
+
+class QueryQueueFull(ServiceError):
+    """More queries are waiting than the limit allows."""
+
+    status, code, title = 503, "query-queue-full", "Too many queries are waiting"
 
 
 class QueueFull(ServiceError):

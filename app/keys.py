@@ -7,11 +7,13 @@ from aiohttp import web
 from app.ledger.ledger import Ledger, NoLedger
 from app.queue.port import PredictionQueue
 from app.settings import Settings
+from app.store.gate import Gate
 from app.store.snapshots import Snapshots
 from app.telemetry import Metrics
 
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
+GATE = web.AppKey("gate", Gate)
 STARTED_AT = web.AppKey("started_at", datetime)
 OPENAPI = web.AppKey("openapi", bytes)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)

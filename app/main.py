@@ -17,6 +17,7 @@ from app.api.routes import ROUTES, add_routes
 from app.ledger.ledger import Ledger
 from app.queue.port import PredictionQueue
 from app.settings import Settings
+from app.store.gate import Gate
 from app.store.money import MoneyRules
 from app.store.objects import source_of
 from app.store.private import PrivateFolders
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[request_id, access, problems], client_max_size=MAX_BODY_BYTES)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
+    app[keys.GATE] = Gate(settings.query_concurrency, settings.query_queue_limit)
     app[keys.STARTED_AT] = datetime.now(UTC)
     app[keys.OPENAPI] = orjson.dumps(document(ROUTES))
     app.on_response_prepare.append(add_request_id)
@@ -53,17 +55,18 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         cache = settings.touchline_home / "cache"
         private = await asyncio.to_thread(PrivateFolders, cache / "snapshots")
         stack.push_async_callback(asyncio.to_thread, private.remove)
-        source, rules = source_of(settings.artifacts_uri, cache), _open_rules(settings, cache)
+        source, rules = source_of(settings.artifacts_uri, cache), _open_rules(settings, cache, app[keys.GATE])
         watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
         app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
         yield
 
 
-def _open_rules(settings: Settings, cache: Path) -> OpenRules:
+def _open_rules(settings: Settings, cache: Path, gate: Gate) -> OpenRules:
     return OpenRules(
         money=MoneyRules(settings.value_edge, settings.kelly_fraction, settings.kelly_cap, settings.min_bets),
         query_threads=settings.query_threads,
         query_memory=settings.query_memory,
         query_timeout_s=settings.query_timeout_s,
+        gate=gate,
         feature_cache=cache / "features",
     )

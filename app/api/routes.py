@@ -29,6 +29,7 @@ from app.errors import (
     NoWorker,
     PredictionFailed,
     PredictionTimeout,
+    QueryQueueFull,
     QueryTimeout,
     QueueFull,
     QueueUnavailable,
@@ -48,7 +49,7 @@ from app.schemas import (
     TaskOut,
 )
 
-READING = (SnapshotUnavailable, QueryTimeout)
+READING = (SnapshotUnavailable, QueryTimeout, QueryQueueFull)
 ASKING = (*READING, MatchNotFound, FeaturesMissing, QueueFull, QueueUnavailable)
 PREDICTING = (
     *ASKING,

@@ -9,6 +9,7 @@ import duckdb
 import numpy.typing as npt
 
 from app.errors import QueryTimeout
+from app.store.gate import Gate
 
 Connection = duckdb.DuckDBPyConnection
 LakeError = duckdb.Error
@@ -42,23 +43,25 @@ def columns(cursor: Connection, sql: str, params: Sequence[Any] = ()) -> Columns
 class Lake:
     """One DuckDB behind an async door: a cursor per call, few calls at once, each with a deadline."""
 
-    def __init__(self, connection: Connection, *, concurrency: int = 4, timeout_s: float = 10.0) -> None:
+    def __init__(self, connection: Connection, gate: Gate | None = None, *, timeout_s: float = 10.0) -> None:
         self._connection = connection
+        self._gate = gate or Gate()
         self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="lake")
+        self._pool = ThreadPoolExecutor(self._gate.concurrency, thread_name_prefix="lake")
 
     async def fetch(self, sql: str, params: Sequence[Any] = (), *, timeout_s: float | None = None) -> list[Row]:
         """All rows of a query."""
         return await self.run(lambda cursor: cursor.execute(sql, params).fetchall(), timeout_s=timeout_s)
 
     async def run(self, work: Callable[[Connection], T], *, timeout_s: float | None = None) -> T:
-        """Do `work` with a cursor of its own in a thread; QueryTimeout past the deadline."""
+        """Do `work` with a cursor of its own in a thread; QueryTimeout past the deadline, QueryQueueFull at once."""
         with self.query(timeout_s=timeout_s) as query:
             return await query.step(work)
 
     def query(self, *, timeout_s: float | None = None) -> "Query":
         """A cursor for reading in steps, as a streamed answer does; the deadline is that of one step."""
-        return Query(self._connection.cursor(), self._pool, timeout_s or self._timeout_s)
+        self._gate.admit()
+        return Query(self._connection.cursor(), self._pool, self._gate, timeout_s or self._timeout_s)
 
     def close(self) -> None:
         """End the threads, then the database."""
@@ -69,9 +72,10 @@ class Lake:
 class Query:
     """One cursor and the thread work done with it, one step at a time."""
 
-    def __init__(self, cursor: Connection, pool: ThreadPoolExecutor, timeout_s: float) -> None:
+    def __init__(self, cursor: Connection, pool: ThreadPoolExecutor, gate: Gate, timeout_s: float) -> None:
         self._cursor = cursor
         self._pool = pool
+        self._gate = gate
         self._timeout_s = timeout_s
         self._last: Future[Any] | None = None
 
@@ -86,9 +90,9 @@ class Query:
             self._last.add_done_callback(lambda _: self._cursor.close())
 
     async def step(self, work: Callable[[Connection], T]) -> T:
-        """Do `work` in a thread; past the deadline, which counts the wait for a thread, it is interrupted."""
+        """Do `work` in a thread; past the deadline, which counts the wait for a turn, it is interrupted."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._timeout_s), self._gate.turn():
                 return await self._run(work)
         except TimeoutError:
             detail = f"The query took more than {self._timeout_s:g} s."

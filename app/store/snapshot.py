@@ -9,6 +9,7 @@ from typing import Any
 
 from app.store import contract
 from app.store.features import FeatureRows, open_features
+from app.store.gate import Gate
 from app.store.lake import Connection, Lake, connect
 from app.store.manifest import Manifest, read_manifest
 from app.store.money import MoneyRules, money_table, region_roi_table
@@ -26,6 +27,7 @@ class OpenRules:
     query_threads: int = 2
     query_memory: str = "2GB"
     query_timeout_s: float = 10.0
+    gate: Gate = field(default_factory=Gate)
     feature_cache: Path = Path("var/cache/features")
 
 
@@ -89,7 +91,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         id=snapshot_id,
         manifest=manifest,
         folder=folder,
-        lake=Lake(connection, timeout_s=rules.query_timeout_s),
+        lake=Lake(connection, rules.gate, timeout_s=rules.query_timeout_s),
         features=features,
         rules=rules.money,
         n_matches=n_matches,

@@ -2,23 +2,37 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from threading import Semaphore
 
 import pytest
 
-from app.errors import QueryTimeout
+from app.errors import QueryQueueFull, QueryTimeout
+from app.store.gate import Gate
 from app.store.lake import Connection, Lake, connect
 
 SLOW = "SELECT count(*) FROM range(100000000) a, range(1000) b WHERE (a.range * b.range) % 7 = 3"
 
 
 @pytest.fixture
-async def lake() -> AsyncIterator[Lake]:
+async def gate() -> Gate:
+    """Two at once, three in the queue."""
+    return Gate(2, 3)
+
+
+@pytest.fixture
+async def lake(gate: Gate) -> AsyncIterator[Lake]:
     """A small database."""
-    lake = Lake(connect(threads=1), concurrency=2, timeout_s=5)
+    lake = Lake(connect(threads=1), gate, timeout_s=5)
     yield lake
     await asyncio.to_thread(lake.close)
+
+
+async def until_true(holds: Callable[[], bool]) -> None:
+    """Wait for what other tasks bring about."""
+    async with asyncio.timeout(8):
+        while not holds():  # noqa: ASYNC110  # nobody there to set an event
+            await asyncio.sleep(0.005)
 
 
 async def test_query_past_its_deadline_is_interrupted(lake: Lake) -> None:
@@ -58,6 +72,66 @@ async def test_wait_for_a_thread_counts_towards_the_deadline(lake: Lake) -> None
     with pytest.raises(QueryTimeout):
         await lake.fetch("SELECT 1", timeout_s=0.2)
     assert all(isinstance(end, QueryTimeout) for end in await asyncio.gather(*busy, return_exceptions=True))
+
+
+class Blocker:
+    """Work that occupies turns until it is told to go on."""
+
+    def __init__(self, lake: Lake, n_queries: int) -> None:
+        self._go_on = Semaphore(0)
+        self.tasks = [asyncio.create_task(lake.run(self._wait)) for _ in range(n_queries)]
+
+    def _wait(self, _: Connection) -> None:
+        self._go_on.acquire(timeout=8)
+
+    async def release(self) -> None:
+        self._go_on.release(len(self.tasks))
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def test_one_too_many_is_refused_at_once_and_told_when_to_come_back(lake: Lake, gate: Gate) -> None:
+    blocker = Blocker(lake, 5)
+    await until_true(lambda: (gate.running, gate.waiting) == (2, 3))
+    with pytest.raises(QueryQueueFull, match="3 queries are waiting") as refused:
+        await lake.fetch("SELECT 1")
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s >= 1
+    await blocker.release()
+    assert await lake.fetch("SELECT 1") == [(1,)]
+    assert (gate.running, gate.waiting, gate.refused, gate.finished) == (0, 0, 1, 6)
+    assert gate.busy_s > 0
+
+
+async def test_who_goes_away_leaves_the_queue(lake: Lake, gate: Gate) -> None:
+    blocker = Blocker(lake, 5)
+    await until_true(lambda: gate.waiting == 3)
+    blocker.tasks[-1].cancel()
+    await until_true(lambda: gate.waiting == 2)
+    asking = asyncio.create_task(lake.fetch("SELECT 7"))
+    await blocker.release()
+    assert await asking == [(7,)]
+
+
+async def test_answer_that_has_begun_goes_on_however_many_wait(lake: Lake, gate: Gate) -> None:
+    """Only the first step can be refused: a stream is not cut because the house has filled meanwhile."""
+    with lake.query() as query:
+        assert await query.step(lambda cursor: cursor.execute("SELECT 1").fetchall()) == [(1,)]
+        blocker = Blocker(lake, 5)
+        await until_true(lambda: gate.waiting == 3)
+        again = asyncio.create_task(query.step(lambda cursor: cursor.execute("SELECT 2").fetchall()))
+        await until_true(lambda: gate.waiting == 4)
+        await blocker.release()
+        assert await again == [(2,)]
+
+
+async def test_gate_of_two_databases_counts_for_both(lake: Lake, gate: Gate) -> None:
+    """The snapshot that goes and the one that comes share the machine."""
+    other = Lake(connect(threads=1), gate)
+    blockers = Blocker(lake, 2), Blocker(other, 1)
+    await until_true(lambda: (gate.running, gate.waiting) == (2, 1))
+    for blocker in blockers:
+        await blocker.release()
+    await asyncio.to_thread(other.close)
 
 
 async def test_loop_turns_while_a_query_runs(lake: Lake) -> None:
