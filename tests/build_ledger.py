@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from app.ledger.row import LedgerRow
+from app.ledger.row import LedgerRow, ShadowRow
 
 
 def a_ledger_row(**changes: Any) -> LedgerRow:
@@ -30,5 +30,27 @@ def a_ledger_row(**changes: Any) -> LedgerRow:
         request_id="q1",
         task_id="t1",
         latency_ms=3.2,
+    )
+    return replace(row, **changes)
+
+
+def a_shadow_row(**changes: Any) -> ShadowRow:
+    """A row as the shadow model leaves it beside `a_ledger_row`."""
+    row = ShadowRow(
+        id=uuid4(),
+        task_id="t1",
+        computed_at=datetime.now(UTC),
+        match_id=7,
+        proba_home=0.4,
+        proba_draw=0.3,
+        proba_away=0.3,
+        model_name="soccer-match-outcome",
+        model_version="2",
+        model_alias="candidate",
+        model_run_id="r2",
+        answered_alias="champion",
+        answered_version="1",
+        snapshot_id="s1",
+        request_id="q1",
     )
     return replace(row, **changes)

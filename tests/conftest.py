@@ -1,8 +1,10 @@
 """Real servers for the tests, one of each a session."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from infra.local.children import Child
@@ -40,3 +42,14 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def promtool() -> Path:
     """Prometheus' checker of metrics and rules."""
     return find_promtool()
+
+
+@pytest.fixture
+async def database_url(postgres_url: str) -> AsyncIterator[str]:
+    """An empty database of its own in the private PostgreSQL."""
+    name = f"test_{uuid4().hex[:12]}"
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield postgres_url.rpartition("/")[0] + f"/{name}"
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()

@@ -11,7 +11,7 @@ from aiohttp import web
 from app import __version__, keys
 from app.api.route import model_response
 from app.errors import ServiceError
-from app.ledger.ledger import DatabaseState
+from app.ledger.database import DatabaseState
 from app.queue.jobs import WorkerState
 from app.schemas import HealthOut, LiveOut, PartOut, ReadyOut
 

@@ -2,41 +2,40 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from time import monotonic
+from typing import Any
 
-import asyncpg
 import structlog
 
+from app.ledger.aside import Aside
+from app.ledger.chain import CHAINS, PREDICTIONS, SHADOWS, Chain
+from app.ledger.database import AWAY, Database, DatabaseState
 from app.ledger.journal import Journal, read_rows
-from app.ledger.migrations import migrate
-from app.ledger.row import COLUMNS, LedgerRow
+from app.ledger.row import LedgerRow, ShadowRow
+from app.ledger.writer import append, encoded, head
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-DatabaseState = Literal["connected", "unreachable", "not configured"]
 FLUSH_S = 0.5
-CONNECT_TIMEOUT_S = 5.0
+HEAD_EVERY_S = 600.0  # the heads in the log vouch for the chain from outside the database
 JOURNAL_LIMIT_BYTES = 256 * 2**20  # some 500,000 rows while the database is away
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
-INSERT = (
-    f"INSERT INTO prediction_ledger ({', '.join(COLUMNS)}) "  # noqa: S608  names of our own dataclass
-    f"VALUES ({', '.join(f'${n + 1}' for n in range(len(COLUMNS)))}) ON CONFLICT (id) DO NOTHING"
-)
 
 
 class Ledger:
     """Rows go to a journal on disk at once and to PostgreSQL in batches; nothing is lost while it is away."""
 
-    def __init__(self, journal: Journal, database_url: str) -> None:
+    def __init__(self, journal: Journal, aside: Aside, database: Database) -> None:
+        self.database = database
         self._journal = journal
-        self._database_url = database_url
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._aside = aside
         self._flushing = asyncio.Lock()
+        self._since: float | None = None  # when the oldest row in the journal's current file was written
+        self._handing = _Handing()
+        self._head_due = 0.0
 
     @classmethod
     @asynccontextmanager
@@ -45,10 +44,10 @@ class Ledger:
         if settings.database_url is None:
             yield NoLedger()
             return
-        journal = await asyncio.to_thread(
-            Journal, settings.touchline_home / "ledger-journal", limit_bytes=JOURNAL_LIMIT_BYTES
-        )
-        ledger = cls(journal, settings.database_url.get_secret_value())
+        home = settings.touchline_home
+        journal = await asyncio.to_thread(Journal, home / "ledger-journal", limit_bytes=JOURNAL_LIMIT_BYTES)
+        aside = Aside(home / "ledger-refused.jsonl")
+        ledger = cls(journal, aside, Database(settings.database_url.get_secret_value()))
         flusher = asyncio.create_task(ledger._flush_for_ever(), name="ledger flusher")
         try:
             yield ledger
@@ -58,34 +57,79 @@ class Ledger:
                 await flusher
             await ledger._close()
 
+    @property
+    def lag_s(self) -> float:
+        """Age of the oldest row of this process that the database does not have, seconds; 0 when it has all."""
+        since = self._handing.since if self._handing.since is not None else self._since
+        return 0.0 if since is None else monotonic() - since
+
+    @property
+    def rows_waiting(self) -> int:
+        """Rows of this process that the database does not have yet."""
+        return self._journal.rows + self._handing.rows
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Size of the journal, with what ended processes have left."""
+        return self._journal.bytes_waiting
+
+    @property
+    def rows_lost(self) -> int:
+        """Rows that could not be kept, because the journal or the disk was full."""
+        return self._journal.rows_lost
+
+    @property
+    def rows_refused(self) -> int:
+        """Rows that PostgreSQL refused; they are in a file of their own."""
+        return self._aside.rows
+
     def record(self, row: LedgerRow) -> None:
         """Keep one row; a few microseconds, never raises."""
-        self._journal.append(row)
+        if self._journal.append(row) and self._since is None:
+            self._since = monotonic()
 
     async def flush(self) -> int:
         """Bring what waits in the journal into the database; the number of rows handed over."""
         async with self._flushing:
             # first the database: while it is away the journal stays one file
-            pool = await self._opened()
+            pool = await self.database.pool()
             await pool.execute("SELECT 1")
+            self._handing.add(self._journal.rows, self._since)
+            self._since = None
             self._journal.rotate()
             with self._journal.waiting() as files:
-                return sum([await _hand_over(path, pool) for path in files])
+                handed_over = sum([await self._hand_over(path) for path in files])
+            self._handing = _Handing()
+            return handed_over
+
+    async def store_shadows(self, rows: Sequence[ShadowRow]) -> None:
+        """Write shadow answers; those that are there already are left alone. One of AWAY when that cannot be."""
+        await self._store(SHADOWS, [row.values() for row in rows])
 
     async def database_state(self) -> DatabaseState:
         """Whether the database answers now."""
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await (await self._opened()).fetchval("SELECT 1")
-        except AWAY:
-            return "unreachable"
-        return "connected"
+        return await self.database.state()
+
+    async def _hand_over(self, path: Path) -> int:
+        handed_over = 0
+        portions = read_rows(path)
+        while (rows := await asyncio.to_thread(_next_values, portions)) is not None:
+            await self._store(PREDICTIONS, rows)
+            handed_over += len(rows)
+        await asyncio.to_thread(path.unlink)
+        return handed_over
+
+    async def _store(self, chain: Chain, rows: Sequence[tuple[Any, ...]]) -> None:
+        found, unfit = await asyncio.to_thread(encoded, chain, rows)
+        refused = await append(await self.database.pool(), chain, found)
+        await asyncio.to_thread(self._aside.keep, chain, unfit + refused)
 
     async def _flush_for_ever(self) -> None:
         away = False
         while True:
             try:
-                await self.flush()
+                if await self.flush():
+                    await self._tell_heads()
                 away = False
             except AWAY as error:
                 if not away:
@@ -93,38 +137,51 @@ class Ledger:
                 away = True
             await asyncio.sleep(FLUSH_S)
 
-    async def _opened(self) -> asyncpg.Pool:
-        """The connections, one to write and one to ask; the first use brings the tables up to date."""
-        async with self._opening:
-            if self._pool is None:
-                pool = await asyncpg.create_pool(
-                    self._database_url, min_size=0, max_size=2, timeout=CONNECT_TIMEOUT_S, command_timeout=30
-                )
-                async with pool.acquire() as connection:
-                    await migrate(connection)
-                self._pool = pool
-            return self._pool
+    async def _tell_heads(self, *, at_once: bool = False) -> None:
+        if at_once or monotonic() >= self._head_due:
+            self._head_due = monotonic() + HEAD_EVERY_S
+            async with (await self.database.pool()).acquire() as connection:
+                for chain in CHAINS:
+                    log.info("ledger head", table=chain.table, head=str(await head(connection, chain)))
 
     async def _close(self) -> None:
         with contextlib.suppress(*AWAY):
             await self.flush()
+            await self._tell_heads(at_once=True)
         self._journal.close()
-        if self._pool is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT_S)
+        await self.database.close()
 
 
-async def _hand_over(path: Path, pool: asyncpg.Pool) -> int:
-    rows = await asyncio.to_thread(read_rows, path)
-    await pool.executemany(INSERT, [row.values() for row in rows])
-    await asyncio.to_thread(path.unlink)
-    return len(rows)
+class _Handing:
+    """The rows that have left the journal's current file and are not in the database yet."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.since: float | None = None
+
+    def add(self, rows: int, since: float | None) -> None:
+        self.rows += rows
+        if self.since is None:
+            self.since = since
+
+
+def _next_values(portions: Iterable[list[LedgerRow]]) -> list[tuple[Any, ...]] | None:
+    for rows in portions:
+        return [row.values() for row in rows]
+    return None
 
 
 class NoLedger:
     """Stands in where no database is configured."""
 
+    database = None
+    lag_s = 0.0
+    rows_waiting = bytes_waiting = rows_lost = rows_refused = 0
+
     def record(self, row: LedgerRow) -> None:
+        """Keep nothing."""
+
+    async def store_shadows(self, rows: Sequence[ShadowRow]) -> None:
         """Keep nothing."""
 
     async def database_state(self) -> DatabaseState:

@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.ledger.ledger import AWAY, Ledger, NoLedger
+from app.ledger.database import AWAY
+from app.ledger.ledger import Ledger, NoLedger
 from app.settings import Settings
 from infra.local.children import Child
 from infra.local.postgres import Postgres
@@ -15,15 +16,14 @@ from tests.build_ledger import a_ledger_row
 
 
 @pytest.fixture
-def settings(tmp_path: Path, postgres_url: str) -> Settings:
-    return Settings(touchline_home=tmp_path, database_url=SecretStr(postgres_url))
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(touchline_home=tmp_path, database_url=SecretStr(database_url))
 
 
 @pytest.fixture
-async def database(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(postgres_url)
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(database_url)
     yield connection
-    await connection.execute("DROP TABLE IF EXISTS prediction_ledger, ledger_migrations")
     await connection.close()
 
 
@@ -43,7 +43,7 @@ async def test_a_recorded_row_is_in_the_database(settings: Settings, database: a
         ledger.record(row)
         assert await ledger.database_state() == "connected"
     found = await database.fetchrow("SELECT * FROM prediction_ledger WHERE id = $1", row.id)
-    assert tuple(found) == row.values()
+    assert tuple(found)[: len(row.values())] == row.values()
 
 
 async def test_a_row_written_twice_is_there_once(settings: Settings, database: asyncpg.Connection) -> None:

@@ -1,19 +1,21 @@
 """The journal keeps every row until somebody has it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.journal import FILES_AT_ONCE, Journal, read_rows
+from app.ledger.journal import FILES_AT_ONCE, PORTION, Journal, read_rows
 from app.ledger.row import LedgerRow
 from tests.build_ledger import a_ledger_row
 
 
 def waiting_rows(journal: Journal) -> list[LedgerRow]:
     with journal.waiting() as files:
-        return [row for path in files for row in read_rows(path)]
+        return [row for path in files for portion in read_rows(path) for row in portion]
 
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ def test_a_line_cut_short_does_not_hide_the_others(tmp_path: Path) -> None:
     row = a_ledger_row()
     path = tmp_path / "cut.jsonl"
     path.write_bytes(row.line() + b"[1]\n" + row.line()[:40])
-    assert read_rows(path) == [row]
+    assert list(read_rows(path)) == [[row]]
 
 
 def test_rows_of_many_killed_writers_come_in_portions(tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_rows_of_many_killed_writers_come_in_portions(tmp_path: Path) -> None:
         with journal.waiting() as files:
             assert len(files) <= FILES_AT_ONCE
             for path in files:
-                found += read_rows(path)
+                found += [row for portion in read_rows(path) for row in portion]
                 path.unlink()
     assert {row.match_id for row in found} == {row.match_id for row in rows}
     journal.close()
@@ -100,3 +102,49 @@ def test_any_row_survives_its_line(proba: float, match_id: int, request_id: str)
 def test_what_is_no_row_is_a_value_error(line: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any message
         LedgerRow.parse(line)
+
+
+HALF_A_ROW = """
+import resource, sys
+import subprocess
+import sys
+from pathlib import Path
+from app.ledger.journal import Journal
+from tests.build_ledger import a_ledger_row
+row = a_ledger_row()
+journal = Journal(Path(sys.argv[1]), limit_bytes=10**6)
+resource.setrlimit(resource.RLIMIT_FSIZE, (round(1.5 * len(row.line())), resource.RLIM_INFINITY))
+kept = [journal.append(row) for _ in range(3)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+kept.append(journal.append(row))
+sys.exit(kept != [True, False, False, True] or journal.rows_lost != 2)
+"""
+
+
+def test_a_full_disk_leaves_no_half_row_and_later_rows_are_kept(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", HALF_A_ROW, str(tmp_path)], check=True)
+    (path,) = tmp_path.iterdir()
+    assert [len(rows) for rows in read_rows(path)] == [2]
+
+
+def test_what_ended_processes_left_counts_from_the_start(tmp_path: Path) -> None:
+    row = a_ledger_row()
+    (tmp_path / "old.jsonl").write_bytes(row.line() * 3)
+    journal = Journal(tmp_path, limit_bytes=len(row.line()) * 3)
+    assert journal.bytes_waiting == 3 * len(row.line())
+    assert not journal.append(row)
+    journal.close()
+
+
+def test_a_row_that_is_no_json_is_lost_alone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, limit_bytes=10_000)
+    assert not journal.append(a_ledger_row(request_id="\ud800"))
+    assert journal.append(a_ledger_row())
+    assert (journal.rows, journal.rows_lost) == (1, 1)
+    journal.close()
+
+
+def test_a_long_file_comes_in_portions(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_bytes(a_ledger_row().line() * (2 * PORTION + 1))
+    assert [len(rows) for rows in read_rows(path)] == [PORTION, PORTION, 1]
