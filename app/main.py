@@ -63,7 +63,13 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
 
 def _open_rules(settings: Settings, cache: Path, gate: Gate) -> OpenRules:
     return OpenRules(
-        money=MoneyRules(settings.value_edge, settings.kelly_fraction, settings.kelly_cap, settings.min_bets),
+        money=MoneyRules(
+            settings.value_edge,
+            settings.kelly_fraction,
+            settings.kelly_cap,
+            settings.min_bets,
+            settings.min_history,
+        ),
         query_threads=settings.query_threads,
         query_memory=settings.query_memory,
         query_timeout_s=settings.query_timeout_s,

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
     kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")
     min_bets: int = Field(20, ge=2, description="settled bets below which ROI says 'too few'")
+    min_history: int = Field(5, ge=0, description="earlier matches of each team below which a match is no value bet")
 
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: JSON unless on a terminal")

@@ -23,6 +23,7 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
         "bookmaker": "Bet365 (pre-match)",
         "event_url": "https://bookmaker.example/event/1",
         "captured_at": EARLIER,
+        "odds_age_s": 3600.0,
         "overround": 0.026,
         "implied": {"home": 0.526, "draw": 0.278, "away": 0.222},
         "fair": {"home": 0.513, "draw": 0.271, "away": 0.216},
@@ -50,6 +51,7 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
         "outcome": None,
         "probabilities": thirds,
         "predicted": "home",
+        "too_little_history": False,
         "hit": None,
         "in_sample": False,
         "model": {"name": "soccer-match-outcome", "version": "3", "stage": "champion", "run_id": "0" * 32},
@@ -62,7 +64,8 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
 
 def a_page(*cards: CardOut, **changes: Any) -> CardsOut:
     """A page of cards."""
-    values = {"snapshot": a_snapshot(), "value_edge": 0.05, "total": len(cards), "next_cursor": None, "items": cards}
+    values = {"snapshot": a_snapshot(), "value_edge": 0.05, "devig": "power", "total": len(cards)}
+    values |= {"next_cursor": None, "items": cards}
     return CardsOut.model_validate(values | changes)
 
 
@@ -72,6 +75,7 @@ def some_results(**changes: Any) -> RoiOut:
         "n_matches": 100, "n_bets": 40, "n_wins": 12, "hit_rate": 0.3, "staked": 40.0, "profit": 2.0, "roi_pct": 5.0,
         "roi_ci_low": -40.0, "roi_ci_high": 50.0, "too_few": False, "snapshot": a_snapshot(), "staking": "flat",
         "value_edge": 0.05, "min_bets": 20, "average_odds": 3.9, "mean_edge_pct": 9.1, "max_drawdown": 7.0,
+        "n_clv": 0, "clv_pct": None, "clv_ci_low": None, "clv_ci_high": None, "ci_method": "normal",
         "n_open_value_bets": 3, "n_predicted": 100, "accuracy": 0.5, "accuracy_market": 0.52, "accuracy_home": 0.44,
         "n_in_sample_excluded": 0,
     }  # fmt: skip

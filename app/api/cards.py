@@ -5,6 +5,7 @@ from aiohttp import web
 from app.api import bulk
 from app.api.bulk import Content
 from app.api.selections import selection_of
+from app.domain.odds import Devig
 from app.schemas import CardsQuery
 from app.store import cards
 from app.store.cursor import Order
@@ -15,11 +16,12 @@ TOTAL_HEADER = "X-Total-Count"
 
 async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamResponse:
     """Predictions with odds and edge: filtered, ordered, a page at a time."""
-    wanted = cards.Page(Order(query.sort.value), query.limit, query.cursor)
+    wanted = cards.Page(Order(query.sort.value), query.limit, query.cursor, Devig(query.devig.value))
 
     async def find(snapshot: Snapshot) -> Content:
         page = await cards.find_page(snapshot, selection_of(query), wanted)
-        members = {"value_edge": snapshot.rules.value_edge, "total": page.total, "next_cursor": page.next_cursor}
+        stated = {"value_edge": snapshot.rules.value_edge, "devig": query.devig.value}
+        members = stated | {"total": page.total, "next_cursor": page.next_cursor}
         headers = {TOTAL_HEADER: str(page.total)}
         if page.next_cursor:
             # CSV and Arrow have no place for it in the body

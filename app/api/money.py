@@ -5,6 +5,7 @@ from aiohttp import web
 from app.api import bulk
 from app.api.bulk import Content
 from app.api.selections import selection_of
+from app.domain.roi import CI_METHOD
 from app.domain.staking import Staking
 from app.schemas import RoiQuery
 from app.store import region_roi, roi
@@ -16,7 +17,8 @@ async def list_region_roi(request: web.Request) -> web.StreamResponse:
     """Live-betting ROI by region: every bet settled until each row's time."""
 
     async def find(snapshot: Snapshot) -> Content:
-        members = {"bookmaker": snapshot.bookmaker, "min_bets": snapshot.rules.min_bets}
+        stated = {"bookmaker": snapshot.bookmaker, "min_bets": snapshot.rules.min_bets}
+        members = stated | {"ci_method": CI_METHOD, "in_sample": True}
         return Content(members, region_roi.newest(snapshot))
 
     return await bulk.answer(request, find)
@@ -29,6 +31,6 @@ async def get_roi(request: web.Request, query: RoiQuery) -> web.StreamResponse:
         found = await roi.of_selection(snapshot, selection_of(query), Staking(query.staking.value))
         rules = snapshot.rules
         stated = {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
-        return Content(stated | found.members())
+        return Content(stated | {"ci_method": CI_METHOD} | found.members())
 
     return await bulk.answer(request, find, query, forms=(Form.JSON,))

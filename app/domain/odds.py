@@ -4,12 +4,14 @@ Arrays are float64 of shape (n, 3) in the order home, draw, away. A row with a p
 not above 1 says nothing: every function gives NaN for it, and a NaN is never a value bet.
 """
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import numpy as np
 
 from app.domain.outcomes import Flags, Floats, Indices
 
+MIN_HISTORY = 5  # earlier matches of each team below which an edge says more of the model than of the price
 _STEPS = 64  # Newton needs about 6, bisection 53: both stop at the resolution of float64
 
 
@@ -19,6 +21,8 @@ class Devig(StrEnum):
     POWER = "power"
     MULTIPLICATIVE = "multiplicative"
     SHIN = "shin"
+    ADDITIVE = "additive"
+    ODDS_RATIO = "odds-ratio"
 
 
 def implied(odds: Floats) -> Floats:
@@ -37,17 +41,41 @@ def fair(odds: Floats, method: Devig = Devig.POWER) -> Floats:
 
     power: `p = implied**k` with k such that they sum to one, the default because it takes more from long shots,
     as bookmakers do (Clarke, Kovalchik and Ingram 2017, "Adjusting Bookmaker's Odds to Allow for Overround").
-    multiplicative: `p = implied / sum(implied)`.
+    multiplicative: `p = implied / sum(implied)`, also called normalisation (compared in Strumbelj 2014, below).
     shin: a share z of bettors knows the outcome (Shin 1993; closed form of Jullien and Salanie 1994, as in
     Strumbelj 2014, "On determining probability forecasts from betting odds"); rows with a negative margin have
     no such z and are scaled multiplicatively.
+    additive: the margin is taken from the three in equal parts (Clarke, Kovalchik and Ingram 2017). A long shot
+    that this would push below zero gets zero and the others bear its part: the nearest point, by Euclid, at which
+    probabilities may lie (Wang and Carreira-Perpinan 2013, "Projection onto the Probability Simplex").
+    odds-ratio: `p/(1-p) = c * implied/(1-implied)`, one c for the three: logarithms of odds move by the same step
+    (Cheung 2015, "Fixed-Odds Betting and Traditional Odds").
     """
-    raw = implied(odds)
-    if method is Devig.POWER:
-        raw = _power(raw)
-    elif method is Devig.SHIN:
-        raw = _shin(raw)
+    raw = _WITHOUT_MARGIN[method](implied(odds))
     return np.asarray(raw / raw.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _additive(raw: Floats) -> Floats:
+    largest_first = -np.sort(-raw, axis=1)
+    excess = np.cumsum(largest_first, axis=1) - 1.0
+    parts = np.arange(1, raw.shape[1] + 1)
+    bearers = np.maximum((largest_first > excess / parts).sum(axis=1, keepdims=True), 1)
+    return np.asarray(np.maximum(raw - np.take_along_axis(excess, bearers - 1, axis=1) / bearers, 0.0))
+
+
+def _odds_ratio(raw: Floats) -> Floats:
+    logits = np.log(raw) - np.log1p(-raw)
+    # at these ends three probabilities sum to at least 9/4 and at most 3/4
+    low, high = logits.min(axis=1, keepdims=True) - np.log(3), logits.max(axis=1, keepdims=True) + np.log(3)
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        above = (1.0 / (1.0 + np.exp(middle - logits))).sum(axis=1, keepdims=True) > 1.0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.asarray(1.0 / (1.0 + np.exp(low - logits)), dtype=np.float64)
+
+
+def _multiplicative(raw: Floats) -> Floats:
+    return raw
 
 
 def _power(raw: Floats) -> Floats:
@@ -80,6 +108,15 @@ def _shin_at(raw: Floats, total: Floats, z: Floats) -> Floats:
     return np.asarray((np.sqrt(z**2 + 4 * rest * raw**2 / total) - z) / (2 * rest), dtype=np.float64)
 
 
+_WITHOUT_MARGIN: Mapping[Devig, Callable[[Floats], Floats]] = {
+    Devig.POWER: _power,
+    Devig.MULTIPLICATIVE: _multiplicative,
+    Devig.SHIN: _shin,
+    Devig.ADDITIVE: _additive,
+    Devig.ODDS_RATIO: _odds_ratio,
+}
+
+
 def edge(probabilities: Floats, odds: Floats) -> Floats:
     """Expected profit of one unit staked on each outcome, `p*odds - 1`, (n, 3)."""
     return np.where(np.isnan(implied(odds)), np.nan, probabilities * odds - 1.0)
@@ -93,6 +130,22 @@ def best_edge(edges: Floats) -> tuple[Indices, Floats]:
     return index, np.where(known, filled.max(axis=1), np.nan)
 
 
+def closing_value(odds_taken: Floats, closing: Floats, outcomes: Indices) -> Floats:
+    """Closing-line value of one unit staked on `outcomes`, (n,), at `odds_taken`, (n,): its edge over closing odds.
+
+    `fair closing probability * price taken - 1`, power method; NaN where the closing odds, (n, 3), are unknown.
+    Positive on average: the prices taken were better than what all bettors together knew at kick-off
+    (Buchdahl 2016, "Squares and Sharps, Suckers and Sharks", on the closing line as a yardstick of skill).
+    """
+    chances = fair(closing)[np.arange(len(closing)), np.maximum(outcomes, 0)]
+    return np.asarray(chances * odds_taken - 1.0, dtype=np.float64)
+
+
 def is_value(best: Floats, threshold: float) -> Flags:
     """Whether a match's best edge, (n,), is at or above the threshold."""
     return np.asarray(best >= threshold, dtype=np.bool_)
+
+
+def too_little_history(home: Floats, away: Floats, min_history: int = MIN_HISTORY) -> Flags:
+    """Whether a model can know hardly anything of a match: a team with fewer earlier matches; NaN: nobody counted."""
+    return np.asarray((home < min_history) | (away < min_history), dtype=np.bool_)

@@ -13,6 +13,7 @@ import numpy as np
 
 from app.domain.outcomes import Flags, Floats
 
+CI_METHOD = "normal"  # as above: what an answer says beside its interval
 Z_95 = 1.959963984540054
 MIN_BETS = 20  # below this an ROI is noise: say "too few"
 PRIOR_BETS = 400  # bets' worth of belief that a region is like all others; see `shrink`
@@ -68,11 +69,14 @@ def interval(totals: Totals, min_bets: int = MIN_BETS) -> Interval:
 
 def max_drawdown(profit: Floats) -> float:
     """Deepest fall of the running profit below its earlier peak (which starts at 0), as a number >= 0."""
-    if len(profit) == 0:
-        return 0.0
+    return float(drawdowns(profit)[-1]) if len(profit) else 0.0
+
+
+def drawdowns(profit: Floats) -> Floats:
+    """The `max_drawdown` after each bet in the order given, (n,)."""
     running = np.cumsum(profit)
     peak = np.maximum(np.maximum.accumulate(running), 0.0)
-    return float(np.max(peak - running))
+    return np.asarray(np.maximum.accumulate(peak - running), dtype=np.float64)
 
 
 def shrink(roi_pct: Floats, n_bets: Floats, global_pct: Floats, prior_bets: float = PRIOR_BETS) -> Floats:
@@ -118,6 +122,23 @@ def summarise(stake: Floats, profit: Floats, won: Flags, min_bets: int = MIN_BET
         max_drawdown=max_drawdown(profit),
         too_few=n_bets < min_bets,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingLine:
+    """Mean closing-line value of bets, percent, and its 95 % interval; None below the least number of bets."""
+
+    n_clv: int
+    clv_pct: float | None
+    clv_ci_low: float | None
+    clv_ci_high: float | None
+
+
+def closing_line(values: Floats, min_bets: int = MIN_BETS) -> ClosingLine:
+    """Sum up closing-line values of unit bets, (n,); NaN where closing odds are unknown."""
+    known = values[~np.isnan(values)]
+    found = interval(Totals.of(np.ones(len(known)), known, known > 0), min_bets)
+    return ClosingLine(len(known), _number(found.roi_pct), _number(found.low), _number(found.high))
 
 
 def _number(values: Floats) -> float | None:

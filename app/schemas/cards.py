@@ -16,15 +16,18 @@ class CardMoneyOut(Out):
     bookmaker: str
     event_url: str | None
     captured_at: datetime
+    odds_age_s: float = Field(
+        ge=0, description="from the capture to kick-off; to `snapshot.built_at` for a match that begins after it"
+    )
     overround: float = Field(description="sum of 1/odds, less one")
     implied: ProbabilitiesOut | None = Field(description="1/odds; null when a price makes it exceed one")
-    fair: ProbabilitiesOut = Field(description="1/odds with the margin removed by the power method")
+    fair: ProbabilitiesOut = Field(description="1/odds with the margin removed as `devig` says")
     edge_home: float = Field(description="p*odds-1")
     edge_draw: float
     edge_away: float
     best_edge: float
     best_outcome: Outcome
-    is_value: bool = Field(description="best edge at or above the threshold")
+    is_value: bool = Field(description="best edge at or above the threshold, and enough history")
     kelly_stake: float = Field(description="fractional, capped Kelly stake on the best outcome, share of bankroll")
     profit: float | None = Field(
         description="settled profit of one unit on the value bet; null when none, open, in sample, or priced too late"
@@ -43,9 +46,22 @@ class RegionRoiRefOut(Out):
 class CardOut(PredictionOut):
     """One match: prediction, odds, edge."""
 
+    too_little_history: bool = Field(
+        description="a team has too few earlier matches for the model to know it; such a match is no value bet"
+    )
     hit: bool | None = Field(description="predicted equals outcome; null before the result")
     money: CardMoneyOut | None = Field(description="null when there are no odds")
     region_roi: RegionRoiRefOut | None
+
+
+class DevigName(StrEnum):
+    """How the bookmaker's margin is taken out of implied probabilities; sources in app/domain/odds.py."""
+
+    POWER = "power"
+    MULTIPLICATIVE = "multiplicative"
+    SHIN = "shin"
+    ADDITIVE = "additive"
+    ODDS_RATIO = "odds-ratio"
 
 
 class CardsOut(Out):
@@ -53,6 +69,7 @@ class CardsOut(Out):
 
     snapshot: SnapshotOut
     value_edge: float = Field(description="threshold of a value bet")
+    devig: DevigName
     total: int = Field(description="cards that pass the filter")
     next_cursor: str | None
     items: list[CardOut]
@@ -87,5 +104,6 @@ class CardsQuery(CardFilter):
     """Filter, order and page."""
 
     sort: CardSort = CardSort.KICKOFF
+    devig: DevigName = Field(DevigName.POWER, description="method behind the fair probabilities")
     limit: int = Field(200, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=200)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,6 +23,13 @@ class MoneyOut(Out):
     roi_ci_low: float | None = Field(description="95 %, normal approximation over bets")
     roi_ci_high: float | None
     too_few: bool
+    max_drawdown: float | None = Field(description="deepest fall of the running profit; null when unknown")
+    n_clv: int | None = Field(description="bets whose closing odds are known")
+    clv_pct: float | None = Field(
+        description="mean closing-line value of these: fair closing probability times the price taken, less one, %"
+    )
+    clv_ci_low: float | None
+    clv_ci_high: float | None
 
 
 class RegionRoiOut(MoneyOut):
@@ -31,10 +39,19 @@ class RegionRoiOut(MoneyOut):
     settled_until: datetime
 
 
+CiMethod = Literal["normal"]
+_CI = "intervals are normal approximations over bets as independent units: app/domain/roi.py"
+
+
 class RegionRoiListOut(Out):
     """Live-betting ROI by region: bets settled until each row's time."""
 
     snapshot: SnapshotOut
+    ci_method: CiMethod = Field(description=_CI)
+    in_sample: bool = Field(
+        description="true: judging these very bets by these figures would manufacture profit; for bets after "
+        "`as_of` they are out of sample"
+    )
     bookmaker: str
     min_bets: int
     items: list[RegionRoiOut]
@@ -62,7 +79,7 @@ class RoiOut(MoneyOut):
     min_bets: int
     average_odds: float | None
     mean_edge_pct: float | None = Field(description="what the model promised on these bets")
-    max_drawdown: float
+    ci_method: CiMethod = Field(description=_CI)
     n_open_value_bets: int
     n_predicted: int = Field(
         description="matches that the accuracies count: finished, out of sample, with odds; "

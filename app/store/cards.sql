@@ -1,5 +1,6 @@
 -- Everything about a match in one row, sorted by kick-off: prediction, odds, money, region ROI known at its kick-off.
 -- `money` and `region_roi` are tables that the opener has registered; SQL here only joins and names.
+-- The variable `seen_at` is the time as of which the cards stand.
 CREATE TABLE cards AS
 WITH named AS (
     SELECT
@@ -11,11 +12,14 @@ WITH named AS (
         ['home', 'draw', 'away'][p.predicted_class + 1] AS predicted,
         p.predicted_class = p.outcome AS hit,
         p.in_sample, p.model_name, p.model_version, p.model_stage, p.model_run_id, p.computed_at,
+        m.too_little_history,
         o.odds_home, o.odds_draw, o.odds_away, o.bookmaker, o.event_url, o.captured_at,
+        -- an age that goes on growing could not be kept: for a match to come its odds' age when these cards were made
+        greatest(epoch(least(p.kickoff_utc, getvariable('seen_at')) - o.captured_at), 0) AS odds_age_s,
         m.overround, m.implied_home, m.implied_draw, m.implied_away, m.fair_home, m.fair_draw, m.fair_away,
         m.edge_home, m.edge_draw, m.edge_away, m.best_edge,
         ['home', 'draw', 'away'][m.best_outcome + 1] AS best_outcome,
-        m.best_price, m.is_value, m.kelly_stake, m.profit, m.kelly_profit, m.won,
+        m.best_price, m.is_value, m.kelly_stake, m.profit, m.kelly_profit, m.won, m.clv,
         m.favourite = p.outcome AS favourite_hit,
         strip_accents(lower(concat_ws(' ', p.home_team, p.away_team, p.tournament, p.region))) AS search_text,
         -- an order needs a value where there are no odds: below every edge, which is never less than -1

@@ -12,6 +12,7 @@ from app.errors import QueryTimeout
 from app.store.gate import Gate
 
 Connection = duckdb.DuckDBPyConnection
+Relation = duckdb.DuckDBPyRelation
 LakeError = duckdb.Error
 Row = tuple[Any, ...]
 Columns = Mapping[str, npt.NDArray[Any]]

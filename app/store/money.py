@@ -13,9 +13,11 @@ from app.store.lake import Columns, Connection, columns
 
 _OUTCOMES = ("home", "draw", "away")
 _INPUT = """
-SELECT match_id, proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away, outcome,
-    outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AND captured_at <= kickoff_utc AS may_settle
-FROM predictions JOIN odds USING (match_id)
+SELECT match_id, proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away,
+    closing_home, closing_draw, closing_away, n_history_home, n_history_away, outcome,
+    coalesce(outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AND captured_at <= kickoff_utc, false)
+        AS may_settle
+FROM predictions LEFT JOIN odds USING (match_id)
 """
 
 
@@ -27,26 +29,50 @@ class MoneyRules:
     kelly_fraction: float = staking.KELLY_FRACTION
     kelly_cap: float = staking.KELLY_CAP
     min_bets: int = roi.MIN_BETS
+    min_history: int = odds_of.MIN_HISTORY
+
+
+@dataclass(frozen=True, slots=True)
+class _Matches:
+    """What is known of n matches; `outcome` is -1 where no bet could be settled on it."""
+
+    proba: Floats
+    odds: Floats
+    closing: Floats
+    has_history: Flags
+    outcome: Indices
 
 
 def money_table(connection: Connection, rules: MoneyRules) -> pa.Table:
-    """What the odds say beside the model, one row a match that has odds."""
+    """What the odds say beside the model, one row a match; null where it has no odds."""
     found = columns(connection, _INPUT)
-    proba, odds = _matrix(found, "proba"), _matrix(found, "odds")
-    # a bet settles only on what could have been known: out of sample, at a price from before the kick-off
-    outcome = np.where(found["may_settle"], np.ma.filled(found["outcome"], -1), -1).astype(np.int8)
-    return pa.table({"match_id": pa.array(found["match_id"]), **_money_columns(proba, odds, outcome, rules)})
+    too_little = odds_of.too_little_history(
+        _filled(found, "n_history_home"), _filled(found, "n_history_away"), rules.min_history
+    )
+    matches = _Matches(
+        proba=_matrix(found, "proba"),
+        odds=_matrix(found, "odds"),
+        closing=_matrix(found, "closing"),
+        has_history=~too_little,
+        # a bet settles only on what could have been known: out of sample, at a price from before the kick-off
+        outcome=np.where(found["may_settle"], np.ma.filled(found["outcome"], -1), -1).astype(np.int8),
+    )
+    ids = {"match_id": pa.array(found["match_id"]), "too_little_history": pa.array(too_little)}
+    return pa.table(ids | _money_columns(matches, rules))
 
 
-def _money_columns(proba: Floats, odds: Floats, outcome: Indices, rules: MoneyRules) -> "dict[str, pa.Array[Any]]":
-    edges = odds_of.edge(proba, odds)
+def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[Any]]":
+    odds = matches.odds
+    edges = odds_of.edge(matches.proba, odds)
     best, best_edge = odds_of.best_edge(edges)
     known: Flags = best >= 0
     price = np.where(known, odds[np.arange(len(odds)), np.maximum(best, 0)], np.nan)
-    is_value = odds_of.is_value(best_edge, rules.value_edge)
-    stake = staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
-    settled: Flags = is_value & (outcome >= 0)
-    won: Flags = settled & (best == outcome)
+    is_value = odds_of.is_value(best_edge, rules.value_edge) & matches.has_history
+    stake = np.where(
+        known & ~matches.has_history, 0.0, staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
+    )
+    settled: Flags = is_value & (matches.outcome >= 0)
+    won: Flags = settled & (best == matches.outcome)
     implied, fair = odds_of.implied(odds), odds_of.fair(odds)
     numbers = {
         "overround": odds_of.overround(odds),
@@ -54,6 +80,7 @@ def _money_columns(proba: Floats, odds: Floats, outcome: Indices, rules: MoneyRu
         "best_price": price,
         "kelly_stake": stake,
         "profit": np.where(settled, staking.settle(staking.flat_stake(price), price, won), np.nan),
+        "clv": np.where(settled, odds_of.closing_value(price, matches.closing, best), np.nan),
         "kelly_profit": np.where(settled, staking.settle(stake, price, won), np.nan),
         **_by_outcome("edge", edges),
         **_by_outcome("implied", implied),

@@ -3,15 +3,20 @@
 from app.store.listing import Listing, instant, struct
 from app.store.snapshot import Snapshot
 
-_MONEY = ("n_matches", "n_bets", "n_wins", "hit_rate", "staked", "profit")
-_ENOUGH = ("roi_pct", "roi_ci_low", "roi_ci_high")
+_MONEY = ("n_matches", "n_bets", "n_wins", "hit_rate", "staked", "profit", "max_drawdown", "n_clv")
+# figures that need bets, by the column that counts them
+_ENOUGH = {
+    **dict.fromkeys(("roi_pct", "roi_ci_low", "roi_ci_high"), "n_bets"),
+    **dict.fromkeys(("clv_pct", "clv_ci_low", "clv_ci_high"), "n_clv"),
+}
 
 
 def newest(snapshot: Snapshot) -> Listing:
     """The newest row of each region; figures from too few bets are null."""
-    few = f"n_bets < {snapshot.rules.min_bets:d}"
-    shown = {name: name for name in _MONEY} | {name: f"CASE WHEN {few} THEN NULL ELSE {name} END" for name in _ENOUGH}
-    shown["too_few"] = few
+    least = snapshot.rules.min_bets
+    shown = {name: name for name in _MONEY}
+    shown |= {name: f"CASE WHEN {count} >= {least:d} THEN {name} END" for name, count in _ENOUGH.items()}
+    shown["too_few"] = f"n_bets < {least:d}"
     row = struct(region="region", settled_until=instant("settled_until"), **shown)
     columns = ", ".join(["region", "settled_until", *(f"{sql} AS {name}" for name, sql in shown.items())])
     source = (

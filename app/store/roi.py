@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from app.domain.outcomes import Floats
-from app.domain.roi import Roi, summarise
+from app.domain.roi import ClosingLine, Roi, closing_line, summarise
 from app.domain.staking import Staking
 from app.store.lake import Connection, columns
 from app.store.selection import Selection
@@ -27,7 +27,7 @@ FROM (
 ) WHERE {where}
 """
 _BETS = """
-SELECT profit, kelly_profit, kelly_stake, won, best_price, best_edge
+SELECT profit, kelly_profit, kelly_stake, won, best_price, best_edge, clv
 FROM cards WHERE {where} AND profit IS NOT NULL ORDER BY kickoff_utc, match_id
 """
 
@@ -37,15 +37,15 @@ class SelectionRoi:
     """Settled value bets, and how well matches were called, over a selection."""
 
     bets: Roi
+    closing_line: ClosingLine
     average_odds: float | None
     mean_edge_pct: float | None
     counts: dict[str, int | float | None]
 
     def members(self) -> dict[str, int | float | bool | None]:
         """All figures, flat."""
-        return (
-            asdict(self.bets) | self.counts | {"average_odds": self.average_odds, "mean_edge_pct": self.mean_edge_pct}
-        )
+        means = {"average_odds": self.average_odds, "mean_edge_pct": self.mean_edge_pct}
+        return asdict(self.bets) | asdict(self.closing_line) | self.counts | means
 
 
 async def of_selection(snapshot: Snapshot, selection: Selection, staking: Staking) -> SelectionRoi:
@@ -65,6 +65,7 @@ def _of(cursor: Connection, selection: Selection, staking: Staking, min_bets: in
     profit = bets["profit"] if is_flat else bets["kelly_profit"]
     return SelectionRoi(
         bets=summarise(stake, profit, bets["won"].astype(np.bool_), min_bets),
+        closing_line=closing_line(np.ma.filled(bets["clv"], np.nan), min_bets),
         average_odds=_mean(bets["best_price"]),
         mean_edge_pct=_mean(100 * bets["best_edge"]),
         counts=counts,

@@ -12,11 +12,9 @@ from app.store.features import FeatureRows, open_features
 from app.store.gate import Gate
 from app.store.lake import Connection, Lake, connect
 from app.store.manifest import Manifest, read_manifest
-from app.store.money import MoneyRules, money_table, region_roi_table
+from app.store.money import MoneyRules
 from app.store.rendered import Rendered
-
-_HERE = Path(__file__).parent
-_VIEWS = {"predictions": contract.PREDICTIONS, "odds": contract.ODDS, "features": contract.FEATURES}
+from app.store.tables import fill_from_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     features = open_features(folder / contract.FEATURES, manifest.files[contract.FEATURES].sha256, rules.feature_cache)
     connection = connect(threads=rules.query_threads, memory=rules.query_memory)
     try:
-        _fill(connection, folder, rules.money)
+        fill_from_folder(connection, folder, manifest.built_at, rules.money)
         n_matches, n_odds, bookmaker = _counted(connection)
     except BaseException:
         connection.close()
@@ -101,38 +99,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     )
 
 
-def _fill(connection: Connection, folder: Path, rules: MoneyRules) -> None:
-    for name, file in _VIEWS.items():
-        rows = connection.read_parquet(str(folder / file))
-        if name == "predictions" and "has_time" not in rows.columns:
-            # the contract leaves it open; without it every kick-off counts as published
-            rows = rows.project("*, true AS has_time")
-        rows.create_view(name)
-    connection.execute(
-        "CREATE TABLE roi_by_region AS SELECT * FROM read_csv($file, header = true, types = $types)",
-        {"file": str(folder / contract.ROI_BY_REGION), "types": _ROI_TYPES},
-    )
-    connection.register("money", money_table(connection, rules))
-    region_roi = region_roi_table(connection, _sql("region_roi"), rules)
-    connection.register("region_roi", region_roi)
-    connection.execute(_sql("cards"))
-    connection.unregister("money")
-    connection.unregister("region_roi")
-
-
-def _sql(name: str) -> str:
-    return (_HERE / f"{name}.sql").read_text(encoding="utf-8")
-
-
 def _counted(connection: Connection) -> tuple[int, int, str]:
     sql = "SELECT count(*), count(odds_home), coalesce(mode(bookmaker), 'none') FROM cards"
     n_matches, n_odds, bookmaker = connection.execute(sql).fetchall()[0]
     return n_matches, n_odds, bookmaker
-
-
-_ROI_TYPES: Mapping[str, str] = {
-    "region": "VARCHAR",
-    "settled_until": "TIMESTAMPTZ",
-    **dict.fromkeys(("n_matches", "n_bets", "n_wins"), "BIGINT"),
-    **dict.fromkeys(("hit_rate", "staked", "profit", "roi_pct", "roi_ci_low", "roi_ci_high"), "DOUBLE"),
-}

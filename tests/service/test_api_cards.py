@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.domain import odds as odds_of
+from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
@@ -209,3 +210,49 @@ async def test_min_region_roi_leaves_out_regions_with_too_few_bets(serve: Serve,
     assert {card["region"] for card in found} == {"Italy"}
     england = (await cards_of(client, region="England"))[0]["region_roi"]
     assert (england["n_bets"], england["roi_pct"], england["ci_low"]) == (19, None, None)
+
+
+@pytest.mark.parametrize("method", Devig)
+async def test_fair_probabilities_are_those_of_the_method_asked_for(client: Client, method: Devig) -> None:
+    page = await json_of(client, "/predict/cards/", devig=method.value, sort="-edge")
+    assert page["devig"] == method.value
+    priced = [card["money"] for card in page["items"] if card["money"]]
+    found = np.array([[money["fair"][side] for side in SIDES] for money in priced])
+    odds = np.array([[money["odds"][side] for side in SIDES] for money in priced])
+    assert found == pytest.approx(odds_of.fair(odds, method))
+    assert len(priced) == (await json_of(client, "/predict/odds/"))["count"] < len(page["items"])
+
+
+async def test_another_method_changes_the_fair_columns_alone(client: Client) -> None:
+    power, shin = [await cards_of(client, devig=method) for method in ("power", "shin")]
+    assert power != shin
+    for card in (*power, *shin):
+        if card["money"]:
+            del card["money"]["fair"]
+    assert power == shin
+
+
+async def test_age_of_odds_is_that_at_kickoff_or_when_the_cards_were_made(client: Client) -> None:
+    page = CardsOut.model_validate_json(await (await client.get("/predict/cards/")).read())
+    ages = {"finished": 86_400.0}
+    for card in page.items:
+        if card.money:
+            until = min(card.kickoff_utc, page.snapshot.built_at)
+            assert card.money.odds_age_s == (until - card.money.captured_at).total_seconds()
+            assert card.money.odds_age_s == ages.get(card.status, card.money.odds_age_s)
+
+
+async def test_match_of_teams_without_history_is_no_value_bet(serve: Serve, tmp_path: Path) -> None:
+    def newcomers(predictions: pa.Table) -> pa.Table:
+        n = pa.array([3 if i % 2 else 12 for i in range(len(predictions))], pa.int16())
+        return predictions.append_column("n_history_home", n).append_column("n_history_away", pa.nulls(len(n), n.type))
+
+    client = await serve(artifacts_uri=str(write_artifacts(tmp_path / "new", edit={PREDICTIONS: newcomers})))
+    cards = await cards_of(client)
+    known, unknown = cards[0::2], cards[1::2]
+    assert {card["too_little_history"] for card in known} == {False}
+    assert {card["too_little_history"] for card in unknown} == {True}
+    money = [card["money"] for card in unknown if card["money"]]
+    assert max(each["best_edge"] for each in money) > 0.05
+    assert {(each["is_value"], each["kelly_stake"], each["profit"]) for each in money} == {(False, 0.0, None)}
+    assert any(card["money"]["is_value"] for card in known if card["money"])

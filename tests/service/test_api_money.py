@@ -4,13 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from app.domain.roi import summarise
+from app.domain.odds import fair
+from app.domain.roi import Z_95, summarise
 from app.schemas import RegionRoiListOut, RoiOut
+from app.store.contract import ODDS
 from tests.build_artifacts import write_artifacts
 from tests.serving import Client, Serve, json_of
 
+SIDES = ("home", "draw", "away")
 FILTERS: list[dict[str, object]] = [
     {},
     {"region": "England"},
@@ -51,6 +56,32 @@ async def test_roi_counts_exactly_the_filtered_settled_value_bets(
         assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
     assert (found.max_drawdown, found.too_few) == (pytest.approx(expected.max_drawdown), expected.too_few)
     assert found.average_odds == (pytest.approx(price.mean()) if len(price) else None)
+    assert found.ci_method == "normal"
+
+
+async def test_closing_line_value_is_that_of_the_settled_bets(client: Client, artifacts: Path) -> None:
+    """Computed here again from the published closing odds."""
+    settled = [card for card in await cards_of(client) if is_settled(card)]
+    published = {row["match_id"]: row for row in pq.read_table(artifacts / ODDS).to_pylist()}
+    values = []
+    for card in settled:
+        side = card["money"]["best_outcome"]
+        closing = np.array([[published[card["match_id"]][f"closing_{each}"] for each in SIDES]])
+        values.append(fair(closing)[0][SIDES.index(side)] * card["money"]["odds"][side] - 1)
+    found = RoiOut.model_validate(await json_of(client, "/predict/roi/"), strict=False)
+    half = 100 * Z_95 * np.std(values, ddof=1) / np.sqrt(len(values))
+    assert (found.n_clv, found.clv_pct) == (len(settled), pytest.approx(100 * np.mean(values)))
+    assert (found.clv_ci_low, found.clv_ci_high) == pytest.approx((found.clv_pct - half, found.clv_pct + half))
+
+
+async def test_bets_without_closing_odds_have_no_closing_line(serve: Serve, tmp_path: Path) -> None:
+    def unclosed(odds: pa.Table) -> pa.Table:
+        return odds.drop_columns([f"closing_{side}" for side in SIDES])
+
+    folder = write_artifacts(tmp_path / "unclosed", n_matches=400, edit={ODDS: unclosed})
+    found = await json_of(await serve(artifacts_uri=str(folder)), "/predict/roi/")
+    assert (found["n_clv"], found["clv_pct"], found["clv_ci_low"]) == (0, None, None)
+    assert found["n_bets"] > 20
 
 
 @pytest.mark.parametrize("params", FILTERS, ids=str)
@@ -112,4 +143,6 @@ async def test_region_roi_shows_the_newest_row_of_each_region(client: Client) ->
         assert item.too_few == (item.n_bets < listed.min_bets)
         assert (item.roi_pct is None) == item.too_few
         over_cards = await json_of(client, "/predict/roi/", region=item.region)
-        assert (item.n_bets, item.profit) == (over_cards["n_bets"], pytest.approx(over_cards["profit"]))
+        for name in ("n_bets", "hit_rate", "profit", "roi_pct", "roi_ci_low", "max_drawdown", "n_clv", "clv_pct"):
+            assert getattr(item, name) == pytest.approx(over_cards[name]), name
+    assert (listed.ci_method, listed.in_sample) == ("normal", True)

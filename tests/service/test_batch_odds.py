@@ -124,6 +124,8 @@ def test_predictions_are_the_matches_with_the_models_words(tmp_path: Path) -> No
             "model_stage": ["champion", "walk-forward"],
             "model_run_id": ["r"] * 2,
             "in_sample": [False] * 2,
+            "n_history_home": pa.array([12, 3], pa.int16()),
+            "n_history_away": pa.array([12, 0], pa.int16()),
         }
     )
     out = tmp_path / "predictions.parquet"
@@ -133,3 +135,4 @@ def test_predictions_are_the_matches_with_the_models_words(tmp_path: Path) -> No
     assert (second["match_id"], second["outcome"], second["model_stage"]) == (2, 0, "walk-forward")
     assert first["computed_at"] == KICKOFF
     assert (first["has_time"], second["has_time"]) == (True, False)
+    assert (second["n_history_home"], second["n_history_away"]) == (3, 0)

@@ -81,3 +81,15 @@ def test_closing_line_value_is_known_where_closing_prices_are(tmp_path: Path) ->
     at = int(np.flatnonzero(found.match_id == FIRST_ID + 10)[0])
     assert found.closing_edge[at] == pytest.approx(found.odds[at] / 3 - 1)
     assert np.isnan(np.delete(found.closing_edge, at)).all()
+
+
+def test_teams_with_too_little_history_are_not_judged(tmp_path: Path) -> None:
+    def few(predictions: pa.Table) -> pa.Table:
+        home = pa.array([4 if i == 20 else 5 for i in range(len(predictions))], pa.int16())
+        away = pa.array([None if i == 21 else 12 for i in range(len(predictions))], pa.int16())
+        return predictions.append_column("n_history_home", home).append_column("n_history_away", away)
+
+    found = judged(tmp_path, predictions=few).match_id
+    assert FIRST_ID + 20 not in found
+    # a count that nobody gave rules nothing out
+    assert FIRST_ID + 21 in found

@@ -68,10 +68,38 @@ def test_power_takes_more_margin_from_the_long_shot_than_scaling_does() -> None:
     assert power[0] > scaled[0]
 
 
-def test_no_margin_changes_nothing() -> None:
-    odds = np.array([[2.0, 4.0, 4.0]])
-    for method in Devig:
-        assert fair(odds, method)[0] == pytest.approx([0.5, 0.25, 0.25], abs=1e-9)
+@given(arrays(np.float64, st.tuples(st.integers(1, 8), st.just(3)), elements=st.floats(0.01, 1)), methods)
+def test_no_margin_changes_nothing(weights: Floats, method: Devig) -> None:
+    chances = weights / weights.sum(axis=1, keepdims=True)
+    assert fair(1 / chances, method) == pytest.approx(chances, abs=1e-9)
+
+
+def test_additive_takes_the_same_from_each() -> None:
+    odds = np.array([[2.0, 3.5, 4.0]])
+    taken = implied(odds) - fair(odds, Devig.ADDITIVE)
+    assert taken[0] == pytest.approx([overround(odds)[0] / 3] * 3)
+
+
+def test_additive_leaves_nothing_to_a_long_shot_whose_price_is_all_margin() -> None:
+    odds = np.array([[1.02, 20.0, 400.0]])
+    found = fair(odds, Devig.ADDITIVE)[0]
+    raw = implied(odds)[0]
+    assert found[2] == 0
+    # the other two bear the margin in equal parts
+    assert raw[0] - found[0] == pytest.approx(raw[1] - found[1])
+
+
+def test_odds_ratio_prices_from_a_known_ratio_are_read_back() -> None:
+    p = np.array([0.6, 0.25, 0.15])
+    shortened = 1.2 * p / (1 - p)
+    assert fair((1 + 1 / shortened)[None, :], Devig.ODDS_RATIO)[0] == pytest.approx(p, abs=1e-12)
+
+
+@given(prices)
+def test_odds_ratio_moves_every_log_odds_by_one_step(odds: Floats) -> None:
+    raw, found = implied(odds), fair(odds, Devig.ODDS_RATIO)
+    steps = np.log(raw / (1 - raw)) - np.log(found / (1 - found))
+    assert steps == pytest.approx(np.broadcast_to(steps[:, :1], steps.shape), abs=1e-6)
 
 
 def test_prices_that_allow_arbitrage_have_a_negative_overround() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.roi import Z_95, Totals, interval, max_drawdown, shrink, summarise
+from app.domain.roi import Z_95, Totals, closing_line, interval, max_drawdown, shrink, summarise
 
 Floats = npt.NDArray[np.float64]
 NOTHING: Floats = np.array([])
@@ -22,6 +22,28 @@ def test_roi_of_nothing_is_none() -> None:
     assert (found.n_bets, found.staked, found.profit, found.max_drawdown) == (0, 0.0, 0.0, 0.0)
     assert found.roi_pct is found.roi_ci_low is found.roi_ci_high is found.hit_rate is None
     assert found.too_few
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_roi_of_no_stake_is_none_however_few_bets_are_enough(n_bets: int, min_bets: int) -> None:
+    """Bets of nothing, as Kelly stakes without an edge are, are as good as none."""
+    found = summarise(np.zeros(n_bets), np.zeros(n_bets), np.zeros(n_bets, dtype=bool), min_bets)
+    line = closing_line(np.full(n_bets, np.nan), min_bets)
+    assert found.roi_pct is found.roi_ci_low is found.roi_ci_high is None
+    assert line.clv_pct is line.clv_ci_low is line.clv_ci_high is None
+    assert (line.n_clv, found.profit, found.max_drawdown) == (0, 0.0, 0.0)
+
+
+@given(st.lists(st.floats(-1, 5), max_size=60), st.integers(0, 30))
+def test_closing_line_value_is_the_mean_of_what_is_known_or_none(values: list[float], min_bets: int) -> None:
+    found = closing_line(np.array([*values, np.nan]), min_bets)
+    assert found.n_clv == len(values)
+    if len(values) < max(min_bets, 2):
+        assert found.clv_pct is None
+    else:
+        assert found.clv_pct == pytest.approx(100 * np.mean(values), abs=1e-9)
+        assert found.clv_ci_low is not None
+        assert found.clv_ci_low <= found.clv_pct + 1e-9
 
 
 def test_too_few_bets_have_sums_and_no_roi() -> None:

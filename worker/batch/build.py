@@ -245,9 +245,10 @@ class _Build:
 
     def _settle(self) -> None:
         settings = self._settings
-        rules = Rules(settings.value_edge, settings.kelly_fraction, settings.kelly_cap, settings.min_bets)
+        stakes = settings.value_edge, settings.kelly_fraction, settings.kelly_cap
+        rules = Rules(*stakes, settings.min_bets, settings.min_history)
         with self._progress.step("settling value bets"):
-            judged = judge(self._staged / contract.PREDICTIONS, self._staged / contract.ODDS)
+            judged = judge(self._staged / contract.PREDICTIONS, self._staged / contract.ODDS, rules.min_history)
             write_roi_tables(judged, _regions(self._matches), self._staged, self._plan.now, rules)
 
     def _say_drift(self, drift: DriftProcess) -> None:

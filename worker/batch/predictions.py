@@ -14,7 +14,8 @@ COPY (
         home_score::SMALLINT AS home_score, away_score::SMALLINT AS away_score, outcome::TINYINT AS outcome,
         proba_home, proba_draw, proba_away, predicted_class::TINYINT AS predicted_class,
         model_name, model_version, model_stage, model_run_id,
-        $computed_at::TIMESTAMPTZ AS computed_at, in_sample, division, tier, has_time
+        $computed_at::TIMESTAMPTZ AS computed_at, in_sample, n_history_home, n_history_away,
+        division, tier, has_time
     FROM read_parquet($matches) JOIN probabilities USING (match_id)
     ORDER BY kickoff_utc, match_id
 ) TO '{out}' (FORMAT parquet, COMPRESSION zstd)

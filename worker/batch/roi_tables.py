@@ -1,6 +1,7 @@
 """The tables of money that analysts read: ROI overall, by region and day, by threshold, by tournament and by month."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from app.domain.roi import Totals, interval, summarise
+from app.domain import running
+from app.domain.roi import closing_line, summarise
 from app.domain.staking import Staking
 from app.store import contract
 from app.store.columns import MONEY_COLUMNS
 from worker.batch.settlement import Judged, Rules
 
 THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-_DAY_US = 86_400_000_000
 _EXTRA_COLUMNS: Mapping[str, pa.DataType] = {
     "region": pa.string(),
     "tournament": pa.string(),
@@ -29,8 +30,10 @@ _MORE_COLUMNS: Mapping[str, pa.DataType] = {
     "average_odds": pa.float64(),
     "mean_edge_pct": pa.float64(),
     "max_drawdown": pa.float64(),
-    "n_closing": pa.int64(),
-    "closing_edge_pct": pa.float64(),
+    "n_clv": pa.int64(),
+    "clv_pct": pa.float64(),
+    "clv_ci_low": pa.float64(),
+    "clv_ci_high": pa.float64(),
     "cumulative_profit": pa.float64(),
 }
 Row = dict[str, Any]
@@ -89,49 +92,27 @@ class _Tables:
 
     def _region(self, region: str, judged: Judged) -> Iterator[Row]:
         bets = judged.bets(self._rules.value_edge)
-        now_us = int(self._now.timestamp()) * 1_000_000
-        ends = np.minimum((bets.settled_us // _DAY_US + 1) * _DAY_US, now_us)
-        until = np.union1d(ends, [now_us])
-        # a row counts what was settled strictly before its time
-        n_bets = np.searchsorted(bets.settled_us, until, side="left")
-        n_matches = np.searchsorted(judged.settled_us, until, side="left")
         stake = bets.stake(self._staking, self._rules)
-        totals = _at(Totals.running(stake, bets.profit(stake), bets.won), n_bets)
-        found = interval(totals, self._rules.min_bets)
-        for i, end in enumerate(until.tolist()):
-            yield {
-                "region": region,
-                "settled_until": datetime.fromtimestamp(end / 1e6, UTC),
-                "n_matches": int(n_matches[i]),
-                "n_bets": int(totals.n_bets[i]),
-                "n_wins": int(totals.n_wins[i]),
-                "hit_rate": totals.n_wins[i] / totals.n_bets[i] if totals.n_bets[i] else None,
-                "staked": totals.staked[i],
-                "profit": totals.profit[i],
-                "roi_pct": found.roi_pct[i],
-                "roi_ci_low": found.low[i],
-                "roi_ci_high": found.high[i],
-            }
+        settled = running.Bets(bets.settled_us, stake, bets.profit(stake), bets.won, bets.closing_edge)
+        now_us = int(self._now.timestamp()) * 1_000_000
+        columns = running.by_day(settled, judged.settled_us, now_us, self._rules.min_bets)
+        ends = columns.pop("settled_us")
+        for i, end in enumerate(ends.tolist()):
+            known = {name: values[i] for name, values in columns.items()}
+            yield {"region": region, "settled_until": datetime.fromtimestamp(end / 1e6, UTC), **known}
 
     def _money(self, judged: Judged, value_edge: float | None = None) -> Row:
         bets = judged.bets(self._rules.value_edge if value_edge is None else value_edge)
         stake = bets.stake(self._staking, self._rules)
         found = summarise(stake, bets.profit(stake), bets.won, self._rules.min_bets)
-        closing = bets.closing_edge[~np.isnan(bets.closing_edge)]
         return {
             "n_matches": len(judged),
             **{name: getattr(found, name) for name in MONEY_COLUMNS if name != "n_matches"},
             "average_odds": _mean(bets.odds),
             "mean_edge_pct": _mean(100 * bets.edge),
             "max_drawdown": found.max_drawdown,
-            "n_closing": len(closing),
-            "closing_edge_pct": _mean(100 * closing),
+            **asdict(closing_line(bets.closing_edge, self._rules.min_bets)),
         }
-
-
-def _at(running: Totals, counts: npt.NDArray[np.intp]) -> Totals:
-    columns = (np.concatenate([[0.0], getattr(running, name)])[counts] for name in Totals.__dataclass_fields__)
-    return Totals(*columns)
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:

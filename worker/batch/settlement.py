@@ -10,15 +10,17 @@ import numpy.typing as npt
 from app.domain import odds as odds_of
 from app.domain.outcomes import Flags, Floats
 from app.domain.staking import KELLY_CAP, KELLY_FRACTION, Staking, flat_stake, kelly_stake, settle
+from app.store import relations
 from app.store.lake import connect
 
-# Only what could have been known and done counts: a finished match, predicted by a model that had not seen its
-# result, at a price from before the kick-off. A match is over two hours after it begins.
+# Only what could have been known and done counts: a finished match of teams with some history, predicted by a model
+# that had not seen its result, at a price from before the kick-off. A match is over two hours after it begins.
 _JUDGED = """
 SELECT match_id, region, tournament, outcome, epoch_us(kickoff_utc + INTERVAL 2 HOUR) AS settled_us,
     proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away, closing_home, closing_draw, closing_away
-FROM read_parquet($predictions) predictions JOIN read_parquet($odds) odds USING (match_id)
+FROM predictions JOIN odds USING (match_id)
 WHERE status = 'finished' AND outcome IS NOT NULL AND NOT in_sample AND captured_at <= kickoff_utc
+    AND coalesce(least(n_history_home, n_history_away) >= $min_history, true)
 ORDER BY settled_us, match_id
 """
 _SIDES = ("home", "draw", "away")
@@ -32,6 +34,7 @@ class Rules:
     kelly_fraction: float = KELLY_FRACTION
     kelly_cap: float = KELLY_CAP
     min_bets: int = 20
+    min_history: int = odds_of.MIN_HISTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +76,19 @@ class Judged:
         return settle(stake, self.odds, self.won)
 
 
-def judge(predictions: Path, odds: Path) -> Judged:
+def judge(predictions: Path, odds: Path, min_history: int = odds_of.MIN_HISTORY) -> Judged:
     """Judge every finished match that was predicted out of sample and priced before kick-off."""
     connection = connect()
     try:
-        found = connection.execute(_JUDGED, {"predictions": str(predictions), "odds": str(odds)}).fetchnumpy()
+        relations.parquet(connection, [predictions], relations.PREDICTIONS).create_view("predictions")
+        relations.parquet(connection, [odds], relations.ODDS).create_view("odds")
+        found = connection.execute(_JUDGED, {"min_history": min_history}).fetchnumpy()
     finally:
         connection.close()
     columns = {name: _filled(values) for name, values in found.items()}
     prices = _matrix(columns, "odds")
     best, best_edge = odds_of.best_edge(odds_of.edge(_matrix(columns, "proba"), prices))
-    rows = np.arange(len(prices))
-    taken = prices[rows, best]
+    taken = prices[np.arange(len(prices)), best]
     return Judged(
         match_id=columns["match_id"].astype(np.int64),
         region=columns["region"].astype(np.str_),
@@ -93,7 +97,7 @@ def judge(predictions: Path, odds: Path) -> Judged:
         edge=best_edge,
         odds=taken,
         won=np.asarray(best == columns["outcome"], dtype=np.bool_),
-        closing_edge=odds_of.fair(_matrix(columns, "closing"))[rows, best] * taken - 1.0,
+        closing_edge=odds_of.closing_value(taken, _matrix(columns, "closing"), best),
     )
 
 
