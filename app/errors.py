@@ -12,6 +12,7 @@ ServiceError
 ├── PredictionTimeout       504  prediction-timeout
 ├── QueryTimeout            504  query-timeout
 ├── QueryQueueFull          503  query-queue-full
+├── FeedFull                503  feed-full
 ├── QueueFull               503  queue-full
 ├── QueueUnavailable        503  queue-unavailable
 ├── NoWorker                503  no-worker
@@ -106,6 +107,12 @@ class QueryQueueFull(ServiceError):
     """More queries are waiting than the limit allows."""
 
     status, code, title = 503, "query-queue-full", "Too many queries are waiting"
+
+
+class FeedFull(ServiceError):
+    """As many clients listen to the change feed as the limit allows."""
+
+    status, code, title = 503, "feed-full", "Too many clients listen to the change feed"
 
 
 class QueueFull(ServiceError):

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from aiohttp import web
 
+from app.feed.feed import Feed
 from app.ledger.ledger import Ledger, NoLedger
 from app.queue.port import PredictionQueue
 from app.settings import Settings
@@ -18,6 +19,7 @@ STARTED_AT = web.AppKey("started_at", datetime)
 OPENAPI = web.AppKey("openapi", bytes)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 QUEUE = web.AppKey("queue", PredictionQueue)
+FEED = web.AppKey("feed", Feed)
 LEDGER: web.AppKey[Ledger | NoLedger] = web.AppKey("ledger")
 
 REQUEST_ID = web.RequestKey("request_id", str)

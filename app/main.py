@@ -14,7 +14,10 @@ from app.api.middleware import access, add_request_id, request_id
 from app.api.openapi import document
 from app.api.problems import problems
 from app.api.routes import ROUTES, add_routes
+from app.feed.feed import Feed
+from app.feed.watch import SnapshotWatch, follow_models
 from app.ledger.ledger import Ledger
+from app.queue.background import running
 from app.queue.port import PredictionQueue
 from app.settings import Settings
 from app.store.gate import Gate
@@ -37,6 +40,8 @@ def create_app(settings: Settings) -> web.Application:
     app[keys.STARTED_AT] = datetime.now(UTC)
     app[keys.OPENAPI] = orjson.dumps(document(ROUTES))
     app.on_response_prepare.append(add_request_id)
+    app[keys.FEED] = Feed(limit=settings.event_clients)
+    app.on_shutdown.append(_end_feed)
     app.cleanup_ctx.append(_resources)
     add_routes(app)
     return app
@@ -57,8 +62,15 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         stack.push_async_callback(asyncio.to_thread, private.remove)
         source, rules = source_of(settings.artifacts_uri, cache), _open_rules(settings, cache, app[keys.GATE])
         watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
-        app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
+        snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
+        await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
+        await stack.enter_async_context(running(follow_models(app[keys.FEED], queue)))
         yield
+
+
+async def _end_feed(app: web.Application) -> None:
+    # before the server waits for what is being answered: these answers never end by themselves
+    app[keys.FEED].close()
 
 
 def _open_rules(settings: Settings, cache: Path, gate: Gate) -> OpenRules:

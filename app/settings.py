@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     query_queue_limit: int = Field(256, ge=1, description="waiting DuckDB queries past which new ones are refused")
     query_threads: int = Field(2, ge=1, description="threads of DuckDB")
     query_memory: str = Field("2GB", description="memory bound of DuckDB")
+    event_clients: int = Field(256, ge=1, description="clients that may listen to GET /events at once")
+    event_heartbeat_s: float = Field(15.0, gt=0, description="seconds between signs of life on GET /events")
 
     redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis of the queue")
     queue_name: str = Field("touchline:queue", description="Redis key of the queue")

@@ -58,6 +58,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
     operation: Json = {
         "operationId": route.handler.__name__,
         "summary": route.summary,
+        **_description(route),
         "tags": [inspect.unwrap(route.handler).__module__.rpartition(".")[2]],
         "parameters": [*_parameters(route, "path"), *_parameters(route, "query")],
         "responses": _responses(route, schemas),
@@ -66,6 +67,11 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         content = {JSON: {"schema": schemas.ref(route.takes["body"], "validation")}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _description(route: Route) -> Json:
+    _, _, more = (inspect.getdoc(route.handler) or "").partition("\n\n")
+    return {"description": more} if more else {}
 
 
 def _parameters(route: Route, place: str) -> list[Json]:

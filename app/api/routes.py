@@ -6,6 +6,7 @@ from app.api.artifacts import refresh_artifacts
 from app.api.bulk import BULK_MEDIA
 from app.api.cards import list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
+from app.api.events import EVENT_STREAM, follow_events
 from app.api.health import get_health, get_livez, get_metrics, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.money import get_roi, list_region_roi
@@ -24,6 +25,7 @@ from app.errors import (
     ExplanationUnavailable,
     FeaturesMismatch,
     FeaturesMissing,
+    FeedFull,
     MatchNotFound,
     ModelNotFound,
     NoWorker,
@@ -76,6 +78,7 @@ ROUTES = (
     # after the fixed paths below /predict/, which it would swallow
     Route("GET", "/predict/{match_id}", predict_match, PREDICTING, scope=Scope.PREDICT),
     Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
+    Route("GET", "/events", follow_events, (FeedFull,), media=(EVENT_STREAM,)),
     Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),

@@ -39,7 +39,8 @@ class PredictionQueue:
         self._limit = settings.queue_limit
         self._names = keys.Keys(settings.queue_name)
         self._roster = Roster(redis, self._names)
-        self._waiters = Waiters(redis, self._names, on_news=self._roster.forget, on_subscribed=self._announce_again)
+        self._news = asyncio.Event()
+        self._waiters = Waiters(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
         self._outbox = Outbox(redis, self._names, limit=settings.queue_limit)
         self._announced: dict[str, tuple[str, ...]] = {}
 
@@ -119,6 +120,13 @@ class PredictionQueue:
         with _redis_may_fail():
             return await self._roster.models()
 
+    async def wait_for_news(self, *, timeout_s: float) -> None:
+        """Until workers say that they hold other models, or that time is over; for one who waits."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        self._news.clear()
+
     async def workers(self) -> list[WorkerState]:
         """The living workers."""
         with _redis_may_fail():
@@ -133,6 +141,10 @@ class PredictionQueue:
         """Whether Redis answers."""
         with _redis_may_fail():
             return bool(await self._redis.ping())
+
+    def _note_news(self) -> None:
+        self._roster.forget()
+        self._news.set()
 
     async def _keep_announced(self) -> None:
         while True:

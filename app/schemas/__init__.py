@@ -2,6 +2,7 @@
 
 from app.schemas.artifacts import RefreshOut
 from app.schemas.cards import CardFilter, CardMoneyOut, CardOut, CardSort, CardsOut, CardsQuery, RegionRoiRefOut
+from app.schemas.events import MatchesEventOut, ModelEventOut, SnapshotEventOut
 from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut
 from app.schemas.live import (
     AsyncPredictIn,
@@ -70,6 +71,8 @@ __all__ = [
     "LivePredictionOut",
     "LiveQuery",
     "MatchPath",
+    "MatchesEventOut",
+    "ModelEventOut",
     "ModelInfoListOut",
     "ModelInfoOut",
     "ModelRefOut",
@@ -96,6 +99,7 @@ __all__ = [
     "RegionRoiRefOut",
     "RoiOut",
     "RoiQuery",
+    "SnapshotEventOut",
     "SnapshotOut",
     "StakingName",
     "Status",

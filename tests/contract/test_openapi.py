@@ -23,6 +23,7 @@ GET /monitoring/task_status/{task_id}
 GET /monitoring/arq/queues
 GET /monitoring/arq/workers
 GET /monitoring/drift
+GET /events
 GET /healthcheck/
 GET /livez
 GET /readyz

@@ -21,7 +21,8 @@ from tests.build_artifacts import write_artifacts
 from tests.live import MemorySource, serving, settings_for
 from tests.models import FEATURES
 
-schema = schemathesis.openapi.from_dict(document(ROUTES))
+# an answer of /events has no end
+schema = schemathesis.openapi.from_dict(document(ROUTES)).exclude(path="/events")
 
 
 @pytest.fixture(scope="module")

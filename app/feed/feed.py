@@ -1,0 +1,108 @@
+"""Who listens, and what each has yet to be told."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.errors import FeedFull
+from app.feed.log import Event, EventLog
+
+RESET = "reset"
+_PENDING_EVENTS = 256  # a listener that lets so many pile up is dropped; it may come back and catch up
+_RETRY_AFTER_S = 10.0
+
+
+class Subscription:
+    """The events that one listener has yet to get; `on_drop` is called when it is too slow to be waited for."""
+
+    def __init__(self, backlog: list[Event], on_drop: Callable[[], None]) -> None:
+        self._pending = backlog
+        self._on_drop = on_drop
+        self._woken = asyncio.Event()
+        self._is_over = False
+        if backlog:
+            self._woken.set()
+
+    def put(self, event: Event) -> bool:
+        """Keep an event for the listener; false when too many wait, and it is dropped."""
+        if len(self._pending) >= _PENDING_EVENTS:
+            self.end()
+            self._on_drop()
+            return False
+        self._pending.append(event)
+        self._woken.set()
+        return True
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._is_over = True
+        self._woken.set()
+
+    async def take(self, timeout_s: float) -> list[Event] | None:
+        """All that waits; empty when nothing came in that time, None when nothing more comes."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return []
+        if self._is_over:
+            return None
+        self._woken.clear()
+        taken, self._pending = self._pending, []
+        return taken
+
+
+class Feed:
+    """Tells every listener every event; lives on the event loop and never waits."""
+
+    def __init__(self, *, limit: int, log: EventLog | None = None) -> None:
+        self._limit = limit
+        self._log = log or EventLog()
+        self._listeners: set[Subscription] = set()
+        self._state: dict[str, Event] = {}
+        self._is_closed = False
+        self.n_dropped = 0
+
+    @property
+    def n_listeners(self) -> int:
+        """How many listen now."""
+        return len(self._listeners)
+
+    def publish(self, kind: str, data: bytes, *, state: str | None = None) -> None:
+        """Tell everybody; the newest event of each `state` is also told to whoever comes new."""
+        event = self._log.append(kind, data)
+        if state is not None:
+            self._state[state] = event
+        for listener in list(self._listeners):
+            if not listener.put(event):
+                self._listeners.discard(listener)
+                self.n_dropped += 1
+
+    @contextmanager
+    def listen(self, last_id: str | None, on_drop: Callable[[], None]) -> Iterator[Subscription]:
+        """Listen from where `last_id` left off; from the present state without one; FeedFull when too many listen."""
+        if len(self._listeners) >= self._limit:
+            raise FeedFull(f"{self._limit} clients listen already.", retry_after_s=_RETRY_AFTER_S)
+        listener = Subscription(self._backlog(last_id), on_drop)
+        if self._is_closed:
+            listener.end()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+
+    def close(self) -> None:
+        """End every listening, also that of whoever comes later."""
+        self._is_closed = True
+        for listener in self._listeners:
+            listener.end()
+
+    def _backlog(self, last_id: str | None) -> list[Event]:
+        missed = self._log.since(last_id) if last_id else None
+        if missed is not None:
+            return missed
+        present = [self._log.as_newest(event) for event in self._state.values()]
+        if last_id is None:
+            return present
+        return [Event(self._log.last_id, RESET, b'{"reason":"the events since then are not known any more"}'), *present]
