@@ -27,6 +27,7 @@ from app.store.private import PrivateFolders
 from app.store.snapshot import OpenRules, Snapshot
 from app.store.snapshots import Snapshots
 from app.telemetry import Metrics
+from app.upkeep.draining import draining
 
 MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
 
@@ -51,7 +52,8 @@ def create_app(settings: Settings) -> web.Application:
 async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[keys.SETTINGS]
     async with AsyncExitStack() as stack:
-        app[keys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
+        ledger = app[keys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
+        await stack.enter_async_context(draining(settings, ledger))
         queue = app[keys.QUEUE] = await stack.enter_async_context(PredictionQueue.open(settings))
 
         async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:

@@ -1,5 +1,6 @@
 """What the shadow model would have answered: a bounded stream that workers write and one group of readers drains."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -10,6 +11,8 @@ from redis.exceptions import ResponseError
 
 from app.queue.keys import SHADOWS_MAX, Keys
 from app.queue.wire import dumps, loads
+
+log = logging.getLogger(__name__)
 
 IDLE_MS = 60_000  # what a reader took and did not acknowledge for so long goes to another one
 _FIELD = "shadow"
@@ -71,7 +74,15 @@ class Shadows:
         """
         _, stale, _ = await self._redis.xautoclaim(self._stream, group, reader, IDLE_MS, count=count)
         found = stale or await self._new(group, reader, count)
-        return [Entry(entry_id.decode(), _decode(fields)) for entry_id, fields in found]
+        entries = []
+        for entry_id, fields in found:
+            try:
+                entries.append(Entry(entry_id.decode(), _decode(fields)))
+            except (KeyError, TypeError, ValueError):
+                # it would come again for ever, before all others
+                log.warning("a shadow answer that cannot be read was dropped: %s", entry_id.decode())
+                await self._redis.xack(self._stream, group, entry_id)
+        return entries
 
     async def _new(self, group: str, reader: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         answer = await self._redis.xreadgroup(group, reader, {self._stream: ">"}, count=count)

@@ -1,0 +1,94 @@
+"""Brings the shadow model's answers from the queue's stream into the ledger."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid5
+
+import structlog
+
+from app.ledger.database import AWAY
+from app.ledger.ledger import Ledger, NoLedger
+from app.ledger.row import ShadowRow
+from app.queue.background import running
+from app.queue.connection import REDIS_ERRORS, connect, disconnect
+from app.queue.keys import Keys
+from app.queue.shadows import Entry, Shadow, Shadows
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GROUP = "ledger"
+DRAIN_S = 1.0
+_NAMESPACE = UUID("8f8a3c1e-6f0e-4c0b-9f5e-2d7b1a54c7aa")  # any: what makes our ids ours
+
+
+@asynccontextmanager
+async def draining(settings: Settings, ledger: Ledger | NoLedger) -> AsyncIterator[None]:
+    """Drain for as long as the context lasts; without a ledger the stream is left to bound itself."""
+    if isinstance(ledger, NoLedger):
+        yield
+        return
+    redis = connect(settings)
+    try:
+        async with running(Drain(Shadows(redis, Keys(settings.queue_name)), ledger).run()):
+            yield
+    finally:
+        await disconnect(redis)
+
+
+class Drain:
+    """One reader of the group; entries are acknowledged when the database has them."""
+
+    def __init__(self, shadows: Shadows, ledger: Ledger) -> None:
+        self._shadows = shadows
+        self._ledger = ledger
+        self._reader = f"{socket.gethostname()}:{os.getpid()}"
+        self._held: list[Entry] = []
+
+    async def run(self) -> None:
+        """Drain for ever."""
+        is_away = False
+        while True:
+            try:
+                while await self.step():
+                    is_away = False
+            except (*REDIS_ERRORS, *AWAY) as error:
+                # one line an outage, not one a try
+                if not is_away:
+                    log.warning("shadow answers wait", error=str(error) or type(error).__name__)
+                is_away = True
+            await asyncio.sleep(DRAIN_S)
+
+    async def step(self) -> bool:
+        """Store some; whether there were any. What could not be stored is held and tried again before any other."""
+        if not self._held:
+            await self._shadows.join(GROUP)  # again, for a Redis that has lost everything
+            self._held = await self._shadows.read(GROUP, self._reader)
+        await self._ledger.store_shadows([_row_of(entry.shadow) for entry in self._held])
+        await self._shadows.acknowledge(GROUP, self._held)
+        stored, self._held = self._held, []
+        return bool(stored)
+
+
+def _row_of(shadow: Shadow) -> ShadowRow:
+    home, draw, away = shadow.shadow_proba
+    return ShadowRow(
+        id=uuid5(_NAMESPACE, "\0".join((shadow.task_id, shadow.shadow_name, shadow.shadow_version))),
+        task_id=shadow.task_id,
+        computed_at=shadow.computed_at,
+        match_id=shadow.match_id,
+        proba_home=home,
+        proba_draw=draw,
+        proba_away=away,
+        model_name=shadow.shadow_name,
+        model_version=shadow.shadow_version,
+        model_alias=shadow.shadow_alias,
+        model_run_id=shadow.shadow_run_id,
+        answered_alias=shadow.alias,
+        answered_version=shadow.model_version,
+        snapshot_id=shadow.snapshot_id,
+        request_id=shadow.request_id,
+    )
