@@ -8,7 +8,7 @@ from app.api.selections import selection_of
 from app.domain.roi import CI_METHOD
 from app.domain.staking import Staking
 from app.schemas import RoiQuery
-from app.store import region_roi, roi
+from app.store import performance, region_roi, roi
 from app.store.listing import Form
 from app.store.snapshot import Snapshot
 
@@ -32,5 +32,17 @@ async def get_roi(request: web.Request, query: RoiQuery) -> web.StreamResponse:
         rules = snapshot.rules
         stated = {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
         return Content(stated | {"ci_method": CI_METHOD} | found.members())
+
+    return await bulk.answer(request, find, query, forms=(Form.JSON,))
+
+
+async def get_performance(request: web.Request, query: RoiQuery) -> web.StreamResponse:
+    """How model and value bets did on exactly the selected matches, as series to draw."""
+
+    async def find(snapshot: Snapshot) -> Content:
+        found = await performance.of_selection(snapshot, selection_of(query), Staking(query.staking.value))
+        rules = snapshot.rules
+        stated = {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
+        return Content({**stated, **found})
 
     return await bulk.answer(request, find, query, forms=(Form.JSON,))

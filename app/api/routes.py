@@ -9,7 +9,7 @@ from app.api.docs import STATIC, get_docs, get_openapi
 from app.api.events import EVENT_STREAM, follow_events
 from app.api.health import get_health, get_livez, get_metrics, get_readyz
 from app.api.live import predict_match, submit_prediction
-from app.api.money import get_roi, list_region_roi
+from app.api.money import get_performance, get_roi, list_region_roi
 from app.api.monitoring import (
     get_drift,
     get_drift_report,
@@ -43,6 +43,7 @@ from app.schemas import (
     CardsOut,
     FacetsOut,
     OddsListOut,
+    PerformanceOut,
     PredictionDetailOut,
     PredictionsOut,
     ReadyOut,
@@ -73,6 +74,7 @@ ROUTES = (
     Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA),
     Route("GET", "/predict/region-roi/", list_region_roi, READING, answer=RegionRoiListOut, media=BULK_MEDIA),
     Route("GET", "/predict/roi/", get_roi, READING, answer=RoiOut),
+    Route("GET", "/predict/performance/", get_performance, READING, answer=PerformanceOut),
     Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow

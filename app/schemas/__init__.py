@@ -26,6 +26,7 @@ from app.schemas.monitoring import (
     WorkerOut,
     WorkersOut,
 )
+from app.schemas.performance import PerformanceOut
 from app.schemas.predictions import (
     FacetOut,
     FacetsOut,
@@ -84,6 +85,7 @@ __all__ = [
     "Outcome",
     "Params",
     "PartOut",
+    "PerformanceOut",
     "PredictionDetailOut",
     "PredictionOut",
     "PredictionsOut",

@@ -1,0 +1,196 @@
+"""How model and value bets did on exactly the selected matches, as series."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from app.domain import odds as odds_of
+from app.domain import scoring
+from app.domain.curve import Bets, curve
+from app.domain.outcomes import Flags, Floats, one_hot
+from app.domain.roi import MIN_BETS, Totals, interval
+from app.domain.significance import discoveries, p_value
+from app.domain.spread import edges_around, grid, histogram
+from app.domain.staking import Staking
+from app.store.lake import Columns, Connection, columns
+from app.store.selection import Selection
+from app.store.snapshot import Snapshot
+
+_BETS = """
+SELECT datediff('day', DATE '1970-01-01', kickoff_utc::DATE) AS day, region, profit, kelly_profit, kelly_stake, won,
+    best_price, best_edge, list_position(['home', 'draw', 'away'], best_outcome) - 1 AS best, {closing}
+FROM cards LEFT JOIN odds USING (match_id) WHERE {where} AND profit IS NOT NULL ORDER BY kickoff_utc, match_id
+"""
+_JUDGED = """
+SELECT proba_home, proba_draw, proba_away, fair_home, fair_draw, fair_away,
+    list_position(['home', 'draw', 'away'], outcome) - 1 AS outcome
+FROM cards WHERE {where} AND outcome IS NOT NULL AND status = 'finished' AND NOT in_sample
+"""
+_EDGES = "SELECT best_edge FROM cards WHERE {where} AND best_edge IS NOT NULL"
+_OUTCOMES = ("home", "draw", "away")
+_CLOSING = tuple(f"closing_{outcome}" for outcome in _OUTCOMES)
+_EDGE_BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # beyond the last one an edge is likelier an error than value
+_N_BINS, _MIN_IN_BIN = 12, 20
+_N_CELLS = 25
+_MIN_REGION_BETS = 30  # fewer make bars as wide as the chart
+_EPOCH = date(1970, 1, 1)
+
+Member = Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Settled value bets in the order of their matches; each field (n,)."""
+
+    bets: Bets
+    won: Flags
+    region: npt.NDArray[Any]
+    closing_edge: Floats
+
+    def groups(self, names: list[str], group: npt.NDArray[Any], min_bets: int) -> list[dict[str, Member]]:
+        """ROI by group, `group` (n,) being places in `names`; groups without a bet are left out."""
+        present = np.unique(group).tolist()
+        parts = [self._totals(group == place) for place in present]
+        totals = (
+            Totals(*(np.concatenate(fields) for fields in zip(*map(_fields, parts), strict=True))) if parts else None
+        )
+        return _group_members([names[place] for place in present], totals, min_bets) if totals else []
+
+    def _totals(self, chosen: Flags) -> Totals:
+        return Totals.of(self.bets.stake[chosen], self.bets.profit[chosen], self.won[chosen])
+
+
+async def of_selection(snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
+    """All series of the selected matches; rows in sample never count."""
+    return await snapshot.lake.run(lambda cursor: _of(cursor, snapshot, selection, staking))
+
+
+def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
+    where, params = selection.where()
+    settled = _settled(columns(cursor, _BETS.format(where=where, closing=_closing_columns(cursor)), params), staking)
+    judged = columns(cursor, _JUDGED.format(where=where), params)
+    edges = columns(cursor, _EDGES.format(where=where), params)["best_edge"]
+    return {
+        "n_bets": len(settled.won),
+        "n_judged": len(judged["outcome"]),
+        "curve": _curve_members(settled.bets),
+        "reliability": _reliability(judged),
+        "regions": _regions(settled, snapshot.rules.min_bets),
+        "edges": _by_edge(settled, snapshot.rules.min_bets),
+        "edge_bars": [asdict(bar) for bar in histogram(edges, edges_around(snapshot.rules.value_edge, 0.025, 8, 18))],
+        "market": _market(judged),
+        "closing": _closing(settled.closing_edge),
+    }
+
+
+def _closing_columns(cursor: Connection) -> str:
+    """The closing prices, or nothing in their place: a folder may come without them."""
+    present = set(cursor.view("odds").columns)
+    return ", ".join(f"odds.{name}" if name in present else f"NULL::DOUBLE AS {name}" for name in _CLOSING)
+
+
+def _settled(found: Columns, staking: Staking) -> _Settled:
+    is_flat = staking is Staking.FLAT
+    price, best = found["best_price"], np.ma.filled(found["best"], 0).astype(np.intp)
+    fair = odds_of.fair(_matrix(found, "closing"))[np.arange(len(best)), best]
+    bets = Bets(
+        day=found["day"],
+        stake=np.ones(len(price)) if is_flat else found["kelly_stake"],
+        profit=found["profit"] if is_flat else found["kelly_profit"],
+        price=price,
+        edge=found["best_edge"],
+    )
+    return _Settled(bets, found["won"].astype(np.bool_), np.asarray(found["region"]), fair * price - 1.0)
+
+
+def _curve_members(bets: Bets) -> list[dict[str, Member]]:
+    found = curve(bets)
+    days = [_EPOCH + timedelta(days=day) for day in found.day.tolist()]
+    figures = {name: getattr(found, name).tolist() for name in ("n_bets", "profit", "expected", "spread", "drawdown")}
+    return [dict(zip(("day", *figures), point, strict=True)) for point in zip(days, *figures.values(), strict=True)]
+
+
+def _reliability(judged: Columns) -> list[dict[str, Member]]:
+    happened = one_hot(judged["outcome"].astype(np.int64))
+    bins = scoring.reliability(_matrix(judged, "proba").ravel(), happened.ravel(), _N_BINS)
+    return [asdict(found) for found in bins if found.n >= _MIN_IN_BIN]
+
+
+def _regions(settled: _Settled, min_bets: int) -> list[dict[str, Member]]:
+    names, place = np.unique(settled.region.astype(str), return_inverse=True)
+    rows = settled.groups(names.tolist(), place, max(min_bets, _MIN_REGION_BETS))
+    return sorted((row for row in rows if row["roi_pct"] is not None), key=lambda row: -row["roi_pct"])
+
+
+def _by_edge(settled: _Settled, min_bets: int) -> list[dict[str, Member]]:
+    names = ["below 0 %"]
+    names += [f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in pairwise(_EDGE_BOUNDS)]
+    names.append(f"above {100 * _EDGE_BOUNDS[-1]:.0f} %")
+    return settled.groups(names, np.searchsorted(_EDGE_BOUNDS, settled.bets.edge, side="right"), min_bets)
+
+
+def _fields(totals: Totals) -> list[Floats]:
+    return [getattr(totals, name) for name in Totals.__dataclass_fields__]
+
+
+def _group_members(names: list[str], totals: Totals, min_bets: int) -> list[dict[str, Member]]:
+    found = interval(totals, min_bets)
+    real = discoveries(p_value(found.roi_pct, found.low, found.high))
+    return [
+        {
+            "name": name,
+            "n_bets": int(totals.n_bets[i]),
+            "profit": float(totals.profit[i]),
+            "roi_pct": _number(found.roi_pct[i]),
+            "roi_ci_low": _number(found.low[i]),
+            "roi_ci_high": _number(found.high[i]),
+            "is_real": bool(real[i]),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def _market(judged: Columns) -> dict[str, Member]:
+    fair, model = _matrix(judged, "fair"), _matrix(judged, "proba")
+    priced = ~np.isnan(fair).any(axis=1)
+    outcome = judged["outcome"].astype(np.int64)[priced]
+    return {
+        "n": len(outcome),
+        "model": _scores(model[priced], outcome),
+        "market": _scores(fair[priced], outcome),
+        "n_cells": _N_CELLS,
+        "cells": grid(fair[priced].ravel(), model[priced].ravel(), _N_CELLS),
+    }
+
+
+def _scores(probabilities: Floats, outcome: npt.NDArray[np.int64]) -> dict[str, float] | None:
+    if not len(outcome):
+        return None
+    scores = asdict(scoring.score(probabilities, outcome))
+    return {name: value for name, value in scores.items() if name != "n"}
+
+
+def _closing(values: Floats) -> dict[str, Member]:
+    known = values[~np.isnan(values)]
+    found = interval(Totals.of(np.ones(len(known)), known, known > 0), MIN_BETS)
+    return {
+        "n": len(known),
+        "mean_pct": _number(found.roi_pct[0]),
+        "ci_low": _number(found.low[0]),
+        "ci_high": _number(found.high[0]),
+        "share_positive": float((known > 0).mean()) if len(known) else None,
+        "bars": [asdict(bar) for bar in histogram(known, edges_around(0.0, 0.02, 10, 10))] if len(known) else [],
+    }
+
+
+def _matrix(found: Columns, name: str) -> Floats:
+    return np.column_stack([np.ma.filled(found[f"{name}_{side}"].astype(np.float64), np.nan) for side in _OUTCOMES])
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
