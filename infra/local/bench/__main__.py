@@ -5,7 +5,7 @@ from importlib import import_module
 
 # what each measures, as `scripts/bench --help` shows it
 BENCHES = {
-    "live": "from question to answer through the queue, beside stock arq and the floor",
+    "live": "from question to answer over HTTP, beside stock arq and the floor",
 }
 
 

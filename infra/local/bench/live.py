@@ -1,225 +1,242 @@
-"""How fast the live path is from question to answer, beside stock arq and beside its own floor."""
+"""How fast a live prediction is over HTTP, beside arq as it comes, arq polled every 5 ms, and the floor of its parts.
+
+One API process, one worker process, one Redis and the clients share the machine; the others sleep meanwhile. Every
+question is another match, so every answer is computed; "asked before" is the way of the answers that are known.
+"""
 
 import argparse
 import asyncio
-import multiprocessing
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import json
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import check_output
 from tempfile import TemporaryDirectory
-from time import perf_counter, time
+from time import monotonic, perf_counter, sleep
 
 import numpy as np
+import redis as blocking_redis
 import xgboost as xgb
-from arq import Worker
-from pydantic import SecretStr
+from redis.asyncio import Redis as AsyncRedis
 from rich.console import Console
 from rich.table import Table
 
-from app.queue.connection import connect, disconnect
-from app.queue.jobs import Job, ModelInfo, PredictJob
-from app.queue.port import PredictionQueue
-from app.queue.wire import job_payload
-from app.settings import Settings
-from infra.local.children import Child
+from app.store.contract import FEATURES
+from infra.local.bench.clients import Seen
+from infra.local.bench.synthetic import FIRST_ID, N_FEATURES, make_artifacts
+from infra.local.children import Child, Command, LocalError
+from infra.local.ports import free_port
 from infra.local.redis import Redis
-from worker.inference import Rows, predict_proba
-from worker.loaded import LoadedModel
-from worker.main import serve, stock_settings
-from worker.predictors import BoosterPredictor
+from worker.inference import predict_proba
 
-N_FEATURES, ROUNDS, DEPTH = 508, 300, 4
-NAMES = tuple(f"f{column}" for column in range(N_FEATURES))
+ROUNDS, DEPTH = 300, 4
+N_MATCHES, N_KNOWN = 20_000, 50
 CLIENTS = (1, 3, 16, 64, 256)
-STOCK_CLIENTS = (1, 64)
 SECONDS = 2.0
-
-Ask = Callable[[PredictJob], Awaitable[object]]
+IDLE_S = 5.0
+READY_S = 60.0
+ARQ_POLLS_S = {"arq, polled every 5 ms": 0.005, "arq as it comes": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """What was measured at one number of clients."""
+class Way:
+    """A service to be measured: where it listens, what it is asked for, and who must be awake for it alone."""
 
-    way: str
-    clients: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    per_s: float
+    name: str
+    port: int
+    paths: Path
+    alone: tuple[Child, ...] = ()
 
 
-class FileSource:
-    """One booster from a file, as champion."""
+@dataclass
+class Servers:
+    """The processes of one run; logs and data under `home`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    home: Path
+    env: Mapping[str, str]
+    children: list[Child] = field(default_factory=list)
 
-    def version_of(self, alias: str) -> str | None:
-        """Always the same."""
-        return "1" if alias == "champion" else None
+    def start(self, name: str, module: str, *arguments: str, **env: str) -> Child:
+        """One more, with its settings in the environment."""
+        argv = [sys.executable, "-m", module, *arguments]
+        child = Child(Command(name, argv, log=self.home / f"{name}.log", env=dict(self.env) | env))
+        self.children.append(child)
+        return child
 
-    def load(self, alias: str, version: str) -> LoadedModel:
-        """Read the file."""
-        now = datetime.now(UTC)
-        info = ModelInfo(alias, "bench", version, "bench", "xgboost", None, now, N_FEATURES, None, {}, {})
-        return LoadedModel(info, NAMES, BoosterPredictor(xgb.Booster(model_file=self._path)))
+    def wait_for(self, port: int, path: str) -> None:
+        """Until a service answers."""
+        deadline = monotonic() + READY_S
+        while not _answers(port, path):
+            ended = [child.log_tail() for child in self.children if child.exit_code is not None]
+            if ended or monotonic() > deadline:
+                raise LocalError(f"not ready: {ended or [child.log_tail(1) for child in self.children]}")
+            sleep(0.1)
+
+    def stop(self) -> None:
+        """All of them, the last first."""
+        for child in reversed(self.children):
+            child.stop()
+
+
+def _answers(port: int, path: str) -> bool:
+    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+        return bool(response.status == 200)
+    return False
 
 
 def train(path: Path) -> xgb.Booster:
-    """A booster of the size of the real one."""
+    """A booster of the size of the real one: 300 rounds of 3 trees over 508 features."""
     random = np.random.default_rng(1)
-    rows = random.normal(size=(1500, N_FEATURES)).astype(np.float32)
-    matrix = xgb.DMatrix(rows, random.integers(0, 3, len(rows)), feature_names=list(NAMES))
+    rows = (random.integers(-100, 100, (1500, N_FEATURES)) / 50).astype(np.float32)
+    names = [f"feature_{number:03d}" for number in range(N_FEATURES)]
+    matrix = xgb.DMatrix(rows, random.integers(0, 3, len(rows)), feature_names=names)
     params = {"objective": "multi:softprob", "num_class": 3, "max_depth": DEPTH, "nthread": 2, "tree_method": "hist"}
     booster = xgb.train(params | {"colsample_bytree": 0.1}, matrix, ROUNDS)
     booster.save_model(path)
     return booster
 
 
-def _serve_ours(settings: Settings, path: Path) -> None:
-    asyncio.run(serve(settings, source=lambda _: FileSource(path)))
+def start_ours(servers: Servers, model: Path, artifacts: Path) -> list[Way]:
+    """The API as it is, and one worker process."""
+    port = free_port()
+    # an answer is forgotten at once, so that the next level's questions are computed too
+    env = {"APP_PORT": str(port), "ARTIFACTS_URI": str(artifacts), "QUEUE_NAME": "bench", "RESULT_TTL_S": "1"}
+    servers.start("api", "app", **env)
+    servers.start("worker", "infra.local.bench.live_servers", "ours", str(model), **env)
+    servers.wait_for(port, f"/predict/{FIRST_ID}")
+    known = _paths(servers.home / "known", range(N_KNOWN))
+    return [Way("ours", port, _paths(servers.home / "all", range(N_MATCHES))), Way("ours, asked before", port, known)]
 
 
-def _serve_stock(settings: Settings, path: Path) -> None:
-    async def work() -> None:
-        worker = Worker(**stock_settings(settings, source=lambda _: FileSource(path)), log_results=False)
-        with suppress(asyncio.CancelledError):
-            await worker.async_run()  # arq ends it on SIGTERM
+def start_arq(servers: Servers, model: Path, artifacts: Path) -> Iterator[Way]:
+    """The same task on arq, by how often it polls."""
+    module = "infra.local.bench.live_servers"
+    for name, poll_s in ARQ_POLLS_S.items():
+        port, env = free_port(), {"QUEUE_NAME": f"bench:{poll_s}"}
+        worker = servers.start(f"arq-{poll_s}", module, "arq", str(model), str(poll_s), **env)
+        api = servers.start(f"arq-{poll_s}-api", module, "arq-api", str(artifacts), str(port), str(poll_s), **env)
+        servers.wait_for(port, f"/predict/{FIRST_ID}")
+        _send((worker, api), signal.SIGSTOP)
+        yield Way(name, port, servers.home / "all", (worker, api))
 
-    asyncio.run(work())
+
+def _paths(file: Path, matches: Iterable[int]) -> Path:
+    file.write_text("\n".join(f"/predict/{FIRST_ID + match}" for match in matches), encoding="utf-8")
+    return file
 
 
-@asynccontextmanager
-async def _worker(target: Callable[[Settings, Path], None], settings: Settings, path: Path) -> AsyncIterator[None]:
-    process = multiprocessing.get_context("spawn").Process(target=target, args=(settings, path), daemon=True)
-    process.start()
+def ask(way: Way, clients: int) -> Seen:
+    """What so many clients see; they have a process of their own."""
+    with _awake(way.alone):
+        argv = [sys.executable, "-m", "infra.local.bench.clients"]
+        said = check_output([*argv, str(way.port), str(clients), str(SECONDS), str(way.paths)])
+    return Seen(**json.loads(said))
+
+
+@contextmanager
+def _awake(children: Sequence[Child]) -> Iterator[None]:
+    """Let processes run for once: while others are measured they would take part of the machine."""
+    _send(children, signal.SIGCONT)
     try:
         yield
     finally:
-        process.terminate()
-        await asyncio.to_thread(process.join, 15)
+        _send(children, signal.SIGSTOP)
 
 
-async def measure(way: str, ask: Ask, jobs: "Jobs", clients: int) -> Timing:
-    """Ask for some seconds with so many clients, each as soon as it has its answer."""
-    took_ms: list[float] = []
-    end = perf_counter() + SECONDS
-
-    async def client() -> None:
-        while perf_counter() < end or not took_ms:
-            job = jobs.next()
-            start = perf_counter()
-            await ask(job)
-            took_ms.append((perf_counter() - start) * 1000)
-
-    start = perf_counter()
-    await asyncio.gather(*[client() for _ in range(clients)])
-    p50, p95, p99 = np.percentile(took_ms, [50, 95, 99])
-    return Timing(way, clients, float(p50), float(p95), float(p99), len(took_ms) / (perf_counter() - start))
+def _send(children: Iterable[Child], signum: signal.Signals) -> None:
+    for child in children:
+        os.kill(child.pid, signum)
 
 
-class Jobs:
-    """Questions, no two alike."""
-
-    def __init__(self, feature_set: str, rows: Rows) -> None:
-        self._rows = [row.tobytes() for row in rows]
-        self._first = PredictJob(0, "champion", b"", feature_set, "bench", "", "bench", 0.0)
-        self._number = round(time() * 1e6)  # other questions than the last run's, whose answers Redis still knows
-
-    def next(self) -> PredictJob:
-        """The next one."""
-        self._number += 1
-        features = self._rows[self._number % len(self._rows)]
-        return replace(self._first, match_id=self._number, features=features, deadline_at=time() + 60)
+def idle_commands_per_s(url: str) -> float:
+    """Redis commands a second while nobody asks, those inside scripts too."""
+    with blocking_redis.Redis.from_url(url) as client:
+        before = _calls(client)
+        sleep(IDLE_S)
+        return (_calls(client) - before) / IDLE_S
 
 
-async def _ours(settings: Settings, path: Path, rows: Rows) -> AsyncIterator[Timing]:
-    async with _worker(_serve_ours, settings, path), PredictionQueue.open(settings) as queue:
-        jobs = await _ready(queue, rows)
-        yield await _idle(settings)
-        for clients in CLIENTS:
-            yield await measure("ours", lambda job: queue.predict(job, timeout_s=60), jobs, clients)
+def _calls(client: "blocking_redis.Redis[bytes]") -> int:
+    return sum(int(stats["calls"]) for stats in client.info("commandstats").values())
 
 
-async def _stock(settings: Settings, path: Path, rows: Rows) -> AsyncIterator[Timing]:
-    redis = connect(settings)
-
-    async def ask(job: PredictJob) -> object:
-        enqueued = await redis.enqueue_job(Job.PREDICT_MATCH, job_payload(job))
-        if enqueued is None:
-            raise RuntimeError("the job was not accepted")
-        return await enqueued.result(timeout=60)
-
-    async with _worker(_serve_stock, settings, path), PredictionQueue.open(settings) as queue:
-        jobs = await _ready(queue, rows)
-        for clients in STOCK_CLIENTS:
-            yield await measure("stock arq", ask, jobs, clients)
-    await disconnect(redis)
-
-
-async def _ready(queue: PredictionQueue, rows: Rows) -> Jobs:
-    async with asyncio.timeout(60):
-        while not await queue.models():  # noqa: ASYNC110  # what is waited for happens in Redis
-            await asyncio.sleep(0.1)
-    return Jobs(await queue.announce_features(NAMES), rows)
-
-
-async def _idle(settings: Settings) -> Timing:
-    """Redis commands a second while nobody asks."""
-    redis = connect(settings)
-    await asyncio.sleep(1)
-    before = (await redis.info("stats"))["total_commands_processed"]
-    await asyncio.sleep(SECONDS)
-    after = (await redis.info("stats"))["total_commands_processed"]
-    await disconnect(redis)
-    return Timing("idle Redis commands", 0, 0, 0, 0, (after - before) / SECONDS)
-
-
-async def _floor(settings: Settings, booster: xgb.Booster, rows: Rows) -> AsyncIterator[Timing]:
-    redis = connect(settings)
-    jobs = Jobs("", rows[:1])
-    yield await measure("floor: one Redis round trip", lambda _: redis.ping(), jobs, 1)
-    await disconnect(redis)
+def floor(url: str, booster: xgb.Booster) -> Iterator[tuple[str, float]]:
+    """The parts a live prediction cannot do without, each alone: median milliseconds."""
+    yield "one Redis round trip", asyncio.run(_round_trip(url))
     booster.set_param({"nthread": 1})
-
     for n_rows in (1, 64):
-
-        async def predict(_: PredictJob, part: Rows = rows[:n_rows]) -> object:
-            return predict_proba(booster, part)
-
-        yield await measure(f"floor: one predict_proba of {n_rows} rows", predict, jobs, 1)
+        rows = np.random.default_rng(2).normal(size=(n_rows, N_FEATURES)).astype(np.float32)
+        yield f"one inplace_predict of {n_rows} rows", _median_ms(lambda rows=rows: predict_proba(booster, rows))
 
 
-async def run(settings: Settings) -> None:
-    """Measure and print."""
-    rows = np.random.default_rng(2).normal(size=(2000, N_FEATURES)).astype(np.float32)
-    table = Table("way", "clients", "p50 ms", "p95 ms", "p99 ms", "per second")
-    with TemporaryDirectory(prefix="touchline-bench-") as folder:
-        path = Path(folder) / "model.ubj"
-        booster = train(path)
-        stock = settings.model_copy(update={"queue_name": f"{settings.queue_name}:stock"})
-        for part in (_floor(settings, booster, rows), _ours(settings, path, rows), _stock(stock, path, rows)):
-            async for timing in part:
-                table.add_row(timing.way, str(timing.clients), *_numbers(timing))
-                Console().print(timing)
-    Console().print(table)
+async def _round_trip(url: str) -> float:
+    took_ms = []
+    async with AsyncRedis.from_url(url) as client:
+        for _ in range(1000):
+            start = perf_counter()
+            await client.ping()
+            took_ms.append(1000 * (perf_counter() - start))
+    return float(np.median(took_ms))
 
 
-def _numbers(timing: Timing) -> list[str]:
-    return [f"{number:.2f}" for number in (timing.p50_ms, timing.p95_ms, timing.p99_ms)] + [f"{timing.per_s:,.0f}"]
+def _median_ms(work: Callable[[], object]) -> float:
+    took_ms = []
+    for _ in range(300):
+        start = perf_counter()
+        work()
+        took_ms.append(1000 * (perf_counter() - start))
+    return float(np.median(took_ms))
+
+
+def run(home: Path, redis: Redis, database_url: str | None, *, with_arq: bool) -> None:
+    """Measure and print; at every number of clients each way has its turn."""
+    console = Console()
+    booster = train(home / "model.ubj")
+    artifacts = make_artifacts(home / "artifacts", N_MATCHES)
+    env = {"REDIS_URL": redis.url, "TOUCHLINE_HOME": str(home / "var"), "MODEL_ALIASES": '["champion"]'}
+    servers = Servers(home, env | {"LOG_FORMAT": "json", "DATABASE_URL": database_url or ""})
+    try:
+        ways = start_ours(servers, home / "model.ubj", artifacts)
+        console.print(f"idle Redis commands a second, one worker: {idle_commands_per_s(redis.url):.1f}")
+        if with_arq:
+            ways += start_arq(servers, home / "model.ubj", artifacts / FEATURES)
+        for name, took_ms in floor(redis.url, booster):
+            console.print(f"floor: {name}: {took_ms:.2f} ms")
+        bare = [Way("floor: bare aiohttp", way.port, _bare(home), way.alone) for way in ways[-1:] if way.alone]
+        _print(console, ((way, ask(way, clients)) for clients in CLIENTS for way in (*ways, *bare)))
+    finally:
+        servers.stop()
+
+
+def _bare(home: Path) -> Path:
+    (home / "bare").write_text("/bare", encoding="utf-8")
+    return home / "bare"
+
+
+def _print(console: Console, measured: Iterable[tuple[Way, Seen]]) -> None:
+    table = Table("way", "clients", "p50 ms", "p95 ms", "p99 ms", "per second", "known", "failed")
+    for way, seen in measured:
+        times = [f"{value:.2f}" for value in (seen.p50_ms, seen.p95_ms, seen.p99_ms)]
+        table.add_row(way.name, str(seen.clients), *times, f"{seen.per_s:,.0f}", str(seen.known), str(seen.failed))
+    console.print(table)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure with a Redis of our own."""
-    argparse.ArgumentParser(prog="scripts/bench live", description=__doc__).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="scripts/bench live", description=__doc__)
+    parser.add_argument("--database-url", help="keep the ledger in this PostgreSQL meanwhile")
+    parser.add_argument("--alone", action="store_true", help="without arq beside it")
+    given = parser.parse_args(arguments)
     with TemporaryDirectory(prefix="touchline-bench-") as folder:
-        redis = Redis(Path(folder))
+        redis = Redis(Path(folder) / "redis")
         child = Child(redis.command())
         try:
             redis.wait_ready(child)
-            asyncio.run(run(Settings(redis_url=SecretStr(redis.url), queue_name="bench", model_aliases=("champion",))))
+            run(Path(folder), redis, given.database_url, with_arq=not given.alone)
         finally:
             child.stop()
