@@ -78,7 +78,7 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> Liv
 async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: float) -> _Asked:
     started = time.perf_counter()
     async with request.app[keys.SNAPSHOTS].reading() as snapshot:
-        inputs = await find_inputs(snapshot, match_id)
+        inputs = find_inputs(snapshot, match_id)
         job = PredictJob(
             match_id=match_id,
             alias=query.stage,

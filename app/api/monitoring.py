@@ -24,7 +24,6 @@ from app.schemas import (
     WorkersOut,
 )
 from app.store import reports
-from app.store.odds import find_odds
 
 
 async def get_task(request: web.Request, path: TaskPath) -> TaskOut:
@@ -87,7 +86,7 @@ async def _task_result(request: web.Request, state: TaskState) -> LivePrediction
 async def _beside(request: web.Request, job: TaskJob) -> Beside:
     try:
         async with request.app[keys.SNAPSHOTS].reading() as snapshot:
-            odds = await snapshot.lake.run(lambda cursor: find_odds(cursor, job.match_id))
+            odds = snapshot.prices.find(job.match_id)
             # newer artifacts know more than the features that the task was given
             is_same = snapshot.id == job.snapshot_id
             return Beside(odds, snapshot.manifest.data_until if is_same else None)

@@ -3,6 +3,7 @@
 from base64 import b64decode, b64encode
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -112,6 +113,7 @@ def _model_info_of(payload: Payload) -> ModelInfo:
     return ModelInfo(**payload | times)
 
 
+@lru_cache(maxsize=16)
 def feature_set_of(names: tuple[str, ...]) -> str:
     """The name of an ordered set of feature names: a hash, so that the same order has the same name anywhere."""
     return blake2b("\n".join(names).encode(), digest_size=12).hexdigest()

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.errors import FeaturesMissing, MatchNotFound
-from app.store.lake import Connection
-from app.store.odds import Odds, find_odds
+from app.store.odds import Odds
 from app.store.snapshot import Snapshot
 
 
@@ -18,13 +17,9 @@ class Inputs:
     data_until: datetime | None
 
 
-async def find_inputs(snapshot: Snapshot, match_id: int) -> Inputs:
-    """The inputs of one match; MatchNotFound, FeaturesMissing."""
-    return await snapshot.lake.run(lambda cursor: _find(cursor, snapshot, match_id))
-
-
-def _find(cursor: Connection, snapshot: Snapshot, match_id: int) -> Inputs:
-    odds = find_odds(cursor, match_id)
+def find_inputs(snapshot: Snapshot, match_id: int) -> Inputs:
+    """The inputs of one match, in microseconds; MatchNotFound, FeaturesMissing."""
+    odds = snapshot.prices.find(match_id)
     if odds is None:
         raise MatchNotFound.of(match_id)
     features = snapshot.features.find(match_id)

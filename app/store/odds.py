@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.store.lake import Connection
 from app.store.listing import Listing, instant, struct
 
 _COLUMNS = "match_id, odds_home, odds_draw, odds_away, bookmaker, event_url, captured_at, overround"
@@ -15,7 +14,6 @@ _JSON_ROW = struct(
     captured_at=instant("captured_at"),
     overround="overround",
 )
-_FIND = "SELECT odds_home, odds_draw, odds_away, captured_at FROM cards WHERE match_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +29,3 @@ class Odds:
 def all_odds() -> Listing:
     """The odds of every match that has any, by kick-off."""
     return Listing(_JSON_ROW, _COLUMNS, "cards WHERE odds_home IS NOT NULL")
-
-
-def find_odds(cursor: Connection, match_id: int) -> Odds | None:
-    """The odds of one match; None when there is no such match."""
-    rows = cursor.execute(_FIND, [match_id]).fetchall()
-    return Odds(*rows[0]) if rows else None

@@ -13,6 +13,7 @@ from app.store.gate import Gate
 from app.store.lake import Connection, Lake, connect
 from app.store.manifest import Manifest, read_manifest
 from app.store.money import MoneyRules
+from app.store.prices import Prices, read_prices
 from app.store.rendered import Rendered
 from app.store.tables import fill_from_folder
 
@@ -47,6 +48,7 @@ class Snapshot:
     folder: Path
     lake: Lake
     features: FeatureRows
+    prices: Prices
     rules: MoneyRules
     n_matches: int
     n_odds: int
@@ -82,6 +84,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     try:
         fill_from_folder(connection, folder, manifest.built_at, rules.money)
         n_matches, n_odds, bookmaker = _counted(connection)
+        prices = read_prices(connection)
     except BaseException:
         connection.close()
         raise
@@ -91,6 +94,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         folder=folder,
         lake=Lake(connection, rules.gate, timeout_s=rules.query_timeout_s),
         features=features,
+        prices=prices,
         rules=rules.money,
         n_matches=n_matches,
         n_odds=n_odds,

@@ -1,12 +1,18 @@
 """What the benchmarks run on."""
 
+import asyncio
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
+from aiohttp import web
 
 from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS, check
+from infra.local.bench.clients import measure
 from infra.local.bench.synthetic import make_artifacts
 
 
@@ -33,4 +39,30 @@ def test_bench_names_what_it_can_measure() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "infra.local.bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert "live: from question to answer" in said
+    assert "live: from question to answer over HTTP" in said
+
+
+@pytest.fixture
+async def port(aiohttp_server: Any) -> int:
+    """A service with a large answer, a known one, and none."""
+
+    async def answer(request: web.Request) -> web.Response:
+        headers = {"Age": "1"} if request.path == "/known" else {}
+        return web.Response(body=b"x" * 200_000, headers=headers, status=404 if request.path == "/none" else 200)
+
+    app = web.Application()
+    app.router.add_get("/{path}", answer)
+    server = await aiohttp_server(app)
+    return int(server.port)
+
+
+async def test_clients_count_what_they_see(port: int) -> None:
+    paths = ["/new", "/known", "/none", "/new"]
+    seen = await asyncio.to_thread(measure, port, 4, 0.0, cycle(paths))
+    assert (seen.clients, seen.known, seen.failed) == (4, 1, 1)
+    assert 0 < seen.p50_ms <= seen.p95_ms <= seen.p99_ms
+
+
+async def test_clients_ask_again_until_the_time_is_up(port: int) -> None:
+    seen = await asyncio.to_thread(measure, port, 2, 0.5, cycle(["/new"]))
+    assert seen.per_s * 0.5 > 2

@@ -14,10 +14,12 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import check_output
 from tempfile import TemporaryDirectory
 from time import monotonic, perf_counter, sleep
+from typing import cast
 
 import numpy as np
 import redis as blocking_redis
@@ -161,8 +163,9 @@ def idle_commands_per_s(url: str) -> float:
         return (_calls(client) - before) / IDLE_S
 
 
-def _calls(client: "blocking_redis.Redis[bytes]") -> int:
-    return sum(int(stats["calls"]) for stats in client.info("commandstats").values())
+def _calls(client: blocking_redis.Redis) -> int:
+    commands = cast("dict[str, dict[str, int]]", client.info("commandstats"))
+    return sum(command["calls"] for command in commands.values())
 
 
 def floor(url: str, booster: xgb.Booster) -> Iterator[tuple[str, float]]:
@@ -171,7 +174,7 @@ def floor(url: str, booster: xgb.Booster) -> Iterator[tuple[str, float]]:
     booster.set_param({"nthread": 1})
     for n_rows in (1, 64):
         rows = np.random.default_rng(2).normal(size=(n_rows, N_FEATURES)).astype(np.float32)
-        yield f"one inplace_predict of {n_rows} rows", _median_ms(lambda rows=rows: predict_proba(booster, rows))
+        yield f"one inplace_predict of {n_rows} rows", _median_ms(partial(predict_proba, booster, rows))
 
 
 async def _round_trip(url: str) -> float:
@@ -195,7 +198,7 @@ def _median_ms(work: Callable[[], object]) -> float:
 
 def run(home: Path, redis: Redis, database_url: str | None, *, with_arq: bool) -> None:
     """Measure and print; at every number of clients each way has its turn."""
-    console = Console()
+    console = Console(width=100)
     booster = train(home / "model.ubj")
     artifacts = make_artifacts(home / "artifacts", N_MATCHES)
     env = {"REDIS_URL": redis.url, "TOUCHLINE_HOME": str(home / "var"), "MODEL_ALIASES": '["champion"]'}
