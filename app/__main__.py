@@ -1,18 +1,18 @@
 """Starts the API: `python -m app`."""
 
+import asyncio
 import errno
-import ipaddress
 import os
 import sys
 
-from aiohttp import web
 from pydantic import ValidationError
 
+from app.access.keyring import read_keys
+from app.access.rate import is_loopback
 from app.main import create_app
+from app.server import serve
 from app.settings import Settings
 from app.telemetry import set_up_logging
-
-SHUTDOWN_TIMEOUT_S = 10.0  # what is being answered when a stop is asked for may take so long
 
 
 def main() -> None:
@@ -23,36 +23,26 @@ def main() -> None:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
         sys.exit(f"Settings are wrong: {faults}")
     set_up_logging(settings.log_level, settings.log_format)
-    if not (settings.app_allow_public or _is_loopback(settings.app_host)):
-        sys.exit(
-            f"Refusing to listen on {settings.app_host}: anyone who can reach the port may use the API, which has no "
-            "keys yet. Set APP_ALLOW_PUBLIC=true if that is wanted, or APP_HOST=127.0.0.1."
-        )
+    _refuse_an_open_door(settings)
     try:
-        _serve(settings)
+        asyncio.run(serve(create_app(settings)))
     except OSError as error:
         if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
             raise
         sys.exit(f"Cannot listen on {settings.app_host}:{settings.app_port}: {os.strerror(error.errno)}.")
 
 
-def _serve(settings: Settings) -> None:
-    web.run_app(
-        create_app(settings),
-        host=settings.app_host,
-        port=settings.app_port,
-        print=None,
-        access_log=None,  # the middleware writes a line that has the request's id
-        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-        handler_cancellation=True,  # a caller who has gone wants no answer
-    )
-
-
-def _is_loopback(host: str) -> bool:
+def _refuse_an_open_door(settings: Settings) -> None:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        has_keys = bool(read_keys(settings))
+    except (OSError, ValueError) as error:
+        sys.exit(f"The API keys cannot be read: {error}")
+    if not (has_keys or settings.app_allow_public or is_loopback(settings.app_host)):
+        sys.exit(
+            f"Refusing to listen on {settings.app_host}: there are no API keys, so anyone who can reach the port could "
+            "use the API. Make a key with scripts/keys create, listen on APP_HOST=127.0.0.1, or, if everyone may use "
+            "it, say so with APP_ALLOW_PUBLIC=true."
+        )
 
 
 if __name__ == "__main__":

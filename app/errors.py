@@ -2,6 +2,10 @@
 
 ServiceError
 ├── InvalidRequest          422  invalid-request
+├── KeyMissing              401  key-missing
+├── KeyInvalid              401  key-invalid
+├── ScopeMissing            403  scope-missing
+├── RateLimited             429  rate-limited
 ├── MatchNotFound           404  match-not-found
 ├── TaskNotFound            404  task-not-found
 ├── ModelNotFound           404  model-not-found
@@ -42,6 +46,30 @@ class InvalidRequest(ServiceError):
     """The request does not fit the schema."""
 
     status, code, title = 422, "invalid-request", "The request does not fit the schema"
+
+
+class KeyMissing(ServiceError):
+    """No API key was shown."""
+
+    status, code, title = 401, "key-missing", "An API key is needed"
+
+
+class KeyInvalid(ServiceError):
+    """The API key is unknown, revoked or expired."""
+
+    status, code, title = 401, "key-invalid", "The API key is not good"
+
+
+class ScopeMissing(ServiceError):
+    """The API key may not do this; `scope` in the extras names what it lacks."""
+
+    status, code, title = 403, "scope-missing", "The API key lacks a scope"
+
+
+class RateLimited(ServiceError):
+    """The caller asks too often."""
+
+    status, code, title = 429, "rate-limited", "Too many requests"
 
 
 class MatchNotFound(ServiceError):

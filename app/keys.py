@@ -4,6 +4,8 @@ from datetime import datetime
 
 from aiohttp import web
 
+from app.access.keyring import Keyring
+from app.access.rate import Quota, RateLimit
 from app.feed.feed import Feed
 from app.ledger.ledger import Ledger, NoLedger
 from app.queue.port import PredictionQueue
@@ -20,6 +22,10 @@ OPENAPI = web.AppKey("openapi", bytes)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 QUEUE = web.AppKey("queue", PredictionQueue)
 FEED = web.AppKey("feed", Feed)
+KEYRING = web.AppKey("keyring", Keyring)
+RATE_LIMIT: web.AppKey[RateLimit | None] = web.AppKey("rate_limit")
 LEDGER: web.AppKey[Ledger | NoLedger] = web.AppKey("ledger")
 
 REQUEST_ID = web.RequestKey("request_id", str)
+CALLER = web.RequestKey("caller", str)  # prefix of the API key
+QUOTA: web.RequestKey[Quota | None] = web.RequestKey("quota")

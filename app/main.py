@@ -10,7 +10,10 @@ import orjson
 from aiohttp import web
 
 from app import keys
-from app.api.middleware import access, add_request_id, request_id
+from app.access.keyring import Keyring
+from app.access.rate import RateLimit, per_minute_of
+from app.api.headers import add_headers, preflight
+from app.api.middleware import access, request_id
 from app.api.openapi import document
 from app.api.problems import problems
 from app.api.routes import ROUTES, add_routes
@@ -18,6 +21,8 @@ from app.feed.feed import Feed
 from app.feed.watch import SnapshotWatch, follow_models
 from app.ledger.ledger import Ledger
 from app.queue.background import running
+from app.queue.connection import connect, disconnect
+from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
 from app.settings import Settings
 from app.store.gate import Gate
@@ -34,15 +39,15 @@ MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
 
 def create_app(settings: Settings) -> web.Application:
     """The service, ready to run; nothing is opened before it starts."""
-    app = web.Application(middlewares=[request_id, access, problems], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[request_id, access, problems, preflight], client_max_size=MAX_BODY_BYTES)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
     app[keys.GATE] = Gate(settings.query_concurrency, settings.query_queue_limit)
     app[keys.STARTED_AT] = datetime.now(UTC)
     app[keys.OPENAPI] = orjson.dumps(document(ROUTES))
-    app.on_response_prepare.append(add_request_id)
     app[keys.FEED] = Feed(limit=settings.event_clients)
     app.on_shutdown.append(_end_feed)
+    app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_resources)
     add_routes(app)
     return app
@@ -54,6 +59,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         ledger = app[keys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
         await stack.enter_async_context(draining(settings, ledger))
+        app[keys.KEYRING] = await stack.enter_async_context(Keyring.open(settings))
+        app[keys.RATE_LIMIT] = _rate_limit(settings, stack)
         queue = app[keys.QUEUE] = await stack.enter_async_context(PredictionQueue.open(settings))
 
         async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:
@@ -73,6 +80,15 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
 async def _end_feed(app: web.Application) -> None:
     # before the server waits for what is being answered: these answers never end by themselves
     app[keys.FEED].close()
+
+
+def _rate_limit(settings: Settings, stack: AsyncExitStack) -> RateLimit | None:
+    per_minute = per_minute_of(settings)
+    if not per_minute:
+        return None
+    redis = connect(settings)
+    stack.push_async_callback(disconnect, redis)
+    return RateLimit(redis, prefix=Keys(settings.queue_name).rate, per_minute=per_minute)
 
 
 def _open_rules(settings: Settings, cache: Path, gate: Gate) -> OpenRules:

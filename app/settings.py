@@ -16,14 +16,29 @@ class Settings(BaseSettings):
     app_host: str = Field("127.0.0.1", description="address the API listens on")
     app_port: int = Field(8000, ge=0, le=65535, description="port of the API")
     app_allow_public: bool = Field(
-        default=False, description="listen beyond this machine; anyone who can reach the port may use it"
+        default=False,
+        description="listen beyond this machine without API keys: anyone who can reach the port may use it",
     )
+    api_keys: SecretStr | None = Field(
+        None, description="API keys beside those of the file: the same JSON list of hashes"
+    )
+    api_keys_file: Path | None = Field(None, description="file of API keys; empty: keys.json in TOUCHLINE_HOME")
+    rate_limit_per_minute: int | None = Field(
+        None,
+        ge=0,
+        description="requests a minute of a key, or of an address without keys; 0: any; empty: 6000, on loopback any",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="origins whose pages may ask the API from a browser (JSON list)"
+    )
+    max_connections: int = Field(1000, ge=1, description="open connections past which the API refuses new ones")
     dashboard_host: str = Field("127.0.0.1", description="address the match page listens on")
     dashboard_port: int = Field(5006, ge=0, le=65535, description="port of the match page")
     dashboard_origins: tuple[str, ...] = Field(
         (), description="further host:port names browsers use for the match page, behind a proxy (JSON list)"
     )
     api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
+    api_key: SecretStr | None = Field(None, description="API key of the match page, with the scopes read and predict")
     worker_processes: int = Field(1, ge=1, le=64, description="worker processes of the pool")
 
     artifacts_uri: str = Field("var/artifacts", description="folder or s3://bucket/prefix of the artifacts")

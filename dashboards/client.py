@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.schemas import ProblemOut
 
@@ -60,8 +60,9 @@ class Reply:
 class ApiClient:
     """Asks the API; opens its connections on the first question, inside the running loop."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, key: SecretStr | None = None) -> None:
         self.base_url = base_url.rstrip("/")
+        self._key = key
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -106,5 +107,6 @@ class ApiClient:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             asyncio.get_running_loop()  # a session made outside the loop would never be closed by it
-            self._session = aiohttp.ClientSession(headers={"Accept": "application/json"})
+            shown = {"X-API-Key": self._key.get_secret_value()} if self._key else {}
+            self._session = aiohttp.ClientSession(headers={"Accept": "application/json", **shown})
         return self._session

@@ -43,7 +43,7 @@ async def serve(settings: Settings) -> None:
 @asynccontextmanager
 async def running(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[Server]:
     """The server, listening; answers of the API are shared for `ttl_s`."""
-    async with ApiClient(settings.api_url) as client:
+    async with ApiClient(settings.api_url, key=settings.api_key) as client:
         server = _open(Store(client, value_edge=settings.value_edge, ttl_s=ttl_s), settings)
         server.start()
         try:

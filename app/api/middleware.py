@@ -9,9 +9,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app import keys
+from app.api.headers import REQUEST_ID_HEADER
 
 log = structlog.get_logger("app.access")
-REQUEST_ID_HEADER = "X-Request-ID"
 UNMATCHED = "unmatched"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OTHER_METHOD = "other"
@@ -27,11 +27,6 @@ async def request_id(request: web.Request, handler: Handler) -> web.StreamRespon
     request[keys.REQUEST_ID] = identity
     with structlog.contextvars.bound_contextvars(request_id=identity):
         return await handler(request)
-
-
-async def add_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Name the request in the answer's head, which for a streamed one is written before the handler returns."""
-    response.headers[REQUEST_ID_HEADER] = request[keys.REQUEST_ID]
 
 
 @web.middleware
@@ -62,4 +57,5 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
             path=request.path,
             status=status,
             duration_ms=round(1000 * duration_s, 2),
+            key=request.get(keys.CALLER),
         )

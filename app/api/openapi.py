@@ -9,9 +9,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import __version__
+from app.api.guard import KEY_HEADER
 from app.api.problems import HTTP_CODES, MEDIA_TYPE
 from app.api.route import JSON, Route
-from app.errors import InvalidRequest, ServiceError
+from app.errors import InvalidRequest, KeyInvalid, KeyMissing, RateLimited, ScopeMissing, ServiceError
 from app.schemas import ProblemOut
 
 Json = dict[str, Any]
@@ -22,6 +23,11 @@ _DESCRIPTION = (
     "Every answer names the artifacts, the model and the age of the odds behind it. "
     "Failures are RFC 9457 problems with a stable `code`."
 )
+_SECURITY_SCHEMES: Json = {
+    "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER, "description": "prefix.secret, of scripts/keys"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "the same key"},
+}
+_GUARDED = (KeyMissing, KeyInvalid, ScopeMissing, RateLimited)
 
 
 def document(routes: Iterable[Route]) -> Json:
@@ -35,7 +41,7 @@ def document(routes: Iterable[Route]) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Touchline", "version": __version__, "description": _DESCRIPTION},
         "paths": paths,
-        "components": {"schemas": schemas.definitions},
+        "components": {"schemas": schemas.definitions, "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
@@ -62,6 +68,8 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "tags": [inspect.unwrap(route.handler).__module__.rpartition(".")[2]],
         "parameters": [*_parameters(route, "path"), *_parameters(route, "query")],
         "responses": _responses(route, schemas),
+        # a key with the scope, either way; on loopback, where no key was made, none is asked for
+        "security": [{name: [str(route.scope)]} for name in _SECURITY_SCHEMES] if route.scope else [],
     }
     if "body" in route.takes:
         content = {JSON: {"schema": schemas.ref(route.takes["body"], "validation")}}
@@ -124,11 +132,11 @@ def _content(route: Route, media: str, schemas: _Schemas) -> Json:
 def _failures(route: Route, schemas: _Schemas) -> Json:
     by_status: dict[int, list[type[ServiceError]]] = {}
     invalid: tuple[type[ServiceError], ...] = (InvalidRequest,) if route.takes else ()
-    for error in route.raises + invalid:
+    for error in route.raises + invalid + (_GUARDED if route.scope else ()):
         by_status.setdefault(error.status, []).append(error)
     said = {status: "; ".join(f"{e.code}: {e.title}" for e in errors) for status, errors in by_status.items()}
     if "body" in route.takes:
-        said |= {413: HTTP_CODES[413], 415: HTTP_CODES[415]}
+        said |= {408: HTTP_CODES[408], 413: HTTP_CODES[413], 415: HTTP_CODES[415]}
     if route.answer and JSON in route.media and route.method == "GET":
         said |= {406: HTTP_CODES[406]}
     content = {MEDIA_TYPE: {"schema": schemas.ref(ProblemOut, "serialization")}}

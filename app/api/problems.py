@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from app import keys
-from app.errors import ServiceError
+from app.errors import KeyInvalid, KeyMissing, ScopeMissing, ServiceError
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -22,8 +22,11 @@ HTTP_CODES = {
     404: "not-found",
     405: "method-not-allowed",
     406: "not-acceptable",
+    408: "request-timeout",
     413: "body-too-large",
+    414: "url-too-long",
     415: "unsupported-media-type",
+    431: "headers-too-large",
 }
 
 
@@ -50,10 +53,24 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def of_error(request: web.Request, error: ServiceError) -> web.Response:
     """An expected failure as a problem."""
-    headers = {}
+    headers = _challenge(error)
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     return problem(request, error.status, error.code, error.title, error.detail, headers=headers, extras=error.extras)
+
+
+def _challenge(error: ServiceError) -> dict[str, str]:
+    """What RFC 6750 has a server say to a key that is missing, bad, or not enough."""
+    match error:
+        case KeyMissing():
+            said = ""
+        case KeyInvalid():
+            said = ', error="invalid_token"'
+        case ScopeMissing():
+            said = f', error="insufficient_scope", scope="{error.extras.get("scope", "")}"'
+        case _:
+            return {}
+    return {"WWW-Authenticate": f'Bearer realm="touchline"{said}'}
 
 
 def problem(  # noqa: PLR0913, PLR0917  # the members of a problem

@@ -1,5 +1,6 @@
 """One row of the table of contents: what a handler takes and gives, read once from its own signature."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,11 +10,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from app.api.scope import Scope
+from app.access.scope import Scope
+from app.api.guard import admit
 from app.errors import InvalidRequest, ServiceError
 
 TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
 JSON = "application/json"
+BODY_TIMEOUT_S = 10.0  # for one small object
 _PLACES = ("path", "query", "body")
 
 
@@ -53,10 +56,12 @@ class Route:
         return (inspect.getdoc(self.handler) or "").partition("\n")[0]
 
     def endpoint(self) -> Handler:
-        """The handler as aiohttp calls it."""
+        """The handler as aiohttp calls it, behind the guard."""
         readers = [(name, _READERS[name], TypeAdapter(model)) for name, model in self.takes.items()]
 
         async def answer(request: web.Request) -> web.StreamResponse:
+            if self.scope is not None:
+                await admit(request, self.scope)
             taken = {name: _parsed(name, adapter, await read(request)) for name, read, adapter in readers}
             given = await self.handler(request, **taken)
             if isinstance(given, web.StreamResponse):
@@ -86,7 +91,11 @@ async def _read_query(request: web.Request) -> dict[str, str]:
 async def _read_body(request: web.Request) -> bytes:
     if request.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"The body must be {JSON}.")
-    return await request.read()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"The body did not come within {BODY_TIMEOUT_S:g} s.") from None
 
 
 _READERS: dict[str, Callable[[web.Request], Awaitable[Any]]] = {

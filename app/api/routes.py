@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from app.access.scope import Scope
 from app.api.artifacts import refresh_artifacts
 from app.api.bulk import BULK_MEDIA
 from app.api.cards import list_cards
@@ -20,7 +21,6 @@ from app.api.monitoring import (
 )
 from app.api.predictions import get_precomputed, list_facets, list_odds, list_predictions
 from app.api.route import Route
-from app.api.scope import Scope
 from app.errors import (
     ExplanationUnavailable,
     FeaturesMismatch,

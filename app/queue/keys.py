@@ -70,6 +70,11 @@ class Keys:
         """Stream: what the shadow model would have answered."""
         return f"{self.queue}:shadows"
 
+    @property
+    def rate(self) -> str:
+        """Begin of the names of the callers' buckets of tokens."""
+        return f"{self.queue}:rate:"
+
     def features(self, feature_set: str) -> str:
         """Ordered feature names of one feature set."""
         return f"{self.queue}:features:{feature_set}"

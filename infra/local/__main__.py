@@ -14,6 +14,7 @@ from app import __version__
 from app.settings import Settings
 from infra.local.children import Command, LocalError, run_once
 from infra.local.home import Home
+from infra.local.page_key import page_key
 from infra.local.ports import is_taken
 from infra.local.postgres import Postgres
 from infra.local.redis import Redis
@@ -109,7 +110,9 @@ class Machine:
         page_url = f"http://127.0.0.1:{self.settings.dashboard_port}"
         workers = python_service("worker pool", "worker", self.home, self.env)
         api = python_service("API", "app", self.home, self.env, f"{api_url}/livez")
-        page = python_service("match page", "dashboards", self.home, self.env, f"{page_url}/")
+        key = page_key(self.settings, self.home)
+        page_env = {**self.env, **({"API_KEY": key} if key else {})}
+        page = python_service("match page", "dashboards", self.home, page_env, f"{page_url}/")
         # in the order of their dependence: the page is stopped first, the workers last
         self.supervisor.start(workers, api, page)
         self._tell_ready(api)

@@ -19,7 +19,7 @@ def rows(*header: str) -> list[list[str]]:
     assert found, f"README has no table {header}"
     lines = rest.splitlines()[1:]
     table = lines[: next(n for n, line in enumerate([*lines, ""]) if not line.startswith("|"))]
-    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table]
+    return [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in table]
 
 
 def test_every_setting_stands_in_the_table_with_its_default_and_meaning() -> None:

@@ -18,11 +18,13 @@ from app.api.routes import ROUTES
 from app.main import create_app
 from app.settings import Settings
 from tests.build_artifacts import write_artifacts
+from tests.build_keys import a_key, as_setting
 from tests.live import MemorySource, serving, settings_for
 from tests.models import FEATURES
 
 # an answer of /events has no end
 schema = schemathesis.openapi.from_dict(document(ROUTES)).exclude(path="/events")
+TEXT, KEY = a_key()
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Iterat
     home = tmp_path_factory.mktemp("requests")
     write_artifacts(home / "artifacts", feature_names=FEATURES)
     values = {"artifacts_uri": str(home / "artifacts"), "touchline_home": home, "model_aliases": ("champion",)}
+    values["api_keys"] = as_setting(KEY)
     server = Server(settings_for(redis_url, **values))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
@@ -79,4 +82,4 @@ def test_answers_fit_the_description(case: schemathesis.Case, base_url: str) -> 
     That all that fits is accepted is not asked: a cursor is a word only the service can make, and 7.0 is an integer to
     JSON Schema but not to whoever must tell 2**53 from 2**53 + 1.
     """
-    case.call_and_validate(base_url=base_url, excluded_checks=[positive_data_acceptance])
+    case.call_and_validate(base_url=base_url, headers={"X-API-Key": TEXT}, excluded_checks=[positive_data_acceptance])

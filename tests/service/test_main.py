@@ -9,19 +9,22 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from infra.local.ports import free_port
+from tests.build_keys import a_key, as_setting
 from tests.serving import NO_REDIS
 
 pytestmark = pytest.mark.timeout(60)  # a new interpreter imports everything
 
 
 @contextmanager
-def started(**environ: str) -> Iterator[subprocess.Popen[str]]:
+def started(*, stderr: IO[str] | int = subprocess.PIPE, **environ: str) -> Iterator[subprocess.Popen[str]]:
     """A process of the API."""
     command = ["env", *(f"{name}={value}" for name, value in environ.items()), sys.executable, "-m", "app"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=stderr, text=True)
     try:
         yield process
     finally:
@@ -84,3 +87,17 @@ def wait_ready(url: str) -> None:
         except OSError:
             time.sleep(0.1)
     raise TimeoutError(url)
+
+
+def test_listening_beyond_this_machine_with_keys_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(as_setting(a_key()[1]))
+    port = free_port()
+    environ = {"APP_HOST": "0.0.0.0", "APP_PORT": str(port), "TOUCHLINE_HOME": str(tmp_path), "REDIS_URL": NO_REDIS}
+    with started(**environ):
+        wait_ready(f"http://127.0.0.1:{port}/livez")
+
+
+def test_keys_that_cannot_be_read_are_one_clear_sentence() -> None:
+    said = failure(API_KEYS='[{"prefix": "hunter2"}]')
+    assert said.startswith("The API keys cannot be read: no list of API keys")
+    assert "hunter2" not in said

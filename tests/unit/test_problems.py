@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app import errors
-from app.api.middleware import add_request_id, request_id
+from app import errors, keys
+from app.api.headers import add_headers
+from app.api.middleware import request_id
 from app.api.problems import problems
 from app.errors import ServiceError
 from app.schemas import ProblemOut
+from app.settings import Settings
 
 
 def all_errors() -> list[type[ServiceError]]:
@@ -21,7 +23,8 @@ async def answer_to(aiohttp_client: Any, failure: Exception) -> Any:
         raise failure
 
     app = web.Application(middlewares=[request_id, problems])
-    app.on_response_prepare.append(add_request_id)
+    app[keys.SETTINGS] = Settings()
+    app.on_response_prepare.append(add_headers)
     app.router.add_get("/", fail)
     client = await aiohttp_client(app)
     return await client.get("/", allow_redirects=False)

@@ -1,0 +1,68 @@
+"""Headers that every answer carries: its request, the caller's quota, and what a browser may do with it."""
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from app import keys
+from app.api.guard import KEY_HEADER, quota_headers
+
+REQUEST_ID_HEADER = "X-Request-ID"
+TRACEPARENT_HEADER = "traceparent"
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # a page of ours says what it needs; data needs nothing, and nobody frames it
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_METHODS = "GET, HEAD, POST"
+_ASKED = (
+    "Accept, Authorization, Content-Type, If-None-Match, Last-Event-ID, "
+    f"{KEY_HEADER}, {REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
+)
+_EXPOSED = (
+    "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Touchline-Snapshot, WWW-Authenticate, "
+    f"{REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
+)
+_PREFLIGHT_MAX_AGE_S = 600
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Complete an answer's head, which for a streamed one is written before the handler returns."""
+    headers = response.headers
+    headers[REQUEST_ID_HEADER] = request[keys.REQUEST_ID]
+    for name, value in _SECURITY.items():
+        headers.setdefault(name, value)
+    # its default tells the versions of Python and aiohttp
+    headers[hdrs.SERVER] = "touchline"
+    quota = request.get(keys.QUOTA)
+    if quota is not None:
+        headers.update(quota_headers(quota))
+    if request.app[keys.SETTINGS].cors_origins:
+        _add_cors(request, response)
+
+
+def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    vary = response.headers.get(hdrs.VARY)
+    response.headers[hdrs.VARY] = f"{vary}, {hdrs.ORIGIN}" if vary else hdrs.ORIGIN
+    if origin := _allowed_origin(request):
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
+
+
+def _allowed_origin(request: web.Request) -> str | None:
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin if origin in request.app[keys.SETTINGS].cors_origins else None
+
+
+@web.middleware
+async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a browser that asks whether a page of another origin may send its request; it shows no key yet."""
+    is_asking = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    if not (is_asking and _allowed_origin(request)):
+        return await handler(request)
+    headers = {
+        hdrs.ACCESS_CONTROL_ALLOW_METHODS: _METHODS,
+        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ASKED,
+        hdrs.ACCESS_CONTROL_MAX_AGE: str(_PREFLIGHT_MAX_AGE_S),
+    }
+    return web.Response(status=204, headers=headers)

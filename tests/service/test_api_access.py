@@ -1,0 +1,188 @@
+"""Keys, scopes and rates over HTTP."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app import keys
+from app.access import keyfile
+from app.access.rate import RateLimit
+from app.access.scope import Scope
+from app.api.routes import ROUTES
+from app.errors import RateLimited
+from app.queue.connection import connect, disconnect
+from app.settings import Settings
+from tests.build_keys import a_key, as_setting
+from tests.live import until
+from tests.serving import Client, Serve
+
+OPEN = ["/livez", "/readyz", "/healthcheck/", "/metrics", "/docs", "/openapi.json"]
+
+
+def shown(text: str) -> dict[str, str]:
+    return {"X-API-Key": text}
+
+
+async def status(client: Client, path: str, headers: dict[str, str] | None = None) -> int:
+    return (await client.get(path, headers=headers)).status
+
+
+def test_what_is_open_is_open_on_purpose() -> None:
+    assert [route.path for route in ROUTES if route.scope is None] == [
+        "/healthcheck/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs",
+    ]  # fmt: skip
+    assert all(route.scope is Scope.MONITOR for route in ROUTES if route.path.startswith("/monitoring/"))
+
+
+async def test_without_keys_everything_is_open(client: Client) -> None:
+    assert await status(client, "/predict/odds/") == 200
+    assert await status(client, "/monitoring/drift", shown("any.thing")) == 200
+
+
+async def test_key_is_taken_from_either_header(serve: Serve) -> None:
+    text, key = a_key(Scope.READ)
+    client = await serve(api_keys=as_setting(key))
+    for headers in (shown(text), {"Authorization": f"Bearer {text}"}, {"authorization": f"bearer  {text} "}):
+        assert await status(client, "/predict/odds/", headers) == 200
+        assert (await client.head("/predict/odds/", headers=headers)).status == 200
+
+
+async def test_missing_and_wrong_keys_are_401_and_say_how(serve: Serve) -> None:
+    _, key = a_key()
+    client = await serve(api_keys=as_setting(key))
+    missing = await client.get("/predict/odds/")
+    assert (missing.status, (await missing.json())["code"]) == (401, "key-missing")
+    assert missing.headers["WWW-Authenticate"] == 'Bearer realm="touchline"'
+    for headers in (shown(f"{key.prefix}.wrong"), {"Authorization": "Bearer x"}, shown("")):
+        wrong = await client.get("/predict/odds/", headers=headers)
+        assert (wrong.status, (await wrong.json())["code"]) == (401, "key-invalid")
+        assert wrong.headers["WWW-Authenticate"] == 'Bearer realm="touchline", error="invalid_token"'
+    basic = await client.get("/predict/odds/", headers={"Authorization": "Basic eDp5"})
+    assert (await basic.json())["code"] == "key-missing"
+
+
+async def test_missing_scope_is_403_and_named(serve: Serve) -> None:
+    text, key = a_key(Scope.READ)
+    client = await serve(api_keys=as_setting(key))
+    for path in ("/monitoring/arq/queues", "/monitoring/drift", "/monitoring/task_status/t"):
+        answer = await client.get(path, headers=shown(text))
+        problem = await answer.json()
+        assert (answer.status, problem["code"], problem["scope"]) == (403, "scope-missing", "monitor")
+        assert 'scope="monitor"' in answer.headers["WWW-Authenticate"]
+    assert await status(client, "/predict/7", shown(text)) == 403
+
+
+async def test_every_guarded_route_asks_for_its_scope_and_no_other_opens_it(serve: Serve) -> None:
+    texts = {scope: a_key(scope) for scope in Scope}
+    client = await serve(api_keys=as_setting(*(key for _, key in texts.values())))
+    for route in ROUTES:
+        path = route.path.replace("{match_id}", "1").replace("{task_id}", "t")
+        for scope, (text, _) in texts.items():
+            answer = await client.request(route.method, path, headers=shown(text))
+            assert (answer.status in {401, 403}) == (route.scope not in {None, scope}), (path, scope)
+
+
+async def test_probes_metrics_and_documents_never_need_a_key(serve: Serve) -> None:
+    client = await serve(api_keys=as_setting(a_key()[1]))
+    for path in OPEN:
+        assert await status(client, path) in {200, 503}, path
+        assert await status(client, path, shown("wrong.key")) in {200, 503}, path
+
+
+async def test_refused_requests_run_no_handler(serve: Serve) -> None:
+    """A bad path parameter would be 422; whoever has no key is not told."""
+    client = await serve(api_keys=as_setting(a_key()[1]))
+    assert await status(client, "/predict/precomputed/abc") == 401
+    assert (await client.post("/predict/async/", data=b"x" * 1_000_000)).status == 401
+
+
+@pytest.mark.timeout(30)
+async def test_file_of_keys_is_followed_and_never_opens_the_door_again(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    client = await serve(api_keys_file=path)
+    (first, first_key), (second, second_key) = a_key(Scope.READ), a_key(Scope.READ)
+    assert await status(client, "/predict/odds/") == 200
+    await asyncio.to_thread(keyfile.write, path, [first_key, second_key])
+    await until(lambda: has_status(client, None, 401))
+    assert [await status(client, "/predict/odds/", shown(text)) for text in (first, second)] == [200, 200]
+    revoked = first_key.model_copy(update={"revoked_at": datetime.now(UTC)})
+    await asyncio.to_thread(keyfile.write, path, [revoked, second_key])
+    await until(lambda: has_status(client, first, 401))
+    path.write_text("not keys")
+    await asyncio.sleep(1.5)
+    assert await status(client, "/predict/odds/", shown(second)) == 200
+    path.unlink()
+    await asyncio.sleep(1.5)
+    assert [await status(client, "/predict/odds/"), await status(client, "/predict/odds/", shown(second))] == [401, 200]
+
+
+async def has_status(client: Client, text: str | None, expected: int) -> bool:
+    return await status(client, "/predict/odds/", shown(text) if text else None) == expected
+
+
+async def test_key_ends_at_its_time(serve: Serve) -> None:
+    text, key = a_key(Scope.READ, lasts_s=3600)
+    client = await serve(api_keys=as_setting(key))
+    assert await status(client, "/predict/odds/", shown(text)) == 200
+    past = key.model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
+    client.app[keys.KEYRING].replace([past])
+    assert await status(client, "/predict/odds/", shown(text)) == 401
+
+
+async def test_callers_are_counted_apart_and_told_what_is_left(serve: Serve, live_settings: Settings) -> None:
+    (busy, busy_key), (calm, calm_key) = a_key(Scope.READ), a_key(Scope.READ)
+    client = await serve(
+        api_keys=as_setting(busy_key, calm_key),
+        rate_limit_per_minute=5,
+        redis_url=live_settings.redis_url,
+        queue_name=live_settings.queue_name,
+    )
+    answers = [await client.get("/predict/odds/", headers=shown(busy)) for _ in range(6)]
+    assert [answer.status for answer in answers] == [200] * 5 + [429]
+    assert [answer.headers["RateLimit"].split(";")[1] for answer in answers[:5]] == [f"r={n}" for n in (4, 3, 2, 1, 0)]
+    assert answers[0].headers["RateLimit-Policy"] == '"caller";q=5;w=60'
+    problem = await answers[5].json()
+    assert (problem["code"], problem["limit"], problem["window_s"]) == ("rate-limited", 5, 60)
+    assert 1 <= int(answers[5].headers["Retry-After"]) <= 12
+    assert await status(client, "/predict/odds/", shown(calm)) == 200
+    assert await status(client, "/livez") == 200
+    assert await status(client, "/predict/odds/", shown("wrong.key")) == 401
+
+
+async def test_address_is_the_caller_while_there_are_no_keys(serve: Serve, live_settings: Settings) -> None:
+    client = await serve(
+        rate_limit_per_minute=2, redis_url=live_settings.redis_url, queue_name=live_settings.queue_name
+    )
+    forged = [{"X-Forwarded-For": f"10.0.0.{n}"} for n in range(3)]
+    assert [await status(client, "/predict/odds/", headers) for headers in forged] == [200, 200, 429]
+
+
+async def test_nobody_is_stopped_because_redis_is_away(serve: Serve) -> None:
+    client = await serve(rate_limit_per_minute=1)
+    assert [await status(client, "/predict/odds/") for _ in range(3)] == [200] * 3
+    rate = client.app[keys.RATE_LIMIT]
+    assert rate is not None
+    assert rate.unchecked == 3
+
+
+async def test_two_processes_share_one_bucket_under_concurrent_requests(live_settings: Settings) -> None:
+    """Of 40 tokens, 40 are spent: none twice, none lost, whoever asks."""
+    redis = connect(live_settings)
+    processes = [RateLimit(redis, prefix=live_settings.queue_name, per_minute=40) for _ in range(2)]
+    spent = await asyncio.gather(*(processes[n % 2].spend("a") for n in range(100)), return_exceptions=True)
+    refused = [each for each in spent if isinstance(each, RateLimited)]
+    assert (len(spent) - len(refused), sum(each is None for each in spent)) == (40, 0)
+    await disconnect(redis)
+
+
+async def test_large_limit_costs_one_round_trip_a_handful(live_settings: Settings) -> None:
+    redis = connect(live_settings)
+    rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=6000)
+    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] if await rate.spend("a") else 0
+    quotas = [await rate.spend("a") for _ in range(50)]
+    after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert all(quotas)
+    assert after - before < 10  # fifty when each asked; some spare for a second passing and for other tests
+    await disconnect(redis)

@@ -1,0 +1,53 @@
+"""Headers of every answer: what a browser may do with it, and with pages of whom it may be shared."""
+
+import pytest
+
+from tests.build_keys import a_key, as_setting
+from tests.serving import Client, Serve
+
+PAGE = "https://shop.example"
+PATHS = ["/livez", "/predict/odds/", "/nowhere", "/docs", "/docs/static/docs.js", "/predict/precomputed/x", "/metrics"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_answer_is_safe_in_a_browser(client: Client, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Server"] == "touchline"
+    policy = headers["Content-Security-Policy"]
+    assert ("default-src 'self'" if path == "/docs" else "default-src 'none'") in policy
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+async def test_pages_of_listed_origins_may_read(serve: Serve) -> None:
+    client = await serve(cors_origins=(PAGE,))
+    answer = await client.get("/predict/odds/", headers={"Origin": PAGE})
+    assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert {"ETag", "RateLimit", "X-Request-ID"} <= set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+    assert answer.headers["Vary"].endswith("Origin")
+    failure = await client.get("/predict/precomputed/1", headers={"Origin": PAGE})
+    assert (failure.status, failure.headers["Access-Control-Allow-Origin"]) == (404, PAGE)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", f"{PAGE}.evil.example", PAGE.upper(), "*"])
+async def test_pages_of_other_origins_may_not(serve: Serve, origin: str) -> None:
+    client = await serve(cors_origins=(PAGE,))
+    answer = await client.get("/predict/odds/", headers={"Origin": origin})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "Origin" in answer.headers["Vary"]
+    asked = await client.options("/predict/odds/", headers=asking(origin))
+    assert asked.status == 405
+
+
+async def test_browser_asks_first_without_a_key(serve: Serve) -> None:
+    client = await serve(cors_origins=(PAGE,), api_keys=as_setting(a_key()[1]))
+    answer = await client.options("/predict/odds/", headers=asking(PAGE))
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, PAGE)
+    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+    assert {"X-API-Key", "traceparent"} <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+    assert (await client.get("/predict/odds/", headers={"Origin": PAGE})).status == 401
+
+
+def asking(origin: str) -> dict[str, str]:
+    return {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}

@@ -1,0 +1,179 @@
+"""Keys: made, kept as hashes, recognised, ended, rotated."""
+
+import io
+import stat
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.access import __main__ as command
+from app.access import keyfile
+from app.access.key import new_key, prefix_of
+from app.access.keyring import Keyring, file_of, read_keys
+from app.access.rate import PER_MINUTE, is_loopback, per_minute_of
+from app.access.scope import Scope
+from app.errors import KeyInvalid
+from app.settings import Settings
+from tests.build_keys import a_key, as_setting
+
+READ = frozenset({Scope.READ})
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str, said: str = "") -> str:
+    """What `scripts/keys` prints."""
+    monkeypatch.setattr("sys.argv", ["keys", *arguments])
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    command.main()
+    return capsys.readouterr().out.strip()
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("TOUCHLINE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_key_is_found_by_the_whole_of_it() -> None:
+    text, key = a_key()
+    keyring = Keyring([key, a_key()[1]])
+    assert keyring.find(text) is key
+    for wrong in (
+        "",
+        ".",
+        text[:-1],
+        text + "x",
+        text.upper(),
+        f"{key.prefix}.",
+        f"nobody.{text.partition('.')[2]}",
+        "ÿ.ÿ",
+    ):
+        with pytest.raises(KeyInvalid, match=r"No such API key\."):
+            keyring.find(wrong)
+
+
+def test_nobody_knows_the_key_of_unknown_prefixes() -> None:
+    with pytest.raises(KeyInvalid):
+        Keyring().find("nobody.")
+
+
+def test_secret_is_nowhere_in_what_is_kept() -> None:
+    text, key = a_key()
+    secret = text.partition(".")[2]
+    assert len(secret) >= 43  # 256 bits
+    assert secret not in key.model_dump_json() + repr(key)
+    assert prefix_of(text) == key.prefix
+
+
+def test_ended_keys_say_so_to_those_who_have_them() -> None:
+    expired_text, expired = a_key(lasts_s=-1)
+    revoked_text, other = a_key(lasts_s=3600)
+    revoked = other.model_copy(update={"revoked_at": datetime.now(UTC)})
+    keyring = Keyring([expired, revoked])
+    with pytest.raises(KeyInvalid, match="is expired"):
+        keyring.find(expired_text)
+    with pytest.raises(KeyInvalid, match="is revoked"):
+        keyring.find(revoked_text)
+
+
+def test_two_keys_of_one_owner_live_side_by_side_while_one_is_rotated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    old = run(monkeypatch, capsys, "create", "the shop", "--scopes", "read,predict")
+    new = run(monkeypatch, capsys, "rotate", prefix_of(old), "--overlap-days", "2")
+    keys = read_keys(Settings())
+    assert [(key.owner, key.scopes) for key in keys] == [("the shop", {Scope.READ, Scope.PREDICT})] * 2
+    assert {prefix_of(text) for text in (old, new)} == {Keyring(keys).find(text).prefix for text in (old, new)}
+    left = keys[0].expires_at
+    assert left is not None
+    assert timedelta(days=1.9) < left - datetime.now(UTC) <= timedelta(days=2)
+    later = Keyring([key.model_copy(update={"expires_at": datetime.now(UTC)}) for key in keys[:1]] + keys[1:])
+    assert later.find(new).owner == "the shop"
+    with pytest.raises(KeyInvalid):
+        later.find(old)
+
+
+def test_rotation_never_lengthens_a_life(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    old = run(monkeypatch, capsys, "create", "a", "--scopes", "read", "--days", "1")
+    before = read_keys(Settings())[0].expires_at
+    run(monkeypatch, capsys, "rotate", prefix_of(old), "--overlap-days", "30")
+    assert read_keys(Settings())[0].expires_at == before
+
+
+def test_list_check_and_revoke_never_show_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    text = run(monkeypatch, capsys, "create", "a", "--scopes", "monitor")
+    prefix, _, secret = text.partition(".")
+    checked = run(monkeypatch, capsys, "check", said=f"{text}\n")
+    listed = run(monkeypatch, capsys, "list")
+    assert checked == listed
+    assert listed.split() == [prefix, "for", "good", "monitor", "a"]
+    run(monkeypatch, capsys, "revoke", prefix)
+    assert "revoked" in run(monkeypatch, capsys, "list")
+    assert secret not in listed + (home / "keys.json").read_text()
+    with pytest.raises(SystemExit, match="is revoked"):
+        run(monkeypatch, capsys, "check", said=text)
+    with pytest.raises(SystemExit, match="is revoked; create another"):
+        run(monkeypatch, capsys, "rotate", prefix)
+
+
+@pytest.mark.parametrize("arguments", [("revoke", "nobody"), ("rotate", "nobody")])
+def test_unknown_prefix_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path, arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit, match=r"The file has no key nobody\."):
+        run(monkeypatch, capsys, *arguments)
+
+
+def test_file_is_readable_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    with keyfile.editing(path) as keys:
+        keys.append(a_key()[1])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(keyfile.read(path)) == 1
+
+
+def test_failed_edit_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    with suppress(ZeroDivisionError), keyfile.editing(path) as keys:
+        keys.append(a_key()[1])
+        raise ZeroDivisionError
+    assert keyfile.read(path) == []
+
+
+@pytest.mark.parametrize("raw", ["", "{}", '[{"prefix": "abcd", "secret": "hunter2"}]', '"hunter2"'])
+def test_what_is_no_list_of_keys_is_refused_and_not_quoted(raw: str) -> None:
+    with pytest.raises(ValueError, match="no list of API keys") as refused:
+        keyfile.parse(raw)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_two_keys_with_one_prefix_are_refused() -> None:
+    key = a_key()[1]
+    with pytest.raises(ValueError, match=f"same prefix: {key.prefix}"):
+        keyfile.parse(as_setting(key, key))
+
+
+def test_keys_come_from_the_environment_and_the_file(tmp_path: Path) -> None:
+    (_, given), (_, kept) = a_key(), new_key("b", READ)
+    settings = Settings(touchline_home=tmp_path, api_keys=as_setting(given))
+    with keyfile.editing(file_of(settings)) as keys:
+        keys.append(kept)
+    assert read_keys(settings) == [given, kept]
+    assert given.sha256 not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("host", "set_to", "expected"),
+    [("127.0.0.1", None, 0), ("::1", None, 0), ("0.0.0.0", None, PER_MINUTE), ("0.0.0.0", 0, 0), ("127.0.0.1", 7, 7)],
+)
+def test_rate_limit_is_off_on_loopback_unless_set(host: str, set_to: int | None, expected: int) -> None:
+    assert per_minute_of(Settings(app_host=host, rate_limit_per_minute=set_to)) == expected
+
+
+def test_names_are_no_loopback_but_localhost() -> None:
+    assert [is_loopback(host) for host in ("localhost", "example.org", "", "127.8.8.8")] == [True, False, False, True]
