@@ -8,6 +8,7 @@ ServiceError
 ├── RateLimited             429  rate-limited
 ├── MatchNotFound           404  match-not-found
 ├── TaskNotFound            404  task-not-found
+├── TaskBusy                409  task-busy
 ├── ModelNotFound           404  model-not-found
 ├── FeaturesMissing         409  features-missing
 ├── FeaturesMismatch        409  features-mismatch
@@ -87,6 +88,12 @@ class TaskNotFound(ServiceError):
     """No such task, or its result has expired."""
 
     status, code, title = 404, "task-not-found", "No such task, or its result has expired"
+
+
+class TaskBusy(ServiceError):
+    """The task is running or done, or another caller wants it too."""
+
+    status, code, title = 409, "task-busy", "The task cannot be withdrawn any more"
 
 
 class ModelNotFound(ServiceError):

@@ -30,18 +30,21 @@ class _Asked:
     features_ms: float
 
 
-async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery) -> LivePredictionOut:
-    """Predict a match now, by a worker; 504 with the task's id when that takes too long."""
+async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery) -> web.Response:
+    """Predict a match now, by a worker; 504 with the task's id when that takes too long.
+
+    The same question within the time that results are kept has the same answer, and an `Age`.
+    """
     settings, metrics = request.app[keys.SETTINGS], request.app[keys.METRICS]
     alias = query.stage if query.stage in settings.model_aliases else _OTHER_ALIAS
     started = time.perf_counter()
     try:
-        answer = await _predict(request, path.match_id, query)
+        response = await _predict(request, path.match_id, query)
     except ServiceError as error:
         metrics.count_prediction(alias, error.code, time.perf_counter() - started)
         raise
     metrics.count_prediction(alias, "ok", time.perf_counter() - started)
-    return answer
+    return response
 
 
 async def submit_prediction(request: web.Request, body: AsyncPredictIn) -> web.Response:
@@ -54,11 +57,11 @@ async def submit_prediction(request: web.Request, body: AsyncPredictIn) -> web.R
     return response
 
 
-async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> LivePredictionOut:
+async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web.Response:
     started = time.perf_counter()
     timeout_s = request.app[keys.SETTINGS].sync_timeout_s
     asked = await _asked(request, match_id, query, timeout_s)
-    task_id, result = await request.app[keys.QUEUE].predict(
+    task_id, result, is_known = await request.app[keys.QUEUE].predict(
         asked.job, timeout_s=timeout_s - (time.perf_counter() - started)
     )
     timings = TimingsOut(
@@ -72,7 +75,15 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> Liv
     beside = Beside(asked.inputs.odds, asked.inputs.data_until)
     answer = live_prediction(about, task_id, result, beside, timings)
     request.app[keys.LEDGER].record(_ledger_row(answer, asked, request[keys.REQUEST_ID]))
-    return answer
+    return _response(answer, is_known=is_known)
+
+
+def _response(answer: LivePredictionOut, *, is_known: bool) -> web.Response:
+    response = model_response(answer)
+    if is_known:
+        age_s = (datetime.now(UTC) - answer.computed_at).total_seconds()
+        response.headers["Age"] = str(max(0, int(age_s)))
+    return response
 
 
 async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: float) -> _Asked:

@@ -38,6 +38,12 @@ async def get_task(request: web.Request, path: TaskPath) -> TaskOut:
     )
 
 
+async def cancel_task(request: web.Request, path: TaskPath) -> web.Response:
+    """Take a task that still waits out of the queue."""
+    await request.app[keys.QUEUE].cancel(path.task_id)
+    return web.Response(status=204)
+
+
 async def list_queues(request: web.Request) -> QueuesOut:
     """How much work waits."""
     states = await request.app[keys.QUEUE].queues()

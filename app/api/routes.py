@@ -12,6 +12,7 @@ from app.api.health import get_health, get_livez, get_metrics, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.money import get_performance, get_roi, list_region_roi
 from app.api.monitoring import (
+    cancel_task,
     get_drift,
     get_drift_report,
     get_task,
@@ -37,11 +38,13 @@ from app.errors import (
     QueueUnavailable,
     ReportMissing,
     SnapshotUnavailable,
+    TaskBusy,
     TaskNotFound,
 )
 from app.schemas import (
     CardsOut,
     FacetsOut,
+    LivePredictionOut,
     OddsListOut,
     PerformanceOut,
     PredictionDetailOut,
@@ -78,10 +81,19 @@ ROUTES = (
     Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow
-    Route("GET", "/predict/{match_id}", predict_match, PREDICTING, scope=Scope.PREDICT),
+    Route("GET", "/predict/{match_id}", predict_match, PREDICTING, answer=LivePredictionOut, scope=Scope.PREDICT),
     Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
     Route("GET", "/events", follow_events, (FeedFull,), media=(EVENT_STREAM,)),
     Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
+    Route(
+        "DELETE",
+        "/monitoring/task_status/{task_id}",
+        cancel_task,
+        (TaskNotFound, TaskBusy, QueueUnavailable),
+        status=204,
+        media=(),
+        scope=Scope.PREDICT,
+    ),
     Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/drift", get_drift, READING, scope=Scope.MONITOR),

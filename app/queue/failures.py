@@ -6,6 +6,7 @@ from app.errors import (
     ModelNotFound,
     PredictionFailed,
     PredictionTimeout,
+    QueueUnavailable,
     ServiceError,
 )
 from app.queue.jobs import Payload
@@ -14,6 +15,14 @@ _TYPES: dict[str, type[ServiceError]] = {
     error.code: error
     for error in (ExplanationUnavailable, FeaturesMismatch, ModelNotFound, PredictionFailed, PredictionTimeout)
 }
+
+
+REDIS_BACK_S = 2.0
+
+
+def unavailable(error: Exception) -> QueueUnavailable:
+    """What callers are told when Redis does not answer: an error's own text may hold an address."""
+    return QueueUnavailable(f"Redis cannot be reached ({type(error).__name__}).", retry_after_s=REDIS_BACK_S)
 
 
 def failure_payload(error: ServiceError) -> Payload:

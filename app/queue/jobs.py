@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Job(StrEnum):
@@ -51,6 +51,14 @@ class PredictResult:
     inference_ms: float
     queue_ms: float
     contributions: list[Contribution] | None = None
+
+
+class Answered(NamedTuple):
+    """A task that was asked for and its answer; `is_known`: it was computed for an earlier question."""
+
+    task_id: str
+    result: PredictResult
+    is_known: bool
 
 
 class TaskStatus(StrEnum):

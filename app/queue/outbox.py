@@ -7,15 +7,17 @@ from time import time
 
 from arq.connections import ArqRedis
 
-from app.errors import QueueUnavailable
 from app.queue import keys
 from app.queue.connection import REDIS_ERRORS
+from app.queue.failures import unavailable
 from app.queue.jobs import PredictJob
 from app.queue.wire import encode_job
 
 BATCH = 256  # bounds how long one call keeps Redis busy
 
 ADDED, SHARED = 0, 1  # other replies: -n = refused, n are waiting; bytes = the answer is known
+
+UNKNOWN, BUSY, CANCELLED = 0, 1, 2  # replies to a cancellation
 
 _PUT = f"""
 local queue, interest, deadlines, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -68,6 +70,19 @@ end
 return withdrawn
 """
 
+# A job that somebody else waits for too is not one caller's to cancel; one without an entry is a stock client's.
+_CANCEL = f"""
+local queue, interest, deadlines, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+if redis.call('EXISTS', '{keys.RESULT}' .. id, '{keys.IN_PROGRESS}' .. id) > 0 then return {BUSY} end
+if redis.call('EXISTS', '{keys.JOB}' .. id) == 0 then return {UNKNOWN} end
+if tonumber(redis.call('HGET', interest, id) or 0) > 1 then return {BUSY} end
+redis.call('ZREM', queue, id)
+redis.call('DEL', '{keys.JOB}' .. id, '{keys.RETRY}' .. id)
+redis.call('HDEL', interest, id)
+redis.call('HDEL', deadlines, id)
+return {CANCELLED}
+"""
+
 Reply = int | bytes
 
 
@@ -87,6 +102,7 @@ class Outbox:
         self._names = names
         self._put = redis.register_script(_PUT)
         self._withdraw = redis.register_script(_WITHDRAW)
+        self._cancel = redis.register_script(_CANCEL)
         self._letters: list[_Letter] = []
         self._withdrawn: list[str] = []
         self._flusher: asyncio.Task[None] | None = None
@@ -104,6 +120,11 @@ class Outbox:
         if not self._is_closed:
             self._withdrawn.append(task_id)
             self._kick()
+
+    async def cancel(self, task_id: str) -> int:
+        """Take a waiting job out of the queue: UNKNOWN, BUSY or CANCELLED. Errors of Redis pass through."""
+        names = self._names
+        return int(await self._cancel([names.queue, names.interest, names.deadlines], [task_id]))
 
     async def close(self) -> None:
         """Wait for what is under way; jobs withdrawn later are left to their deadline."""
@@ -159,4 +180,4 @@ class Outbox:
 def _refuse(batch: Sequence[_Letter], error: Exception) -> None:
     for letter in batch:
         if not letter.reply.done():
-            letter.reply.set_exception(QueueUnavailable(f"Redis cannot be reached ({type(error).__name__})."))
+            letter.reply.set_exception(unavailable(error))

@@ -6,22 +6,22 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 
 from arq.connections import ArqRedis
 
-from app.errors import PredictionTimeout, QueueFull, QueueUnavailable, TaskNotFound
+from app.errors import PredictionTimeout, QueueFull, TaskBusy, TaskNotFound
 from app.queue import keys
 from app.queue.background import running
 from app.queue.connection import REDIS_ERRORS, connect, disconnect
-from app.queue.failures import failure_of, outcome_of
+from app.queue.failures import failure_of, outcome_of, unavailable
 from app.queue.jobs import (
+    Answered,
     ModelInfo,
     Payload,
     PredictJob,
-    PredictResult,
     QueueState,
     TaskState,
     TaskStatus,
     WorkerState,
 )
-from app.queue.outbox import Outbox, Reply
+from app.queue.outbox import BUSY, UNKNOWN, Outbox, Reply
 from app.queue.roster import Roster
 from app.queue.stats import queue_state
 from app.queue.waiting import Waiters
@@ -58,7 +58,7 @@ class PredictionQueue:
             await stack.enter_async_context(running(queue._keep_announced()))
             yield queue
 
-    async def predict(self, job: PredictJob, *, timeout_s: float) -> tuple[str, PredictResult]:
+    async def predict(self, job: PredictJob, *, timeout_s: float) -> Answered:
         """Ask and wait for the answer, which identical questions share.
 
         Raises QueueFull, NoWorker, ModelNotFound, FeaturesMismatch, ExplanationUnavailable, PredictionFailed, and
@@ -69,7 +69,7 @@ class PredictionQueue:
         task_id = task_id_of(self._names.queue, job, versions)
         try:
             async with asyncio.timeout(timeout_s):
-                outcome = await self._ask(task_id, job, versions)
+                outcome, is_known = await self._ask(task_id, job, versions)
         except TimeoutError:
             detail = f"No answer within {timeout_s:g} s; the task can still be polled."
             raise PredictionTimeout(detail, task_id=task_id) from None
@@ -78,7 +78,7 @@ class PredictionQueue:
             raise
         if "error" in outcome:
             raise failure_of(outcome, task_id)
-        return task_id, result_of(outcome)
+        return Answered(task_id, result_of(outcome), is_known)
 
     async def submit(self, job: PredictJob) -> str:
         """Ask without waiting; the task's id. The job waits until its deadline, also for a worker to come."""
@@ -88,6 +88,15 @@ class PredictionQueue:
         task_id = task_id_of(self._names.queue, job, versions)
         await self._put(task_id, job, versions)
         return task_id
+
+    async def cancel(self, task_id: str) -> None:
+        """Take a waiting task out of the queue; TaskNotFound, or TaskBusy when it is too late or others want it."""
+        with _redis_may_fail():
+            reply = await self._outbox.cancel(task_id)
+        if reply == UNKNOWN:
+            raise _not_found(task_id)
+        if reply == BUSY:
+            raise TaskBusy(f"Task {task_id} is running or done, or others wait for it too.", task_id=task_id)
 
     async def status(self, task_id: str) -> TaskState:
         """Where a task is; TaskNotFound when there is none, or its answer has expired."""
@@ -100,7 +109,7 @@ class PredictionQueue:
         if result is not None:
             return _finished(task_id, loads(result))
         if job is None:
-            raise TaskNotFound(f"No task {task_id}, or its result has expired.", task_id=task_id)
+            raise _not_found(task_id)
         status = TaskStatus.RUNNING if is_running else TaskStatus.QUEUED
         return TaskState(task_id, status, task_job_of(loads(job)["a"][0]))
 
@@ -158,10 +167,11 @@ class PredictionQueue:
         for feature_set, names in list(self._announced.items()):
             await self._redis.set(self._names.features(feature_set), dumps(names), ex=keys.FEATURES_TTL_S)
 
-    async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload:
+    async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> tuple[Payload, bool]:
+        """The outcome, and whether it was known before."""
         with self._waiters.expect(task_id) as answer:
             known = await self._put(task_id, job, versions)
-            return known if known is not None else await answer
+            return (await answer, False) if known is None else (known, True)
 
     async def _put(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload | None:
         """Put a job into the queue; the outcome when a sound one is known already."""
@@ -187,6 +197,10 @@ def _retry_after_s(limit: int, jobs_per_s: float) -> float:
     return min(max(limit / 10 / jobs_per_s, 1.0), LONGEST_RETRY_S) if jobs_per_s else 5.0
 
 
+def _not_found(task_id: str) -> TaskNotFound:
+    return TaskNotFound(f"No task {task_id}, or its result has expired.", task_id=task_id)
+
+
 def _outcome(result: Payload) -> Payload:
     return outcome_of(result["s"], result["r"])
 
@@ -204,4 +218,4 @@ def _redis_may_fail() -> Iterator[None]:
     try:
         yield
     except REDIS_ERRORS as error:
-        raise QueueUnavailable(f"Redis cannot be reached ({type(error).__name__}).") from error
+        raise unavailable(error) from error

@@ -1,6 +1,7 @@
 """Live predictions over HTTP: artifacts, API, Redis and a real worker."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -15,14 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from app import keys
+from app.queue.port import PredictionQueue
 from app.schemas import LivePredictionOut, TaskOut
 from app.settings import Settings
 from app.store.contract import FEATURES, PREDICTIONS
+from infra.local.children import Child, Command
+from infra.local.ports import accepts, free_port
 from tests.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
 from tests.live import serving
 from tests.models import FEATURES as NAMES
 from tests.models import TinyRegistry, tiny_booster
-from tests.serving import Client, Serve, json_of, until
+from tests.serving import NO_REDIS, Client, Serve, json_of, until
 from worker.claiming import BatchWorker
 from worker.inference import predict_proba
 from worker.tasks import DESK
@@ -217,6 +221,85 @@ async def test_wrong_bodies(idle: Client, body: bytes, status: int) -> None:
 async def test_body_of_another_type_is_415(idle: Client) -> None:
     response = await idle.post("/predict/async/", data=b"match_id=7", headers={"Content-Type": "text/plain"})
     assert response.status == 415
+
+
+async def test_repeated_question_has_an_age(live: Client) -> None:
+    """Each question has an age of its own: another wish or another model is another question."""
+    ages = []
+    for question in ("", "", "?explain=true", "?stage=candidate", "?stage=candidate"):
+        async with live.get(f"/predict/{FIRST_ID}{question}") as response:
+            assert response.status == 200
+            ages.append(response.headers.get("Age"))
+    assert [age is not None for age in ages] == [False, True, False, False, True]
+    assert 0 <= int(ages[1] or "") < 60
+
+
+async def test_waiting_task_is_cancelled(idle: Client) -> None:
+    async with idle.post("/predict/async/", json={"match_id": FIRST_ID}) as response:
+        where = response.headers["Location"]
+    async with idle.delete(where) as response:
+        assert (response.status, await response.read()) == (204, b"")
+    async with idle.delete(where) as response:
+        assert (response.status, (await response.json())["code"]) == (404, "task-not-found")
+
+
+async def test_done_task_is_not_cancelled(live: Client) -> None:
+    task_id = (await json_of(live, f"/predict/{FIRST_ID}"))["task_id"]
+    async with live.delete(f"/monitoring/task_status/{task_id}") as response:
+        assert (response.status, (await response.json())["code"]) == (409, "task-busy")
+
+
+@pytest.mark.parametrize("redis_is_up", [True, False])
+async def test_refusal_says_when_to_come_back(serve: Serve, registry_settings: Settings, redis_is_up: bool) -> None:
+    """No worker, or no Redis."""
+    changes = live_part(registry_settings) | ({} if redis_is_up else {"redis_url": NO_REDIS})
+    async with (await serve(**changes)).get(f"/predict/{FIRST_ID}") as response:
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) >= 1
+
+
+async def test_question_of_a_client_who_hung_up_is_not_computed(
+    artifacts: Path, tmp_path: Path, registry_settings: Settings, desk: BatchWorker
+) -> None:
+    """The service as it is started, and a real connection that is closed."""
+    desk.drain()  # it still beats, and takes no more jobs
+    port = free_port()
+    env = {name.upper(): str(value) for name, value in live_part(registry_settings).items() if name != "redis_url"}
+    env |= {"REDIS_URL": registry_settings.redis_url.get_secret_value(), "ARTIFACTS_URI": str(artifacts)}
+    env |= {"TOUCHLINE_HOME": str(tmp_path), "APP_PORT": str(port)}
+    child = Child(Command("api", [sys.executable, "-m", "app"], log=tmp_path / "api.log", env=env))
+    try:
+        async with PredictionQueue.open(registry_settings) as queue:
+            await until(lambda: asyncio.to_thread(accepts, port), timeout_s=40)
+            _, writer = await ask_until(queue, port)
+            assert await waiting(queue) == 1
+            writer.close()
+            await until(lambda: has_waiting(queue, 0))
+    finally:
+        await asyncio.to_thread(child.stop)
+
+
+async def ask_until(queue: PredictionQueue, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask until the artifacts are open and the question waits in the queue."""
+    async with asyncio.timeout(30):
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"GET /predict/{FIRST_ID} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            answered = asyncio.create_task(reader.readline())
+            while not answered.done():
+                if await waiting(queue):
+                    answered.cancel()
+                    return reader, writer
+                await asyncio.sleep(0.02)
+            writer.close()
+
+
+async def waiting(queue: PredictionQueue) -> int:
+    return (await queue.queues())[0].queued
+
+
+async def has_waiting(queue: PredictionQueue, count: int) -> bool:
+    return await waiting(queue) == count
 
 
 async def test_unknown_task_is_404(idle: Client) -> None:

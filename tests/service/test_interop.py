@@ -36,7 +36,7 @@ async def test_stock_worker_does_our_jobs(
         answers = await asyncio.gather(
             *[queue.predict(await a_job(queue, row, match_id=n), timeout_s=8) for n, row in enumerate(rows)]
         )
-        assert np.array([result.proba for _, result in answers]) == pytest.approx(
+        assert np.array([answer.result.proba for answer in answers]) == pytest.approx(
             predict_proba(tiny_booster(), rows), abs=1e-6
         )
         assert stock.jobs_complete == 8
@@ -104,7 +104,7 @@ async def test_malformed_job_fails_alone(queue: PredictionQueue, worker: BatchWo
 
 
 async def test_nothing_in_redis_is_a_pickle(queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis) -> None:
-    task_id, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    task_id, _, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
     worker.drain()
     waiting = await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=8))
     for key in (f"arq:result:{task_id}", f"arq:job:{waiting}"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from arq.connections import ArqRedis
 
-from app.errors import QueueFull, QueueUnavailable, TaskNotFound
+from app.errors import QueueFull, QueueUnavailable, TaskBusy, TaskNotFound
 from app.queue import keys
 from app.queue.jobs import TaskStatus
 from app.queue.port import PredictionQueue
@@ -56,6 +56,46 @@ async def test_submitted_task_waits_then_is_done(
     assert state.job.features_computed_at == "2026-08-01T00:00:00+00:00"
 
 
+async def test_waiting_task_can_be_cancelled(queue: PredictionQueue, redis: ArqRedis) -> None:
+    task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
+    await queue.cancel(task_id)
+    assert await is_empty(queue)
+    assert not await redis.keys(f"*{task_id}*")
+    for look in (queue.status, queue.cancel):
+        with pytest.raises(TaskNotFound):
+            await look(task_id)
+
+
+async def test_task_that_others_want_too_is_not_one_callers_to_cancel(queue: PredictionQueue) -> None:
+    job = await a_job(queue, tiny_rows(1)[0])
+    task_id = await queue.submit(job)
+    assert await queue.submit(job) == task_id
+    with pytest.raises(TaskBusy):
+        await queue.cancel(task_id)
+    assert (await queue.queues())[0].queued == 1
+
+
+async def test_task_that_is_done_cannot_be_cancelled(queue: PredictionQueue, worker: BatchWorker) -> None:
+    task_id, _, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    with pytest.raises(TaskBusy):
+        await queue.cancel(task_id)
+    assert (await queue.status(task_id)).status is TaskStatus.DONE
+
+
+async def test_answer_says_whether_it_was_known(
+    queue: PredictionQueue, worker: BatchWorker, shelf_source: MemorySource
+) -> None:
+    """Only for the same row, and only while the same version serves."""
+    first, second = tiny_rows(2)
+    asked = [first, first, second, second]
+    known = [(await queue.predict(await a_job(queue, row), timeout_s=5)).is_known for row in asked]
+    assert known == [False, True, False, True]
+    shelf_source.version = "2"
+    await until(lambda: serves(queue, "2"))
+    answer = await queue.predict(await a_job(queue, first), timeout_s=5)
+    assert (answer.is_known, answer.result.model_version) == (False, "2")
+
+
 async def test_workers_and_models_are_told(queue: PredictionQueue, worker: BatchWorker) -> None:
     await until(lambda: tells_of_models(queue))
     (state,) = await queue.workers()
@@ -71,8 +111,9 @@ async def test_port_opens_without_redis() -> None:
         feature_set = await queue.announce_features(FEATURES)
         assert feature_set
         started = time.monotonic()
-        with pytest.raises(QueueUnavailable):
+        with pytest.raises(QueueUnavailable) as caught:
             await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+        assert caught.value.retry_after_s
         with pytest.raises(QueueUnavailable):
             await queue.ping()
         assert time.monotonic() - started < 3
@@ -119,6 +160,11 @@ async def tells_of_models(queue: PredictionQueue) -> bool:
     return bool(await queue.models())
 
 
+async def serves(queue: PredictionQueue, version: str) -> bool:
+    """Whether the champion has that version."""
+    return [model.version for model in await queue.models()] == [version]
+
+
 async def is_done(queue: PredictionQueue, task_id: str) -> bool:
     """Whether a task is done."""
     return (await queue.status(task_id)).status is TaskStatus.DONE
@@ -136,7 +182,7 @@ async def test_lost_announcement_is_found_by_looking(queue: PredictionQueue, wor
     """The safety poll answers where pub/sub did not."""
     queue._waiters._announce = lambda _: None  # type: ignore[method-assign]  # every announcement is lost
     started = time.monotonic()
-    _, result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
     assert result.model_version == "1"
     assert time.monotonic() - started < 2
 

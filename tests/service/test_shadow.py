@@ -100,7 +100,7 @@ def beside(live_settings: Settings) -> Callable[[Predictor], object]:
 
 async def ask_all(queue: PredictionQueue, rows: npt.NDArray[np.float32], **changes: object) -> list[PredictResult]:
     jobs = [await a_job(queue, row, match_id=n, **changes) for n, row in enumerate(rows)]
-    return [answer for _, answer in await asyncio.gather(*[queue.predict(job, timeout_s=8) for job in jobs])]
+    return [answer for _, answer, _ in await asyncio.gather(*[queue.predict(job, timeout_s=8) for job in jobs])]
 
 
 async def read_until(shadows: Shadows, count: int) -> list[Shadow]:
