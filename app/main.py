@@ -31,6 +31,7 @@ from app.store.objects import source_of
 from app.store.private import PrivateFolders
 from app.store.snapshot import OpenRules, Snapshot
 from app.store.snapshots import Snapshots
+from app.store.source import Source
 from app.telemetry import Metrics
 from app.upkeep.draining import draining
 
@@ -69,7 +70,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         cache = settings.touchline_home / "cache"
         private = await asyncio.to_thread(PrivateFolders, cache / "snapshots")
         stack.push_async_callback(asyncio.to_thread, private.remove)
-        source, rules = source_of(settings.artifacts_uri, cache), _open_rules(settings, cache, app[keys.GATE])
+        source, rules = _source(settings, cache), _open_rules(settings, cache, app[keys.GATE])
         watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
         snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
         await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
@@ -89,6 +90,11 @@ def _rate_limit(settings: Settings, stack: AsyncExitStack) -> RateLimit | None:
     redis = connect(settings)
     stack.push_async_callback(disconnect, redis)
     return RateLimit(redis, prefix=Keys(settings.queue_name).rate, per_minute=per_minute)
+
+
+def _source(settings: Settings, cache: Path) -> Source:
+    limit_bytes = int(settings.artifact_cache_gb * 10**9)
+    return source_of(settings.artifacts_uri, cache, limit_bytes=limit_bytes, silence_s=settings.artifact_silence_s)
 
 
 def _open_rules(settings: Settings, cache: Path, gate: Gate) -> OpenRules:

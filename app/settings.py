@@ -43,6 +43,8 @@ class Settings(BaseSettings):
 
     artifacts_uri: str = Field("var/artifacts", description="folder or s3://bucket/prefix of the artifacts")
     artifact_poll_s: float = Field(60.0, gt=0, description="seconds between looks for new artifacts")
+    artifact_cache_gb: float = Field(10.0, gt=0, description="disk that artifacts fetched from a bucket may take, GB")
+    artifact_silence_s: float = Field(10.0, gt=0, description="silence after which a bucket counts as failed, seconds")
     query_timeout_s: float = Field(10.0, gt=0, description="deadline of one DuckDB query, seconds")
     query_concurrency: int = Field(4, ge=1, le=64, description="DuckDB queries that run at once")
     query_queue_limit: int = Field(256, ge=1, description="waiting DuckDB queries past which new ones are refused")

@@ -45,8 +45,9 @@ class SnapshotOut(Out):
     """The artifacts behind an answer and their age."""
 
     id: str = Field(description="changes when any artifact changes")
-    source: str = Field(description="where the results came from: football-data.co.uk or simulated")
-    simulated: bool = Field(description="true when the matches are made up")
+    source: str | None = Field(description="where the results came from; null when the artifacts do not say")
+    simulated: bool | None = Field(description="true when the matches are made up; null when the artifacts do not say")
+    vouched: bool = Field(description="false when there was no manifest: then times are those of the files")
     built_at: datetime = Field(description="when the pipeline finished, UTC")
     data_until: datetime | None = Field(description="newest result the pipeline saw, UTC")
     stale: bool = Field(description="true when newer artifacts could not be opened")

@@ -1,119 +1,144 @@
-"""Artifacts in a bucket, brought to a local cache that is addressed by content."""
+"""Artifacts in a bucket, fetched into a cache."""
 
 import asyncio
-import contextlib
-import hashlib
-import os
-import tempfile
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, Self
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.store.manifest import MANIFEST, FileStamp, Manifest
-from app.store.source import ArtifactsUnreachable
+from app.store.bare import NAMES, Settling, tag_of
+from app.store.cache import Cache
+from app.store.manifest import MANIFEST
+from app.store.source import ArtifactsUnreachable, FileVersion, Version
 
+T = TypeVar("T")
 _CHUNK_BYTES = 2**20
-_UNUSED_AFTER_S = 86_400  # an object that no snapshot links to goes after a day
-# endpoint, region and credentials come from the environment and files that every S3 client reads
-_CONFIG = AioConfig(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3}, s3={"addressing_style": "path"})
+_AT_ONCE = 4
+_CONNECT_S = 3.0
+_FETCH_S = 900.0  # a bucket that drips is as good as one that is silent
+_FOLDERS = sorted({str(PurePosixPath(name).parent) for name in NAMES})
 
 
 class BucketSource:
     """Artifacts below `s3://bucket/prefix`.
 
-    Its work runs in a thread with a loop of its own: the client reads dozens of description files when it is made,
-    and downloads write to disk; neither may hold up the requests.
+    Endpoint, region and credentials come from the environment and files that every S3 client reads. The work runs in
+    a thread with a loop of its own: the client reads dozens of description files when it is made, and downloads write
+    to disk; neither may hold up the requests.
     """
 
-    def __init__(self, bucket: str, prefix: str, cache: Path) -> None:
+    def __init__(self, bucket: str, prefix: str, cache: Cache, silence_s: float) -> None:
         self._bucket = bucket
         self._prefix = prefix
+        self._place = f"s3://{bucket}/{prefix}"
         self._cache = cache
+        self._settling = Settling()
+        self._config = AioConfig(
+            connect_timeout=min(_CONNECT_S, silence_s),
+            read_timeout=silence_s,
+            retries={"total_max_attempts": 2, "mode": "standard"},
+            s3={"addressing_style": "path"},
+        )
 
-    async def read_manifest(self) -> bytes:
-        """The manifest as it is now."""
-        return await asyncio.to_thread(lambda: asyncio.run(self._read_manifest()))
+    async def look(self) -> Version:
+        """What the manifest vouches for; without one, the objects of the contract once they have settled."""
+        return await self._with_client(self._look)
 
-    async def fetch(self, manifest: Manifest, into: Path) -> None:
+    async def fetch(self, version: Version, into: Path) -> None:
         """Download what the cache lacks, then link every file."""
-        await asyncio.to_thread(lambda: asyncio.run(self._fetch(manifest, into)))
+        await asyncio.to_thread(self._cache.make_room, version)
+        if await asyncio.to_thread(self._cache.lacks, version):
+            await self._with_client(lambda client: self._fetch(client, version, into))
+        else:
+            # no client: a start without network gets here
+            await asyncio.to_thread(self._link_all, version, into)
 
-    async def _read_manifest(self) -> bytes:
-        async with self._client() as client:
+    async def keep(self, version: Version) -> None:
+        """Remember it in the cache."""
+        await asyncio.to_thread(self._cache.keep, self._place, version)
+
+    async def kept(self) -> Version | None:
+        """The version last kept, if its files are all in the cache."""
+        return await asyncio.to_thread(self._cache.kept, self._place)
+
+    async def distrust(self, version: Version) -> None:
+        """Forget the copies: what was whole when it was kept may be damaged now."""
+        await asyncio.to_thread(self._cache.drop, [file.tag for file in version.files.values()])
+
+    async def _look(self, client: Any) -> Version:
+        try:
             found = await client.get_object(Bucket=self._bucket, Key=self._key(MANIFEST))
-            body: bytes = await found["Body"].read()
-            return body
+        except client.exceptions.NoSuchKey:
+            if not await self._list(client):
+                raise
+            return await self._settling.version(lambda: self._list(client))
+        return Version.vouched(await found["Body"].read())
 
-    async def _fetch(self, manifest: Manifest, into: Path) -> None:
-        self._cache.mkdir(parents=True, exist_ok=True)
-        async with self._client() as client:
-            for name, stamp in manifest.files.items():
-                kept = self._cache / stamp.sha256
-                if not kept.exists():
-                    await self._download(client, name, stamp, kept)
-                target = into / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.link(kept, target)
-        self._forget_unused()
+    async def _list(self, client: Any) -> Mapping[str, FileVersion]:
+        found: dict[str, FileVersion] = {}
+        pages = client.get_paginator("list_objects_v2")
+        for folder in _FOLDERS:
+            async for page in pages.paginate(Bucket=self._bucket, Prefix=self._key(f"{folder}/"), Delimiter="/"):
+                for each in page.get("Contents", ()):
+                    name = each["Key"].removeprefix(self._key(""))
+                    tag = tag_of(self._place, name, each["ETag"])
+                    found[name] = FileVersion(tag=tag, size_bytes=each["Size"], modified_at=each["LastModified"])
+        return {name: found[name] for name in NAMES if name in found}
 
-    async def _download(self, client: Any, name: str, stamp: FileStamp, kept: Path) -> None:
+    async def _fetch(self, client: Any, version: Version, into: Path) -> None:
+        turn = asyncio.Semaphore(_AT_ONCE)
+
+        async def bring(name: str, file: FileVersion) -> None:
+            async with turn:
+                if not self._cache.link(file.tag, into / name):
+                    await self._download(client, name, version, into / name)
+
+        tasks = [asyncio.create_task(bring(name, file)) for name, file in version.files.items()]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _download(self, client: Any, name: str, version: Version, target: Path) -> None:
+        file = version.files[name]
         found = await client.get_object(Bucket=self._bucket, Key=self._key(name))
-        with _Part(kept) as part:
+        with self._cache.storing(file.tag, target) as part:
             async for chunk in found["Body"].iter_chunks(_CHUNK_BYTES):
                 part.write(chunk)
-            if part.sha256() != stamp.sha256:
-                detail = f"s3://{self._bucket}/{self._key(name)} is not what the manifest vouches for"
-                raise ArtifactsUnreachable(detail)
+            if version.manifest is not None:
+                self._require(part.sha256() == file.tag, name, "is not what the manifest vouches for")
+            else:
+                now = tag_of(self._place, name, found["ETag"])
+                self._require((now, part.size_bytes) == (file.tag, file.size_bytes), name, "changed since the listing")
+
+    def _require(self, holds: bool, name: str, otherwise: str) -> None:  # noqa: FBT001  # it reads as a sentence
+        if not holds:
+            raise ArtifactsUnreachable(f"s3://{self._bucket}/{self._key(name)} {otherwise}")
+
+    def _link_all(self, version: Version, into: Path) -> None:
+        for name, file in version.files.items():
+            self._require(self._cache.link(file.tag, into / name), name, "left the cache meanwhile")
+
+    async def _with_client(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        async def run() -> T:
+            async with self._client() as client, asyncio.timeout(_FETCH_S):
+                return await work(client)
+
+        return await asyncio.to_thread(lambda: asyncio.run(run()))
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Any]:
         try:
-            async with get_session().create_client("s3", config=_CONFIG) as client:
+            async with get_session().create_client("s3", config=self._config) as client:
                 yield client
         except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ArtifactsUnreachable(f"s3://{self._bucket}/{self._prefix}: {error}") from error
+            raise ArtifactsUnreachable(f"{self._place}: {error or type(error).__name__}") from error
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
-
-    def _forget_unused(self) -> None:
-        for path in self._cache.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                found = path.stat()
-                if found.st_nlink == 1 and time.time() - found.st_atime > _UNUSED_AFTER_S:
-                    path.unlink()
-
-
-class _Part:
-    """A file that takes its name only when it is whole."""
-
-    def __init__(self, kept: Path) -> None:
-        self._kept = kept
-        self._digest = hashlib.sha256()
-        # closed on leaving, like a file
-        self._file = tempfile.NamedTemporaryFile(dir=kept.parent, prefix="part-", delete=False)  # noqa: SIM115
-
-    def write(self, chunk: bytes) -> None:
-        self._digest.update(chunk)
-        self._file.write(chunk)
-
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        path = Path(self._file.name)
-        if failure is None:
-            path.replace(self._kept)
-        else:
-            path.unlink()

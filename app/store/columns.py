@@ -15,6 +15,7 @@ class Column:
     kind: str
     is_kind: TypeTest
     may_be_null: bool = False
+    may_be_missing: bool = False
 
 
 def _is_text(found: pa.DataType) -> bool:
@@ -34,7 +35,7 @@ INSTANT = Column("timestamp with time zone", _is_instant)
 FLOAT64 = Column("float64", pa.types.is_float64)
 INTEGER = Column("integer", pa.types.is_integer)
 INTEGER_OR_NULL = Column("integer", pa.types.is_integer, may_be_null=True)
-FLAG = Column("bool", pa.types.is_boolean)
+FLAG_IF_ANY = Column("bool", pa.types.is_boolean, may_be_missing=True)
 
 PREDICTIONS_COLUMNS: Mapping[str, Column] = {
     "match_id": ID,
@@ -57,7 +58,7 @@ PREDICTIONS_COLUMNS: Mapping[str, Column] = {
     "model_stage": TEXT,
     "model_run_id": TEXT,
     "computed_at": INSTANT,
-    "in_sample": FLAG,
+    "in_sample": FLAG_IF_ANY,
 }
 ODDS_COLUMNS: Mapping[str, Column] = {
     "match_id": ID,

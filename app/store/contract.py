@@ -123,7 +123,8 @@ def _faults(folder: Path, *, checksums: bool) -> Iterator[Fault]:
 def _stamp_faults(folder: Path, manifest: Manifest, *, checksums: bool) -> Iterator[Fault]:
     for name in FILES:
         if name not in manifest.files:
-            yield Fault(name, "unlisted", "the manifest does not list this file")
+            detail = "is not there" if manifest.is_derived else "the manifest does not list this file"
+            yield Fault(name, "unlisted", detail)
     for name, stamp in manifest.files.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             yield Fault(name, "bad-path", "the manifest lists a path outside the folder")
@@ -194,18 +195,19 @@ def _check_features(path: Path, known: pa.Table | None) -> Iterator[Finding]:
 
 def _read(path: Path, columns: Mapping[str, Column]) -> tuple[pa.Table, list[Finding]]:
     """The named columns, and what is wrong with them; an empty table when their types are."""
-    findings = list(_schema_findings(pq.read_schema(path), columns))
-    table = pq.read_table(path, columns=[] if findings else list(columns))
+    schema = pq.read_schema(path)
+    findings = list(_schema_findings(schema, columns))
+    table = pq.read_table(path, columns=[] if findings else [name for name in columns if name in schema.names])
     nulls = [name for name in table.column_names if table[name].null_count and not columns[name].may_be_null]
     return table, findings + ([("null", f"empty cells in {', '.join(nulls)}")] if nulls else [])
 
 
 def _schema_findings(schema: pa.Schema, columns: Mapping[str, Column]) -> Iterator[Finding]:
-    missing = [name for name in columns if name not in schema.names]
+    missing = [name for name, column in columns.items() if name not in schema.names and not column.may_be_missing]
     if missing:
         yield "missing-column", f"without {', '.join(missing)}"
     for name, column in columns.items():
-        if name not in missing and not column.is_kind(schema.field(name).type):
+        if name in schema.names and not column.is_kind(schema.field(name).type):
             yield "wrong-type", f"{name} is {schema.field(name).type}, not {column.kind}"
 
 

@@ -32,12 +32,14 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: Literal[1] = 1
-    source: str
-    simulated: bool
+    source: str | None
+    simulated: bool | None
     built_at: AwareDatetime
     data_until: AwareDatetime | None
     features_computed_at: AwareDatetime
     seed: int | None = None
+    # true when the reader made it, of files that came without one: source and simulated are then unknown
+    is_derived: bool = False
     files: dict[str, FileStamp]
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -23,6 +24,10 @@ class PrivateFolders:
     def make(self, name: str) -> Path:
         """A new empty folder."""
         return Path(tempfile.mkdtemp(dir=self._home, prefix=f"{name}-"))
+
+    def plain(self, text: str) -> str:
+        """A text without the names of these folders, which say nothing to people and are never twice the same."""
+        return re.sub(rf"{re.escape(str(self._home))}/[^/\s]+/?", "", text)
 
     def remove(self) -> None:
         """Remove all of this owner's folders."""

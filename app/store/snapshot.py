@@ -36,6 +36,8 @@ class BrokenArtifacts(Exception):
     def __init__(self, faults: tuple[contract.Fault, ...]) -> None:
         self.faults = faults
         first = "; ".join(f"{fault.file}: {fault.detail}" for fault in faults[:3])
+        # files that are not the ones vouched for, whatever is in them
+        self.is_damage = any(fault.code in {"wrong-size", "wrong-checksum"} for fault in faults)
         super().__init__(first + (f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""))
 
 
@@ -62,6 +64,7 @@ class Snapshot:
             "id": self.id,
             "source": self.manifest.source,
             "simulated": self.manifest.simulated,
+            "vouched": not self.manifest.is_derived,
             "built_at": self.manifest.built_at,
             "data_until": self.manifest.data_until,
             "stale": stale,
@@ -75,10 +78,11 @@ class Snapshot:
 
 def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     """Check a private folder of artifacts and open it; BrokenArtifacts when it does not keep the contract."""
-    faults = contract.check(folder)
+    manifest = read_manifest(folder)
+    # one that was derived has just taken the checksums
+    faults = contract.check(folder, checksums=not manifest.is_derived)
     if faults:
         raise BrokenArtifacts(faults)
-    manifest = read_manifest(folder)
     features = open_features(folder / contract.FEATURES, manifest.files[contract.FEATURES].sha256, rules.feature_cache)
     connection = connect(threads=rules.query_threads, memory=rules.query_memory)
     try:

@@ -2,30 +2,39 @@
 
 import asyncio
 import contextlib
-import hashlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import structlog
 
 from app.errors import SnapshotUnavailable
+from app.store import bare
 from app.store.lake import LakeError
 from app.store.looks import SharedLooks
-from app.store.manifest import MANIFEST, Manifest
+from app.store.manifest import MANIFEST
 from app.store.private import PrivateFolders
 from app.store.snapshot import BrokenArtifacts, OpenRules, Snapshot, open_snapshot
-from app.store.source import ArtifactsUnreachable, Source
+from app.store.source import DISK_FULL, ArtifactsUnreachable, CannotStore, Source, Version
 
 log = structlog.get_logger(__name__)
 # told of the old snapshot, None at first, and of the new; the old one stays open until all have returned
 OnSwap = Callable[[Snapshot | None, Snapshot], Awaitable[None]]
+FaultKind = Literal["unreachable", "broken", "storage", "unexpected"]
 _RETRY_AFTER_S = 5.0
 _LOOK_INTERVAL_S = 0.5  # between the beginnings of looks that were asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why the artifacts that lie there are not served."""
+
+    kind: FaultKind
+    detail: str
 
 
 @dataclass(slots=True)
@@ -55,7 +64,7 @@ class Snapshots:
         self._rules = rules
         self.on_swap = list(on_swap)
         self._held: _Held | None = None
-        self._fault: str | None = None
+        self._fault: Fault | None = None
         self._turn = asyncio.Lock()
         self._asked = SharedLooks(self.refresh, interval_s=_LOOK_INTERVAL_S)
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -85,7 +94,12 @@ class Snapshots:
     @property
     def fault(self) -> str | None:
         """Why the newest artifacts are not the ones served; None when they are."""
-        return self._fault
+        return self._fault.detail if self._fault else None
+
+    @property
+    def fault_kind(self) -> FaultKind | None:
+        """Of which kind the fault is, for a metric; None when there is none."""
+        return self._fault.kind if self._fault else None
 
     @property
     def is_stale(self) -> bool:
@@ -97,7 +111,7 @@ class Snapshots:
         """The current snapshot, kept open until the reader is done; SnapshotUnavailable when there is none."""
         held = self._held
         if held is None:
-            raise SnapshotUnavailable(self._fault or "The artifacts are being opened.", retry_after_s=_RETRY_AFTER_S)
+            raise SnapshotUnavailable(self.fault or "The artifacts are being opened.", retry_after_s=_RETRY_AFTER_S)
         held.readers += 1
         try:
             yield held.snapshot
@@ -115,48 +129,75 @@ class Snapshots:
             before = self.current
             await self._try_to_look()
             now = self.current
-            return Look(now.id if now else None, now is not before, self._fault)
+            return Look(now.id if now else None, now is not before, self.fault)
 
     async def _try_to_look(self) -> None:
         try:
             await self._look()
         except BrokenArtifacts as error:
-            self._note_fault(f"artifacts are broken: {error}")
+            self._note_fault("broken", f"artifacts are broken: {error}")
         except ArtifactsUnreachable as error:
-            self._note_fault(f"artifacts cannot be read: {error}")
+            self._note_fault("unreachable", f"artifacts cannot be read: {error}")
+        except CannotStore as error:
+            self._note_fault("storage", f"artifacts cannot be stored: {error}")
         except (OSError, ValueError, LakeError) as error:
-            self._note_fault(f"artifacts cannot be opened: {error}")
+            is_full = isinstance(error, OSError) and error.errno in DISK_FULL
+            self._note_fault("storage" if is_full else "broken", f"artifacts cannot be opened: {error}")
         except Exception as error:
             # whatever it is, the watch goes on: a later look may find artifacts that can be opened
             log.exception("looking for artifacts failed")
-            self._note_fault(f"artifacts cannot be taken: {type(error).__name__}: {error}")
+            self._note_fault("unexpected", f"artifacts cannot be taken: {type(error).__name__}: {error}")
 
     async def _watch(self, poll_s: float) -> None:
+        async with self._turn:
+            await self._open_kept()
         while True:
             await self.refresh()
             await asyncio.sleep(poll_s)
 
+    async def _open_kept(self) -> None:
+        """Serve what the last process could open until the place of the artifacts has been looked at."""
+        version = None if self._held else await self._source.kept()
+        if version is None:
+            return
+        try:
+            await self._swap(await self._open(version))
+        except Exception:
+            log.exception("the artifacts kept from before cannot be opened")
+        else:
+            self._fault = Fault("unreachable", "artifacts have not been looked at since the start")
+
     async def _look(self) -> None:
-        raw = await self._source.read_manifest()
-        snapshot_id = hashlib.sha256(raw).hexdigest()[:16]
-        if self._held is None or self._held.snapshot.id != snapshot_id:
-            await self._swap(await self._open(snapshot_id, raw))
+        version = await self._source.look()
+        served = self.current
+        if served is None or served.id != version.id:
+            if version.manifest is None and served is not None and not served.manifest.is_derived:
+                # who has written one will write the next; the files alone may be half of a new version
+                raise ArtifactsUnreachable(f"{MANIFEST} has vanished")
+            await self._swap(await self._open(version))
+            await self._source.keep(version)
+        if self._fault is not None and served is not None:
+            log.info("artifacts taken again", serving=version.id)
         self._fault = None
 
-    async def _open(self, snapshot_id: str, raw: bytes) -> Snapshot:
-        manifest = Manifest.model_validate_json(raw)
-        strays = [name for name in manifest.files if ".." in Path(name).parts or Path(name).is_absolute()]
-        if strays:
-            raise ValueError(f"the manifest lists a path outside the folder: {strays[0]}")
-        folder = await asyncio.to_thread(self._private.make, snapshot_id)
+    async def _open(self, version: Version) -> Snapshot:
+        folder = await asyncio.to_thread(self._private.make, version.id)
         try:
-            await asyncio.to_thread((folder / MANIFEST).write_bytes, raw)
-            await self._source.fetch(manifest, folder)
+            await self._source.fetch(version, folder)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._opener, open_snapshot, snapshot_id, folder, self._rules)
-        except BaseException:
+            return await loop.run_in_executor(self._opener, self._open_folder, version, folder)
+        except BaseException as error:
             self._opener.submit(shutil.rmtree, folder, ignore_errors=True)
+            if isinstance(error, BrokenArtifacts) and error.is_damage:
+                await self._source.distrust(version)
             raise
+
+    def _open_folder(self, version: Version, folder: Path) -> Snapshot:
+        if version.manifest is None:
+            bare.write_manifest(folder, version)
+        else:
+            (folder / MANIFEST).write_text(version.manifest, encoding="utf-8")
+        return open_snapshot(version.id, folder, self._rules)
 
     async def _swap(self, snapshot: Snapshot) -> None:
         old, self._held = self._held, _Held(snapshot)
@@ -173,9 +214,11 @@ class Snapshots:
         if held.is_retired and held.readers == 0:
             self._opener.submit(held.snapshot.close)
 
-    def _note_fault(self, fault: str) -> None:
+    def _note_fault(self, kind: FaultKind, detail: str) -> None:
+        fault = Fault(kind, self._private.plain(detail))
         if fault != self._fault:
-            log.warning("artifacts not taken", fault=fault, serving=self._held and self._held.snapshot.id)
+            # once for each fault, not at each look
+            log.warning("artifacts not taken", **asdict(fault), serving=self.current and self.current.id)
         self._fault = fault
 
     async def _close(self) -> None:

@@ -135,7 +135,7 @@ class Board {
     const isOld = until && Date.now() - until > OLD_RESULTS_MS
     fill(this.fresh, h("b", {}, until ? `Results to ${f.date(until)}` : "No results yet"),
       isOld && h("em", {class: "old"}, ` (${f.ago(until)})`), h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`), snapshot.simulated && h("span", {class: "made-up"}, "simulated"))
-    this.fresh.title = `Source: ${snapshot.source}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
+    this.fresh.title = `Source: ${snapshot.source ?? "unknown"}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
   }
 
   onResults(message) { this.results.show(message, this.total) }

@@ -8,6 +8,7 @@ import pytest
 
 from app import keys
 from app.store.bucket import BucketSource
+from app.store.cache import Cache
 from app.store.contract import PREDICTIONS
 from app.store.source import ArtifactsUnreachable
 from tests.build_artifacts import write_artifacts
@@ -81,9 +82,9 @@ async def test_download_that_breaks_off_is_a_source_that_cannot_be_read(
     async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        source = BucketSource(BUCKET, "broken/off", tmp_path / "objects")
+        source = BucketSource(BUCKET, "broken/off", Cache(tmp_path / "objects", 10**9), silence_s=5)
         with pytest.raises(ArtifactsUnreachable, match="broken/off") as caught:
-            await source.read_manifest()
+            await source.look()
     assert isinstance(caught.value.__cause__, aiohttp.ClientError)
 
 

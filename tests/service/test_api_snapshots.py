@@ -14,6 +14,7 @@ from app.store.objects import FolderSource
 from app.store.private import PrivateFolders
 from app.store.snapshot import OpenRules, Snapshot
 from app.store.snapshots import Snapshots
+from app.store.source import Version
 from tests.build_artifacts import stamp, write_artifacts
 from tests.serving import Client, Serve, json_of, until
 
@@ -161,7 +162,7 @@ async def test_broken_artifacts_never_replace_good_ones(
     assert "snapshot_fault 0" in await (await client.get("/metrics")).text()
 
 
-@pytest.mark.parametrize("break_it", BREAKS)
+@pytest.mark.parametrize("break_it", [case for case in BREAKS if case is not without_manifest])
 async def test_start_over_broken_artifacts_waits_for_good_ones(
     serve: Serve, artifacts: Path, break_it: Callable[[Path], None]
 ) -> None:
@@ -182,11 +183,11 @@ class Faltering(FolderSource):
 
     looks = 0
 
-    async def read_manifest(self) -> bytes:
+    async def look(self) -> Version:
         self.looks += 1
         if self.looks == 1:
             raise RuntimeError("nobody foresaw this")
-        return await super().read_manifest()
+        return await super().look()
 
 
 async def test_watch_outlives_a_failure_nobody_foresaw(artifacts: Path, tmp_path: Path) -> None:
