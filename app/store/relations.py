@@ -8,6 +8,7 @@ from app.store.lake import Connection, Relation
 # columns that the contract leaves open, and what stands for them in a file without
 PREDICTIONS: Mapping[str, str] = {
     "has_time": "true",  # every kick-off counts as published
+    "in_sample": "false",  # every prediction counts as made by a model that had not seen the result
     "n_history_home": "NULL::SMALLINT",
     "n_history_away": "NULL::SMALLINT",
 }

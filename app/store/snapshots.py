@@ -215,7 +215,7 @@ class Snapshots:
             self._opener.submit(held.snapshot.close)
 
     def _note_fault(self, kind: FaultKind, detail: str) -> None:
-        fault = Fault(kind, self._private.plain(detail))
+        fault = Fault(kind, self._private.plain(detail).splitlines()[0])
         if fault != self._fault:
             # once for each fault, not at each look
             log.warning("artifacts not taken", **asdict(fault), serving=self.current and self.current.id)
