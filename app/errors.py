@@ -21,6 +21,7 @@ ServiceError
 ├── QueueFull               503  queue-full
 ├── QueueUnavailable        503  queue-unavailable
 ├── NoWorker                503  no-worker
+├── LedgerUnavailable       503  ledger-unavailable
 ├── ReportMissing           404  report-missing
 └── SnapshotUnavailable     503  snapshot-unavailable
 """
@@ -166,6 +167,12 @@ class NoWorker(ServiceError):
     """No worker is alive to do the work."""
 
     status, code, title = 503, "no-worker", "No worker is alive"
+
+
+class LedgerUnavailable(ServiceError):
+    """The ledger's database cannot be reached."""
+
+    status, code, title = 503, "ledger-unavailable", "The ledger's database cannot be reached"
 
 
 class ReportMissing(ServiceError):

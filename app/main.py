@@ -34,6 +34,7 @@ from app.store.snapshots import Snapshots
 from app.store.source import Source
 from app.telemetry import Metrics
 from app.upkeep.draining import draining
+from app.upkeep.settling import settling
 
 MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
 
@@ -73,6 +74,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         source, rules = _source(settings, cache), _open_rules(settings, cache, app[keys.GATE])
         watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
         snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
+        await stack.enter_async_context(settling(snapshots, ledger))
         await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
         await stack.enter_async_context(running(follow_models(app[keys.FEED], queue)))
         yield

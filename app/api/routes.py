@@ -21,12 +21,14 @@ from app.api.monitoring import (
     list_workers,
 )
 from app.api.predictions import get_precomputed, list_facets, list_odds, list_predictions
+from app.api.quality import get_quality
 from app.api.route import Route
 from app.errors import (
     ExplanationUnavailable,
     FeaturesMismatch,
     FeaturesMissing,
     FeedFull,
+    LedgerUnavailable,
     MatchNotFound,
     ModelNotFound,
     NoWorker,
@@ -96,6 +98,7 @@ ROUTES = (
     ),
     Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),
+    Route("GET", "/monitoring/quality", get_quality, (LedgerUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/drift", get_drift, READING, scope=Scope.MONITOR),
     Route(
         "GET",

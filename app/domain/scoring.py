@@ -18,21 +18,49 @@ _Z_95 = 1.959963984540054
 N_BINS = 15
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What each match cost a forecaster, shape (n,): the terms of which the scores are means."""
+
+    log_loss: Floats
+    brier: Floats
+    rps: Floats
+
+
+def losses(probabilities: Floats, outcomes: Outcomes) -> Losses:
+    """The cost of each match by each of the three proper scores."""
+    return Losses(
+        _log_losses(probabilities, outcomes), _briers(probabilities, outcomes), _ranked(probabilities, outcomes)
+    )
+
+
 def log_loss(probabilities: Floats, outcomes: Outcomes) -> float:
     """Mean of `-ln p(outcome)`, natural logarithm (Good 1952); 1.0986 for three equal probabilities."""
-    happened = probabilities[np.arange(len(outcomes)), outcomes]
-    return _mean(-np.log(np.clip(happened, _EPSILON, 1.0)))
+    return _mean(_log_losses(probabilities, outcomes))
 
 
 def brier(probabilities: Floats, outcomes: Outcomes) -> float:
     """Mean of the squared distance to the outcome, summed over the three (Brier 1950): 0 to 2."""
-    return _mean(((probabilities - one_hot(outcomes)) ** 2).sum(axis=1))
+    return _mean(_briers(probabilities, outcomes))
 
 
 def rps(probabilities: Floats, outcomes: Outcomes) -> float:
     """Ranked probability score: squared distances of the cumulative sums, over 2 (Epstein 1969): 0 to 1."""
+    return _mean(_ranked(probabilities, outcomes))
+
+
+def _log_losses(probabilities: Floats, outcomes: Outcomes) -> Floats:
+    happened = probabilities[np.arange(len(outcomes)), outcomes]
+    return np.asarray(-np.log(np.clip(happened, _EPSILON, 1.0)), dtype=np.float64)
+
+
+def _briers(probabilities: Floats, outcomes: Outcomes) -> Floats:
+    return np.asarray(((probabilities - one_hot(outcomes)) ** 2).sum(axis=1), dtype=np.float64)
+
+
+def _ranked(probabilities: Floats, outcomes: Outcomes) -> Floats:
     distance = np.cumsum(probabilities - one_hot(outcomes), axis=1)[:, :2]
-    return _mean((distance**2).sum(axis=1) / 2)
+    return np.asarray((distance**2).sum(axis=1) / 2, dtype=np.float64)
 
 
 def _mean(values: Floats) -> float:

@@ -36,6 +36,16 @@ from app.schemas.predictions import (
     PredictionOut,
     PredictionsOut,
 )
+from app.schemas.quality import (
+    BinOut,
+    ComparisonOut,
+    EstimateOut,
+    QualityOut,
+    QualityQuery,
+    VersionMoneyOut,
+    VersionOut,
+    VersionQualityOut,
+)
 from app.schemas.wire import (
     In,
     Instant,
@@ -53,15 +63,18 @@ from app.schemas.wire import (
 
 __all__ = [
     "AsyncPredictIn",
+    "BinOut",
     "CardFilter",
     "CardMoneyOut",
     "CardOut",
     "CardSort",
     "CardsOut",
     "CardsQuery",
+    "ComparisonOut",
     "ContributionOut",
     "DriftFeatureOut",
     "DriftOut",
+    "EstimateOut",
     "FacetOut",
     "FacetsOut",
     "HealthOut",
@@ -92,6 +105,8 @@ __all__ = [
     "ProbabilitiesOut",
     "Probability",
     "ProblemOut",
+    "QualityOut",
+    "QualityQuery",
     "QueueOut",
     "QueuesOut",
     "ReadyOut",
@@ -109,6 +124,9 @@ __all__ = [
     "TaskPath",
     "TaskStatus",
     "TimingsOut",
+    "VersionMoneyOut",
+    "VersionOut",
+    "VersionQualityOut",
     "WorkerOut",
     "WorkersOut",
 ]
