@@ -28,8 +28,8 @@ class BucketSource:
     """Artifacts below `s3://bucket/prefix`.
 
     Endpoint, region and credentials come from the environment and files that every S3 client reads. The work runs in
-    a thread with a loop of its own: the client reads dozens of description files when it is made, and downloads write
-    to disk; neither may hold up the requests.
+    a thread with a loop of its own: making a client reads files, and downloads write them; neither may hold up the
+    requests.
     """
 
     def __init__(self, bucket: str, prefix: str, cache: Cache, silence_s: float) -> None:
@@ -38,6 +38,7 @@ class BucketSource:
         self._place = f"s3://{bucket}/{prefix}"
         self._cache = cache
         self._settling = Settling()
+        self._descriptions: Any = None
         self._config = AioConfig(
             connect_timeout=min(_CONNECT_S, silence_s),
             read_timeout=silence_s,
@@ -134,8 +135,12 @@ class BucketSource:
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Any]:
+        session = get_session()
+        # the descriptions of S3 are read once: that is most of the time that it takes to make a client
+        self._descriptions = self._descriptions or session.get_component("data_loader")
+        session.register_component("data_loader", self._descriptions)
         try:
-            async with get_session().create_client("s3", config=self._config) as client:
+            async with session.create_client("s3", config=self._config) as client:
                 yield client
         except (BotoCoreError, ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ArtifactsUnreachable(f"{self._place}: {error or type(error).__name__}") from error

@@ -140,7 +140,7 @@ class Cache:
         return tags
 
     def _used_bytes(self) -> int:
-        return sum(found.st_size for _, found in self._found())
+        return sum(found.st_size for path, found in self._found() if path.suffix != ".version")
 
     def _unused(self, wanted: Collection[str]) -> list[Path]:
         """Files that no snapshot links to, the longest unused first."""
