@@ -1,18 +1,21 @@
 """Answers about a snapshot: the form the client wants, an entity tag, and bytes rendered once."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from app import __version__, keys
-from app.store.lake import Connection
-from app.store.listing import Form, Listing
+from app.api.question import MAY_CHANGE, Question, question_of, words_of
+from app.api.streaming import send_pieces
+from app.api.variants import respond, tagged, variant_wanted, with_variant
+from app.store.coding import Coding, compressed_pieces
+from app.store.forms import Form
+from app.store.listing import Listing
 from app.store.rendered import LARGEST_BYTES, Answer
 from app.store.snapshot import Snapshot
 
@@ -32,124 +35,113 @@ class Content:
 Find = Callable[[Snapshot], Awaitable[Content]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One request about one snapshot."""
-
-    request: web.Request
-    snapshot: Snapshot
-    facts: bytes
-    form: Form
-    tag: str
-
-    def headers(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
-        return {
-            "ETag": f'"{self.tag}"',
-            "Cache-Control": "no-cache",  # may be kept, must be asked for again: a 304 is cheap
-            "Vary": "Accept",
-            SNAPSHOT_HEADER: self.snapshot.id,
-            **(more or {}),
-        }
-
-    def response(self, answer: Answer) -> web.Response:
-        return web.Response(body=answer.body, content_type=self.form.value, headers=self.headers(answer.headers))
-
-
-async def answer(
-    request: web.Request, find: Find, query: BaseModel | None = None, forms: tuple[Form, ...] = tuple(Form)
-) -> web.StreamResponse:
-    """Answer from the current snapshot; `find` is asked only when the bytes are not at hand."""
+def recall(request: web.Request) -> web.Response | None:
+    """The answer to a question that was asked in the very same words before, if it is still at hand."""
     snapshots = request.app[keys.SNAPSHOTS]
-    async with snapshots.reading() as snapshot:
-        facts = orjson.dumps(snapshot.facts(stale=snapshots.is_stale), option=orjson.OPT_UTC_Z)
-        form = _negotiated(request, forms)
-        asked = _Asked(request, snapshot, facts, form, _tag(facts, request.path, query, form))
-        if _is_known(request, asked.tag):
-            return web.Response(status=304, headers=asked.headers())
-        kept = snapshot.rendered.find(asked.tag)
-        if kept is not None:
-            return asked.response(kept)
-        return await _render(asked, await find(snapshot))
-
-
-def _negotiated(request: web.Request, forms: tuple[Form, ...]) -> Form:
-    accept = request.headers.get("Accept", "*/*")
-    wanted = sorted(_ranges(accept), key=lambda part: -part[1])
-    for media, quality in wanted:
-        for form in forms:
-            if quality > 0 and media in {form.value, form.value.partition("/")[0] + "/*", "*/*"}:
-                return form
-    raise web.HTTPNotAcceptable(text=f"This can be had as {', '.join(forms)}.")
-
-
-def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    for part in accept.split(","):
-        media, _, parameters = part.partition(";")
-        _, _, quality = parameters.replace(" ", "").partition("q=")
-        try:
-            yield media.strip().lower(), float(quality.partition(";")[0]) if quality else 1.0
-        except ValueError:
-            yield media.strip().lower(), 0.0
-
-
-def _tag(facts: bytes, path: str, query: BaseModel | None, form: Form) -> str:
-    """Of everything the bytes depend on, so that equal tags mean equal bytes."""
-    asked = query.model_dump_json() if query else ""
-    parts = (__version__.encode(), facts, path.encode(), asked.encode(), form.value.encode())
-    return blake2b(b"\0".join(parts), digest_size=16).hexdigest()
-
-
-def _is_known(request: web.Request, tag: str) -> bool:
-    return any(known.value in {tag, "*"} for known in request.if_none_match or ())
-
-
-async def _render(asked: _Asked, content: Content) -> web.StreamResponse:
-    headers = content.headers or {}
-    members = content.members if isinstance(content.members, bytes) else orjson.dumps(content.members)
-    head = b'{"snapshot":' + asked.facts + (b"," + members[1:] if members != b"{}" else b"}")
-    if content.rows is None:
-        answer = Answer(head, headers)
-        asked.snapshot.rendered.keep(asked.tag, answer)
-        return asked.response(answer)
-    async with aclosing(_chunks(asked.snapshot, content.rows.chunks(asked.form, head))) as chunks:
-        return await _send(asked, chunks, headers)
-
-
-async def _send(asked: _Asked, chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> web.StreamResponse:
-    """Whole and kept when it is small; else piece by piece, never more than a few megabytes in memory."""
-    pieces: list[bytes] = []
-    size_bytes = 0
-    async for chunk in chunks:
-        pieces.append(chunk)
-        size_bytes += len(chunk)
-        if size_bytes > LARGEST_BYTES:
-            return await _stream(asked, pieces, chunks, headers)
-    answer = Answer(b"".join(pieces), headers)
-    asked.snapshot.rendered.keep(asked.tag, answer)
-    return asked.response(answer)
-
-
-async def _stream(
-    asked: _Asked, pieces: list[bytes], chunks: AsyncGenerator[bytes, None], headers: Mapping[str, str]
-) -> web.StreamResponse:
-    # chunked: an answer that is cut short lacks the closing chunk, and every client notices
-    response = web.StreamResponse(headers=asked.headers(headers))
-    response.content_type = asked.form.value
-    await response.prepare(asked.request)
-    if asked.request.method == "HEAD":
-        return response
-    for piece in pieces:
-        await response.write(piece)
-    pieces.clear()
-    async for chunk in chunks:
-        await response.write(chunk)
-    await response.write_eof()
+    snapshot = snapshots.current
+    if snapshot is None:
+        return None
+    found = snapshot.rendered.recall(words_of(request, is_stale=snapshots.is_stale))
+    response = respond(request, *found) if found else None
+    snapshot.rendered.hits += response is not None
     return response
 
 
-async def _chunks(snapshot: Snapshot, make: Callable[[Connection], Iterator[bytes]]) -> AsyncGenerator[bytes, None]:
-    """Pieces made in a thread, one at a time, so that a slow reader holds no thread."""
-    with snapshot.lake.query() as query:
-        pieces = await query.step(make)
-        while (piece := await query.step(lambda _: next(pieces, None))) is not None:
-            yield piece
+async def answer(
+    request: web.Request,
+    find: Find,
+    query: BaseModel | None = None,
+    forms: tuple[Form, ...] = tuple(Form),
+    cache_control: str = MAY_CHANGE,
+) -> web.StreamResponse:
+    """Answer from the current snapshot; `find` is asked only when the bytes are not at hand."""
+    snapshots = request.app[keys.SNAPSHOTS]
+    question = question_of(request, query, forms, cache_control)
+    async with snapshots.reading() as snapshot:
+        rendering = _Rendering(snapshot, question, find, is_stale=snapshots.is_stale)
+        found = await rendering.found(request)
+        if found.is_large:
+            known = respond(request, found, question.codings)
+            return await rendering.stream(request, found) if known is None else known
+        snapshot.rendered.alias(words_of(request, is_stale=rendering.is_stale), rendering.key, question.codings)
+        ready = await with_variant(snapshot.rendered, rendering.key, found, question.codings)
+        response = respond(request, ready, question.codings)
+        if response is None:
+            raise RuntimeError("a rendered answer has no bytes")
+        return response
+
+
+class _Rendering:
+    """One question put to one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, question: Question, find: Find, *, is_stale: bool) -> None:
+        self.is_stale = is_stale
+        self.key = (question.path, question.query, question.form, is_stale)
+        self._snapshot = snapshot
+        self._question = question
+        self._find = find
+
+    async def found(self, request: web.Request) -> Answer:
+        """What is kept, where that will do; else rendered now, once for all who ask the same meanwhile."""
+        rendered = self._snapshot.rendered
+        kept = rendered.find(self.key)
+        if kept is not None and _will_do(request, kept, self._question.codings):
+            rendered.hits += 1
+            return kept
+        rendered.misses += 1
+        return await rendered.flights.join(self.key, self._render)
+
+    async def _render(self) -> Answer:
+        content = await self._find(self._snapshot)
+        head = self._head(content)
+        if content.rows is None:
+            body: bytes | None = head
+        else:
+            make = content.rows.chunks(self._question.form, head)
+            body = await self._snapshot.lake.run(lambda cursor: _whole(make(cursor)))
+        answer = Answer(self._tag(body), self._headers(content), body, is_large=body is None)
+        self._snapshot.rendered.keep(self.key, answer)
+        return answer
+
+    async def stream(self, request: web.Request, found: Answer) -> web.StreamResponse:
+        """Piece by piece, never more than a few megabytes in memory."""
+        coding = variant_wanted(self._question.codings)
+        response = web.StreamResponse(headers=tagged(found, coding))
+        if request.method == hdrs.METH_HEAD:
+            await response.prepare(request)
+            return response
+        content = await self._find(self._snapshot)
+        if content.rows is None:
+            raise RuntimeError("only rows can be too large to keep")
+        make = content.rows.chunks(self._question.form, self._head(content))
+        with self._snapshot.lake.query() as query:
+            return await send_pieces(request, response, query, lambda c: compressed_pieces(coding, make(c)))
+
+    def _head(self, content: Content) -> bytes:
+        facts = orjson.dumps(self._snapshot.facts(stale=self.is_stale), option=orjson.OPT_UTC_Z)
+        members = content.members if isinstance(content.members, bytes) else orjson.dumps(content.members)
+        return b'{"snapshot":' + facts + (b"," + members[1:] if members != b"{}" else b"}")
+
+    def _headers(self, content: Content) -> dict[str, str]:
+        return self._question.headers() | {SNAPSHOT_HEADER: self._snapshot.id} | dict(content.headers or {})
+
+    def _tag(self, body: bytes | None) -> str:
+        """Of the bytes; of all that they depend on where they are too many to be seen before they are sent."""
+        of = body if body is not None else repr((__version__, self._snapshot.id, self.key)).encode()
+        return blake2b(of, digest_size=16).hexdigest()
+
+
+def _will_do(request: web.Request, kept: Answer, codings: tuple[Coding, ...]) -> bool:
+    return kept.is_large or kept.body is not None or respond(request, kept, codings) is not None
+
+
+def _whole(pieces: Iterator[bytes]) -> bytes | None:
+    """All of it, in a thread; None when it is too large to keep."""
+    kept: list[bytes] = []
+    size_bytes = 0
+    for piece in pieces:
+        kept.append(piece)
+        size_bytes += len(piece)
+        if size_bytes > LARGEST_BYTES:
+            return None
+    return b"".join(kept)

@@ -24,8 +24,8 @@ async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamRespo
         members = stated | {"total": page.total, "next_cursor": page.next_cursor}
         headers = {TOTAL_HEADER: str(page.total)}
         if page.next_cursor:
-            # CSV and Arrow have no place for it in the body
+            # only JSON has a place for it in the body
             headers["Link"] = f'<{request.rel_url.update_query(cursor=page.next_cursor)}>; rel="next"'
-        return Content(members, page.rows, headers)
+        return Content(members, page.rows.picked(query.named()), headers)
 
     return await bulk.answer(request, find, query)

@@ -7,21 +7,21 @@ from app.api.bulk import Content
 from app.api.selections import selection_of
 from app.domain.roi import CI_METHOD
 from app.domain.staking import Staking
-from app.schemas import RoiQuery
+from app.schemas import ListQuery, RoiQuery
 from app.store import performance, region_roi, roi
-from app.store.listing import Form
+from app.store.forms import Form
 from app.store.snapshot import Snapshot
 
 
-async def list_region_roi(request: web.Request) -> web.StreamResponse:
+async def list_region_roi(request: web.Request, query: ListQuery) -> web.StreamResponse:
     """Live-betting ROI by region: every bet settled until each row's time."""
 
     async def find(snapshot: Snapshot) -> Content:
         stated = {"bookmaker": snapshot.bookmaker, "min_bets": snapshot.rules.min_bets}
         members = stated | {"ci_method": CI_METHOD, "in_sample": True}
-        return Content(members, region_roi.newest(snapshot))
+        return Content(members, region_roi.newest(snapshot).picked(query.named()))
 
-    return await bulk.answer(request, find)
+    return await bulk.answer(request, find, query)
 
 
 async def get_roi(request: web.Request, query: RoiQuery) -> web.StreamResponse:

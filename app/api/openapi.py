@@ -13,10 +13,17 @@ from app.api.guard import KEY_HEADER
 from app.api.problems import HTTP_CODES, MEDIA_TYPE
 from app.api.route import JSON, Route
 from app.errors import InvalidRequest, KeyInvalid, KeyMissing, RateLimited, ScopeMissing, ServiceError
-from app.schemas import ProblemOut
+from app.schemas import ListQuery, PickedOut, ProblemOut
 
 Json = dict[str, Any]
 _REF = "#/components/schemas/{model}"
+# what an answer about a snapshot says of itself
+_OF_SNAPSHOT = {
+    "ETag": "strong, of these very bytes",
+    "Cache-Control": "how long it may be used unasked",
+    "Vary": "the headers that choose the form",
+    "Touchline-Snapshot": "id of the artifacts behind it",
+}
 _MATCHES_REGEX = re.compile(r"\{(\w+):[^}]*\}")
 _DESCRIPTION = (
     "Football match predictions beside the odds: precomputed, live, and what they earned. "
@@ -49,7 +56,7 @@ class _Schemas:
     """The schemas of all models, by name, and references to them."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        outs = {route.gives for route in routes if route.gives} | {ProblemOut}
+        outs = {route.gives for route in routes if route.gives} | {ProblemOut, PickedOut}
         bodies = {model for route in routes for place, model in route.takes.items() if place == "body"}
         wanted = [(model, "serialization") for model in outs] + [(model, "validation") for model in bodies]
         wanted.sort(key=lambda pair: pair[0].__name__)
@@ -66,7 +73,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         "summary": route.summary,
         **_description(route),
         "tags": [inspect.unwrap(route.handler).__module__.rpartition(".")[2]],
-        "parameters": [*_parameters(route, "path"), *_parameters(route, "query")],
+        "parameters": [*_parameters(route, "path"), *_parameters(route, "query"), *_conditions(route)],
         "responses": _responses(route, schemas),
         # a key with the scope, either way; on loopback, where no key was made, none is asked for
         "security": [{name: [str(route.scope)]} for name in _SECURITY_SCHEMES] if route.scope else [],
@@ -92,6 +99,12 @@ def _parameters(route: Route, place: str) -> list[Json]:
         _parameter(place, name, _inlined(member, definitions), is_required=name in required)
         for name, member in schema["properties"].items()
     ]
+
+
+def _conditions(route: Route) -> list[Json]:
+    if route.recall is None:
+        return []
+    return [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "tags at hand: 304"}]
 
 
 def _parameter(place: str, name: str, schema: Json, *, is_required: bool) -> Json:
@@ -121,12 +134,25 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
     if content:
         success["content"] = content
     if route.status == 202:
-        success["headers"] = {"Location": {"description": "where the task is", "schema": {"type": "string"}}}
-    return {str(route.status): success, **_failures(route, schemas)}
+        success["headers"] = {"Location": _header("where the task is")}
+    if route.recall is None:
+        return {str(route.status): success, **_failures(route, schemas)}
+    success["headers"] = {name: _header(said) for name, said in _OF_SNAPSHOT.items()}
+    unchanged = {"description": "the client has it: its entity tag still holds", "headers": success["headers"]}
+    return {str(route.status): success, "304": unchanged, **_failures(route, schemas)}
+
+
+def _header(description: str) -> Json:
+    return {"description": description, "schema": {"type": "string"}}
 
 
 def _content(route: Route, media: str, schemas: _Schemas) -> Json:
-    return {"schema": schemas.ref(route.gives, "serialization")} if media == JSON and route.gives else {}
+    if media != JSON or route.gives is None:
+        return {}
+    whole = schemas.ref(route.gives, "serialization")
+    if not issubclass(route.takes.get("query", BaseModel), ListQuery):
+        return {"schema": whole}
+    return {"schema": {"anyOf": [whole, schemas.ref(PickedOut, "serialization")]}}
 
 
 def _failures(route: Route, schemas: _Schemas) -> Json:

@@ -4,20 +4,21 @@ from aiohttp import web
 
 from app.api import bulk
 from app.api.bulk import Content
+from app.api.selections import selection_of
 from app.errors import MatchNotFound
-from app.schemas import MatchPath
+from app.schemas import FacetsQuery, ListQuery, MatchPath
 from app.store import facets, odds, predictions
-from app.store.listing import Form
+from app.store.forms import Form
 from app.store.snapshot import Snapshot
 
 
-async def list_predictions(request: web.Request) -> web.StreamResponse:
+async def list_predictions(request: web.Request, query: ListQuery) -> web.StreamResponse:
     """All precomputed predictions, by kick-off."""
 
     async def find(snapshot: Snapshot) -> Content:
-        return Content({"count": snapshot.n_matches}, predictions.all_predictions())
+        return Content({"count": snapshot.n_matches}, predictions.all_predictions().picked(query.named()))
 
-    return await bulk.answer(request, find)
+    return await bulk.answer(request, find, query)
 
 
 async def get_precomputed(request: web.Request, path: MatchPath) -> web.StreamResponse:
@@ -32,19 +33,20 @@ async def get_precomputed(request: web.Request, path: MatchPath) -> web.StreamRe
     return await bulk.answer(request, find, forms=(Form.JSON,))
 
 
-async def list_odds(request: web.Request) -> web.StreamResponse:
+async def list_odds(request: web.Request, query: ListQuery) -> web.StreamResponse:
     """The newest 1X2 odds of every match that has any, by kick-off."""
 
     async def find(snapshot: Snapshot) -> Content:
-        return Content({"count": snapshot.n_odds}, odds.all_odds())
+        return Content({"count": snapshot.n_odds}, odds.all_odds().picked(query.named()))
 
-    return await bulk.answer(request, find)
+    return await bulk.answer(request, find, query)
 
 
-async def list_facets(request: web.Request) -> web.StreamResponse:
-    """Regions and tournaments, and how many matches each has."""
+async def list_facets(request: web.Request, query: FacetsQuery) -> web.StreamResponse:
+    """Regions, tournaments and statuses to filter by, and how many matches of a selection each has."""
 
     async def find(snapshot: Snapshot) -> Content:
-        return Content({}, facets.all_facets())
+        found = await facets.of_selection(snapshot, selection_of(query))
+        return Content(found.members, found.places.picked(query.named()))
 
-    return await bulk.answer(request, find)
+    return await bulk.answer(request, find, query)

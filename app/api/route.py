@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -15,6 +15,7 @@ from app.api.guard import admit
 from app.errors import InvalidRequest, ServiceError
 
 TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
+Reader = Callable[[web.Request], Awaitable[dict[str, Any] | bytes]]
 JSON = "application/json"
 BODY_TIMEOUT_S = 10.0  # for one small object
 _PLACES = ("path", "query", "body")
@@ -36,6 +37,7 @@ class Route:
     answer: type[BaseModel] | None = None
     media: tuple[str, ...] = (JSON,)
     scope: Scope | None = Scope.READ  # None: open to everybody
+    recall: Callable[[web.Request], web.StreamResponse | None] | None = None  # an answer that needs no handler
     takes: dict[str, type[BaseModel]] = field(init=False)
     gives: type[BaseModel] | None = field(init=False)
 
@@ -57,11 +59,13 @@ class Route:
 
     def endpoint(self) -> Handler:
         """The handler as aiohttp calls it, behind the guard."""
-        readers = [(name, _READERS[name], TypeAdapter(model)) for name, model in self.takes.items()]
+        readers = [(name, _READERS[name](model), TypeAdapter(model)) for name, model in self.takes.items()]
 
         async def answer(request: web.Request) -> web.StreamResponse:
             if self.scope is not None:
                 await admit(request, self.scope)
+            if self.recall is not None and (recalled := self.recall(request)) is not None:
+                return recalled
             taken = {name: _parsed(name, adapter, await read(request)) for name, read, adapter in readers}
             given = await self.handler(request, **taken)
             if isinstance(given, web.StreamResponse):
@@ -77,15 +81,29 @@ def model_response(model: BaseModel, *, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type=JSON)
 
 
-async def _read_path(request: web.Request) -> dict[str, str]:
-    return dict(request.match_info)
+def _path_reader(_: type[BaseModel]) -> Reader:
+    async def read(request: web.Request) -> dict[str, str]:
+        return dict(request.match_info)
+
+    return read
 
 
-async def _read_query(request: web.Request) -> dict[str, str]:
-    repeated = [name for name in request.query if len(request.query.getall(name)) > 1]
-    if repeated:
-        raise InvalidRequest(f"Given more than once: {', '.join(sorted(set(repeated)))}.")
-    return dict(request.query)
+def _query_reader(model: type[BaseModel]) -> Reader:
+    fields = model.model_fields.items()
+    several = {field.alias or name for name, field in fields if get_origin(field.annotation) is tuple}
+
+    async def read(request: web.Request) -> dict[str, Any]:
+        query = request.query
+        repeated = sorted(name for name in set(query) - several if len(query.getall(name)) > 1)
+        if repeated:
+            raise InvalidRequest(f"Given more than once: {', '.join(repeated)}.")
+        return {name: query.getall(name) if name in several else query[name] for name in query}
+
+    return read
+
+
+def _body_reader(_: type[BaseModel]) -> Reader:
+    return _read_body
 
 
 async def _read_body(request: web.Request) -> bytes:
@@ -98,14 +116,14 @@ async def _read_body(request: web.Request) -> bytes:
         raise web.HTTPRequestTimeout(text=f"The body did not come within {BODY_TIMEOUT_S:g} s.") from None
 
 
-_READERS: dict[str, Callable[[web.Request], Awaitable[Any]]] = {
-    "path": _read_path,
-    "query": _read_query,
-    "body": _read_body,
+_READERS: dict[str, Callable[[type[BaseModel]], Reader]] = {
+    "path": _path_reader,
+    "query": _query_reader,
+    "body": _body_reader,
 }
 
 
-def _parsed(place: str, adapter: TypeAdapter[BaseModel], raw: dict[str, str] | bytes) -> BaseModel:
+def _parsed(place: str, adapter: TypeAdapter[BaseModel], raw: dict[str, Any] | bytes) -> BaseModel:
     try:
         return adapter.validate_json(raw) if isinstance(raw, bytes) else adapter.validate_python(raw)
     except ValidationError as error:

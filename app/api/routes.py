@@ -4,7 +4,7 @@ from aiohttp import web
 
 from app.access.scope import Scope
 from app.api.artifacts import refresh_artifacts
-from app.api.bulk import BULK_MEDIA
+from app.api.bulk import BULK_MEDIA, recall
 from app.api.cards import list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
 from app.api.events import EVENT_STREAM, follow_events
@@ -70,16 +70,37 @@ PREDICTING = (
 )
 
 ROUTES = (
-    Route("GET", "/predict/predictions/", list_predictions, READING, answer=PredictionsOut, media=BULK_MEDIA),
     Route(
-        "GET", "/predict/precomputed/{match_id}", get_precomputed, (*READING, MatchNotFound), answer=PredictionDetailOut
+        "GET",
+        "/predict/predictions/",
+        list_predictions,
+        READING,
+        answer=PredictionsOut,
+        media=BULK_MEDIA,
+        recall=recall,
     ),
-    Route("GET", "/predict/cards/", list_cards, READING, answer=CardsOut, media=BULK_MEDIA),
-    Route("GET", "/predict/odds/", list_odds, READING, answer=OddsListOut, media=BULK_MEDIA),
-    Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA),
-    Route("GET", "/predict/region-roi/", list_region_roi, READING, answer=RegionRoiListOut, media=BULK_MEDIA),
-    Route("GET", "/predict/roi/", get_roi, READING, answer=RoiOut),
-    Route("GET", "/predict/performance/", get_performance, READING, answer=PerformanceOut),
+    Route(
+        "GET",
+        "/predict/precomputed/{match_id}",
+        get_precomputed,
+        (*READING, MatchNotFound),
+        answer=PredictionDetailOut,
+        recall=recall,
+    ),
+    Route("GET", "/predict/cards/", list_cards, READING, answer=CardsOut, media=BULK_MEDIA, recall=recall),
+    Route("GET", "/predict/odds/", list_odds, READING, answer=OddsListOut, media=BULK_MEDIA, recall=recall),
+    Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA, recall=recall),
+    Route(
+        "GET",
+        "/predict/region-roi/",
+        list_region_roi,
+        READING,
+        answer=RegionRoiListOut,
+        media=BULK_MEDIA,
+        recall=recall,
+    ),
+    Route("GET", "/predict/roi/", get_roi, READING, answer=RoiOut, recall=recall),
+    Route("GET", "/predict/performance/", get_performance, READING, answer=PerformanceOut, recall=recall),
     Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow

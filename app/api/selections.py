@@ -15,4 +15,5 @@ def selection_of(query: CardFilter) -> Selection:
         min_edge=query.min_edge,
         min_region_roi=query.min_region_roi,
         text=query.q,
+        value_only=query.value,
     )

@@ -1,9 +1,19 @@
 """What goes over the wire: *Out answers, *In bodies, *Path and *Query parameters."""
 
 from app.schemas.artifacts import RefreshOut
-from app.schemas.cards import CardFilter, CardMoneyOut, CardOut, CardSort, CardsOut, CardsQuery, RegionRoiRefOut
+from app.schemas.cards import (
+    CardFilter,
+    CardMoneyOut,
+    CardOut,
+    CardSort,
+    CardsOut,
+    CardsQuery,
+    FacetsQuery,
+    RegionRoiRefOut,
+)
 from app.schemas.events import MatchesEventOut, ModelEventOut, SnapshotEventOut
 from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut
+from app.schemas.lists import FormatName, ListQuery, PickedOut
 from app.schemas.live import (
     AsyncPredictIn,
     ContributionOut,
@@ -35,6 +45,7 @@ from app.schemas.predictions import (
     PredictionDetailOut,
     PredictionOut,
     PredictionsOut,
+    StatusCountOut,
 )
 from app.schemas.quality import (
     BinOut,
@@ -77,9 +88,12 @@ __all__ = [
     "EstimateOut",
     "FacetOut",
     "FacetsOut",
+    "FacetsQuery",
+    "FormatName",
     "HealthOut",
     "In",
     "Instant",
+    "ListQuery",
     "LiveModelOut",
     "LiveOut",
     "LivePredictionOut",
@@ -99,6 +113,7 @@ __all__ = [
     "Params",
     "PartOut",
     "PerformanceOut",
+    "PickedOut",
     "PredictionDetailOut",
     "PredictionOut",
     "PredictionsOut",
@@ -120,6 +135,7 @@ __all__ = [
     "SnapshotOut",
     "StakingName",
     "Status",
+    "StatusCountOut",
     "TaskOut",
     "TaskPath",
     "TaskStatus",

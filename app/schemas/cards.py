@@ -2,9 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
+from app.schemas.lists import ListQuery
 from app.schemas.predictions import PredictionOut
 from app.schemas.wire import Instant, Odds1X2Out, Out, Outcome, Params, ProbabilitiesOut, SnapshotOut, Status
 
@@ -75,19 +77,31 @@ class CardsOut(Out):
     items: list[CardOut]
 
 
+def _sorted(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The same question in other words is the same question."""
+    return tuple(sorted(set(values)))
+
+
+Names = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_length=20), AfterValidator(_sorted)]
+Statuses = Annotated[tuple[Status, ...], Field(max_length=5), AfterValidator(_sorted)]
+
+
 class CardFilter(Params):
     """Which matches; the same names in every endpoint that filters."""
 
-    region: str | None = Field(None, max_length=100)
-    tournament: str | None = Field(None, max_length=100)
-    status: Status | None = None
+    region: Names = Field((), description="any of these; repeat the parameter for several")
+    tournament: Names = Field((), description="any of these; repeat the parameter for several")
+    status: Statuses = Field((), description="any of these; repeat the parameter for several")
     from_: Instant | None = Field(None, alias="from", description="kick-off at or after, RFC 3339")
     to: Instant | None = Field(None, description="kick-off before, RFC 3339")
     min_edge: float | None = Field(None, ge=-1, le=100, description="best edge at or above")
     min_region_roi: float | None = Field(
         None, ge=-100, le=1000, description="walk-forward region ROI, shrunk, at or above, %"
     )
-    q: str | None = Field(None, max_length=100, description="part of a team, tournament or region name")
+    q: str | None = Field(
+        None, max_length=100, description="part of a team, tournament or region name, whatever its case or accents"
+    )
+    value: bool = Field(default=False, description="value bets only")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -97,13 +111,18 @@ class CardSort(StrEnum):
 
     KICKOFF = "kickoff"
     KICKOFF_DESC = "-kickoff"
-    EDGE = "-edge"
+    EDGE = "edge"
+    EDGE_DESC = "-edge"
 
 
-class CardsQuery(CardFilter):
-    """Filter, order and page."""
+class CardsQuery(CardFilter, ListQuery):
+    """Filter, order, page and form."""
 
     sort: CardSort = CardSort.KICKOFF
     devig: DevigName = Field(DevigName.POWER, description="method behind the fair probabilities")
     limit: int = Field(200, ge=1, le=1000)
-    cursor: str | None = Field(None, max_length=200)
+    cursor: str | None = Field(None, max_length=200, description="next_cursor of the page before")
+
+
+class FacetsQuery(CardFilter, ListQuery):
+    """Filter and form."""

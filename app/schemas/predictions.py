@@ -72,8 +72,18 @@ class FacetOut(Out):
     n: int
 
 
+class StatusCountOut(Out):
+    """How many cards have a status."""
+
+    status: Status
+    n: int
+
+
 class FacetsOut(Out):
-    """What there is to filter by."""
+    """What there is to filter by. Counts by status leave the filter of status out, those by place that of places."""
 
     snapshot: SnapshotOut
+    total: int = Field(description="cards that pass the whole filter")
+    n_value: int = Field(description="value bets among them")
+    statuses: list[StatusCountOut]
     items: list[FacetOut]

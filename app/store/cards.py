@@ -1,6 +1,7 @@
 """Cards: prediction, odds and edge of a match in one row; filtered, ordered and paged."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,19 @@ import pyarrow as pa
 
 from app.domain.odds import Devig, fair
 from app.store import predictions
-from app.store.cursor import Cursor, Order
+from app.store.cursor import Cursor, Order, digest
 from app.store.lake import Connection, columns
-from app.store.listing import Listing, instant, struct
+from app.store.listing import Listing
 from app.store.selection import Selection
+from app.store.shape import OUTCOMES, Shape, by_outcome, each, group, instant, plain, struct, times
 from app.store.snapshot import Snapshot
 
-# sort key as SQL, the comparison that follows it, and its direction; kick-off as microseconds, exact in a double
-_ORDERS = {
-    Order.KICKOFF: ("epoch_us(kickoff_utc)", ">", "ASC"),
-    Order.KICKOFF_DESC: ("epoch_us(kickoff_utc)", "<", "DESC"),
-    Order.EDGE: ("edge_rank", "<", "DESC"),
-}
-_BY_MATCH = "(SELECT * FROM cards WHERE match_id IN (SELECT unnest(?::BIGINT[])))"
+_OF_PAGE = (
+    "(SELECT * FROM cards WHERE kickoff_utc BETWEEN make_timestamptz(?) AND make_timestamptz(?) "
+    "AND match_id IN (SELECT unnest(?::BIGINT[])))"
+)
 # `cards` holds the fair probabilities of one method; those of another are computed for the rows of a page alone
-_BY_MATCH_FAIR = """(
+_OF_PAGE_FAIR = """(
     SELECT cards.* REPLACE (other.home AS fair_home, other.draw AS fair_draw, other.away AS fair_away)
     FROM cards JOIN (
         SELECT unnest(?::BIGINT[]) AS match_id, unnest(?::DOUBLE[]) AS home, unnest(?::DOUBLE[]) AS draw,
@@ -32,48 +31,58 @@ _BY_MATCH_FAIR = """(
 _ODDS_OF = """
 SELECT match_id, odds_home, odds_draw, odds_away FROM cards WHERE match_id IN (SELECT unnest(?::BIGINT[]))
 """
-_OUTCOMES = ("home", "draw", "away")
-
-
-def _three(name: str) -> str:
-    return struct(**{outcome: f"{name}_{outcome}" for outcome in _OUTCOMES})
-
-
-_MONEY = struct(
-    odds=_three("odds"),
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PRICED = ("edge_home", "edge_draw", "edge_away", "best_edge", "best_outcome", "is_value", "kelly_stake", "profit")
+_MONEY_JSON = struct(
+    odds=by_outcome("odds"),
     bookmaker="bookmaker",
     event_url="event_url",
     captured_at=instant("captured_at"),
     odds_age_s="odds_age_s",
     overround="overround",
-    implied=_three("implied"),
-    fair=_three("fair"),
-    edge_home="edge_home",
-    edge_draw="edge_draw",
-    edge_away="edge_away",
-    best_edge="best_edge",
-    best_outcome="best_outcome",
-    is_value="is_value",
-    kelly_stake="kelly_stake",
-    profit="profit",
+    implied=by_outcome("implied"),
+    fair=by_outcome("fair"),
+    **{name: name for name in _PRICED},
 )
-_REGION_ROI = struct(
+_MONEY = (
+    each("odds")
+    | plain("bookmaker", "event_url")
+    | times("captured_at")
+    | plain("odds_age_s", "overround")
+    | each("implied")
+    | each("fair")
+    | plain(*_PRICED)
+)
+_REGION_ROI_JSON = struct(
     roi_pct="region_roi_pct", n_bets="region_n_bets", ci_low="region_roi_ci_low", ci_high="region_roi_ci_high"
 )
-_JSON_ROW = struct(
-    **predictions.MEMBERS,
-    too_little_history="too_little_history",
-    hit="hit",
-    money=f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY} END",
-    region_roi=f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI} END",
+_REGION_ROI = plain("region_roi_pct", "region_n_bets", "region_roi_ci_low", "region_roi_ci_high")
+SHAPE: Shape = (
+    predictions.SHAPE
+    | plain("too_little_history", "hit")
+    | group("money", f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY_JSON} END", _MONEY)
+    | group("region_roi", f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI_JSON} END", _REGION_ROI)
 )
-_COLUMNS = (
-    predictions.COLUMNS + ", too_little_history, hit, odds_home, odds_draw, odds_away, bookmaker, event_url, "
-    "captured_at, odds_age_s, overround, "
-    "implied_home, implied_draw, implied_away, fair_home, fair_draw, fair_away, edge_home, edge_draw, edge_away, "
-    "best_edge, best_outcome, is_value, kelly_stake, profit, "
-    "region_roi_pct, region_n_bets, region_roi_ci_low, region_roi_ci_high"
-)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What an order sorts by: a column as it is, so that DuckDB skips row groups; in a cursor; and the direction."""
+
+    column: str
+    in_cursor: str
+    beyond: str
+    direction: str
+
+
+_KICKOFF_US = "epoch_us(kickoff_utc)"  # exact in a double
+_LAST = "coalesce(best_edge, 1e300)"  # a match without odds comes last, whichever way
+_KEYS = {
+    Order.KICKOFF: _Key("kickoff_utc", _KICKOFF_US, ">", "ASC"),
+    Order.KICKOFF_DESC: _Key("kickoff_utc", _KICKOFF_US, "<", "DESC"),
+    Order.EDGE: _Key(_LAST, _LAST, ">", "ASC"),
+    Order.EDGE_DESC: _Key("edge_rank", "edge_rank", "<", "DESC"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +106,51 @@ class CardPage:
 
 async def find_page(snapshot: Snapshot, selection: Selection, page: Page) -> CardPage:
     """Find the page; its rows are read when the listing is rendered."""
-    return await snapshot.lake.run(lambda cursor: _find(cursor, selection, page))
+    known = snapshot.totals.find(selection)
+    found = await snapshot.lake.run(lambda cursor: _find(cursor, selection, page, known))
+    snapshot.totals.keep(selection, found.total)
+    return found
 
 
-def _find(cursor: Connection, selection: Selection, page: Page) -> CardPage:
-    key, beyond, direction = _ORDERS[page.order]
+def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
     where, params = selection.where()
-    counted = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()  # noqa: S608
+    selected = digest(selection)
     if page.after:
-        last = Cursor.decode(page.after, page.order)
-        where, params = f"{where} AND ({key}, match_id) {beyond} (?, ?)", [*params, last.key, last.match_id]
-    order = f"ORDER BY {key} {direction}, match_id {direction}"
+        after, bounds = _beyond(Cursor.decode(page.after, page.order, selected))
+    else:
+        after, bounds = "true", []
+    if total is None:
+        total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
+    key = _KEYS[page.order]
+    order = f"ORDER BY {key.column} {key.direction}, match_id {key.direction}"
     # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
-    ends = f"SELECT {key}, match_id FROM cards WHERE {where} {order} LIMIT {page.limit + 1:d}"  # noqa: S608
-    found = cursor.execute(ends, params).fetchall()
+    ends = (
+        f"SELECT {key.in_cursor}, match_id, {_KICKOFF_US} FROM cards "  # noqa: S608
+        f"WHERE {where} AND {after} {order} LIMIT {page.limit + 1:d}"
+    )
+    found = cursor.execute(ends, [*params, *bounds]).fetchall()
     shown = found[: page.limit]
-    source, bound = _rows_of(cursor, [match_id for _, match_id in shown], page.devig)
-    rows = Listing(_JSON_ROW, _COLUMNS, f"{source} {order}", bound)
-    next_cursor = Cursor(page.order, *shown[-1]).encode() if len(found) > page.limit else None
-    return CardPage(counted[0][0], next_cursor, rows)
+    next_cursor = Cursor(page.order, selected, *shown[-1][:2]).encode() if len(found) > page.limit else None
+    source, bound = _rows_of(cursor, shown, page.devig)
+    return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {order}", bound))
 
 
-def _rows_of(cursor: Connection, match_ids: list[int], devig: Devig) -> tuple[str, list[Any]]:
+def _beyond(last: Cursor) -> tuple[str, list[Any]]:
+    """The condition of coming after a row; its first half is a bare comparison, by which row groups are skipped."""
+    key = _KEYS[last.order]
+    is_time = key.column == "kickoff_utc"
+    value = _EPOCH + timedelta(microseconds=last.key) if is_time else last.key
+    condition = f"{key.column} {key.beyond}= ? AND ({key.column} {key.beyond} ? OR match_id {key.beyond} ?)"
+    return condition, [value, value, last.match_id]
+
+
+def _rows_of(cursor: Connection, rows: list[Any], devig: Devig) -> tuple[str, list[Any]]:
+    match_ids = [row[1] for row in rows]
     if devig is Devig.POWER:
-        return _BY_MATCH, [match_ids]
+        # nothing outside the first and last kick-off need be looked at
+        kickoffs = [row[2] for row in rows]
+        return _OF_PAGE, [min(kickoffs, default=0), max(kickoffs, default=0), match_ids]
     found = columns(cursor, _ODDS_OF, [match_ids])
-    other = fair(np.column_stack([np.ma.filled(found[f"odds_{outcome}"], np.nan) for outcome in _OUTCOMES]), devig)
+    other = fair(np.column_stack([np.ma.filled(found[f"odds_{outcome}"], np.nan) for outcome in OUTCOMES]), devig)
     lists = [pa.array(values, from_pandas=True).to_pylist() for values in other.T]
-    return _BY_MATCH_FAIR, [found["match_id"].tolist(), *lists]
+    return _OF_PAGE_FAIR, [found["match_id"].tolist(), *lists]

@@ -1,6 +1,12 @@
 -- Everything about a match in one row, sorted by kick-off: prediction, odds, money, region ROI known at its kick-off.
 -- `money` and `region_roi` are tables that the opener has registered; SQL here only joins and names.
 -- The variable `seen_at` is the time as of which the cards stand.
+-- What a text is looked for in stands once per fixture (two teams in a tournament of a region), not once per match.
+CREATE TABLE fixtures AS
+SELECT (row_number() OVER ())::INTEGER AS fixture_no, region, tournament, home_team, away_team,
+    strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text
+FROM (SELECT DISTINCT region, tournament, home_team, away_team FROM predictions);
+
 CREATE TABLE cards AS
 WITH named AS (
     SELECT
@@ -21,10 +27,11 @@ WITH named AS (
         ['home', 'draw', 'away'][m.best_outcome + 1] AS best_outcome,
         m.best_price, m.is_value, m.kelly_stake, m.profit, m.kelly_profit, m.won, m.clv,
         m.favourite = p.outcome AS favourite_hit,
-        strip_accents(lower(concat_ws(' ', p.home_team, p.away_team, p.tournament, p.region))) AS search_text,
+        f.fixture_no,
         -- an order needs a value where there are no odds: below every edge, which is never less than -1
         coalesce(m.best_edge, -2) AS edge_rank
     FROM predictions p
+    JOIN fixtures f USING (region, tournament, home_team, away_team)
     LEFT JOIN odds o USING (match_id)
     LEFT JOIN money m USING (match_id)
 )

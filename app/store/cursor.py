@@ -3,10 +3,14 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
 
 import orjson
 
 from app.errors import InvalidRequest
+from app.store.selection import Selection
+
+_FARTHEST_US = 62_135_596_800_000_000  # from 1970 to the year 1, in microseconds; times later than 3938 are not asked
 
 
 class Order(StrEnum):
@@ -14,35 +18,48 @@ class Order(StrEnum):
 
     KICKOFF = "kickoff"
     KICKOFF_DESC = "-kickoff"
-    EDGE = "-edge"
+    EDGE = "edge"
+    EDGE_DESC = "-edge"
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position in one order."""
+    """A position in one order of one selection."""
 
     order: Order
+    selected: str
     key: float  # a whole number of microseconds, or an edge
     match_id: int
 
     def encode(self) -> str:
         """As it goes into a URL."""
-        return urlsafe_b64encode(orjson.dumps([self.order, self.key, self.match_id])).decode().rstrip("=")
+        word = orjson.dumps([self.order, self.selected, self.key, self.match_id])
+        return urlsafe_b64encode(word).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str, order: Order) -> "Cursor":
-        """Read one; InvalidRequest when it is none, or of another order."""
+    def decode(cls, text: str, order: Order, selected: str) -> "Cursor":
+        """Read one; InvalidRequest when it is none, or of another order or selection."""
         try:
-            found, key, match_id = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            cursor = cls(Order(found), _number(key), int(match_id))
+            found, of, key, match_id = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            cursor = cls(Order(found), str(of), _number(key, Order(found)), int(match_id))
         except (ValueError, TypeError) as error:
             raise InvalidRequest("The cursor is not one that this service gave.") from error
         if cursor.order is not order:
             raise InvalidRequest(f"The cursor belongs to sort={cursor.order.value}, not {order.value}.")
+        if cursor.selected != selected:
+            raise InvalidRequest("The cursor belongs to another filter. Leave it out to begin at the first page.")
         return cursor
 
 
-def _number(value: object) -> float:
+def digest(selection: Selection) -> str:
+    """A short word that tells one selection from another."""
+    where, params = selection.where()
+    return blake2b(orjson.dumps([where, params]), digest_size=6).hexdigest()
+
+
+def _number(value: object, order: Order) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not a number")
+    if order in {Order.KICKOFF, Order.KICKOFF_DESC} and not (isinstance(value, int) and abs(value) < _FARTHEST_US):
+        raise ValueError("not a time")
     return value

@@ -1,10 +1,45 @@
-"""What there is to filter by."""
+"""What there is to filter by, and how many matches of a selection each choice has."""
 
-from app.store.listing import Listing, struct
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.store.lake import Connection
+from app.store.listing import Listing
+from app.store.selection import Selection
+from app.store.shape import plain
+from app.store.snapshot import Snapshot
+
+_SHAPE = plain("region", "tournament", "n")
+# by number of fixture first: a text is compared once per fixture, not once per match
+_PLACES = """
+(SELECT region, tournament, sum(n)::BIGINT AS n
+FROM (SELECT fixture_no, count(*) AS n FROM cards WHERE {where} GROUP BY fixture_no) JOIN fixtures USING (fixture_no)
+GROUP BY ALL) ORDER BY region, tournament
+"""
+_STATUSES = "SELECT status, count(*), count_if(is_value) FROM cards WHERE {where} GROUP BY status ORDER BY status"
 
 
-def all_facets() -> Listing:
-    """Every region and tournament, and how many cards each has."""
-    row = struct(region="region", tournament="tournament", n="n")
-    source = "(SELECT region, tournament, count(*) AS n FROM cards GROUP BY ALL) ORDER BY region, tournament"
-    return Listing(row, "region, tournament, n", source)
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Counts over a selection, each leaving out the filter of its own kind: what choosing otherwise would give."""
+
+    members: dict[str, Any]
+    places: Listing
+
+
+async def of_selection(snapshot: Snapshot, selection: Selection) -> Facets:
+    """Count by status at once; by region and tournament when the listing is rendered."""
+    anywhere, params = replace(selection, region=(), tournament=()).where()
+    members = await snapshot.lake.run(lambda cursor: _by_status(cursor, selection))
+    return Facets(members, Listing(_SHAPE, _PLACES.format(where=anywhere), params))
+
+
+def _by_status(cursor: Connection, selection: Selection) -> dict[str, Any]:
+    where, params = replace(selection, status=()).where()
+    counted = cursor.execute(_STATUSES.format(where=where), params).fetchall()
+    asked = [row for row in counted if not selection.status or row[0] in selection.status]
+    return {
+        "total": sum(n for _, n, _ in asked),
+        "n_value": sum(n_value for _, _, n_value in asked),
+        "statuses": [{"status": status, "n": n} for status, n, _ in counted],
+    }

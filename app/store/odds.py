@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.store.listing import Listing, instant, struct
+from app.store.listing import Listing
+from app.store.shape import by_outcome, each, group, plain, times
 
-_COLUMNS = "match_id, odds_home, odds_draw, odds_away, bookmaker, event_url, captured_at, overround"
-_JSON_ROW = struct(
-    match_id="match_id",
-    odds=struct(home="odds_home", draw="odds_draw", away="odds_away"),
-    bookmaker="bookmaker",
-    event_url="event_url",
-    captured_at=instant("captured_at"),
-    overround="overround",
+_SHAPE = (
+    plain("match_id")
+    | group("odds", by_outcome("odds"), each("odds"))
+    | plain("bookmaker", "event_url")
+    | times("captured_at")
+    | plain("overround")
 )
 
 
@@ -28,4 +27,4 @@ class Odds:
 
 def all_odds() -> Listing:
     """The odds of every match that has any, by kick-off."""
-    return Listing(_JSON_ROW, _COLUMNS, "cards WHERE odds_home IS NOT NULL")
+    return Listing(_SHAPE, "cards WHERE odds_home IS NOT NULL")

@@ -1,6 +1,7 @@
 """ROI by region as the pipeline settled it."""
 
-from app.store.listing import Listing, instant, struct
+from app.store.listing import Listing
+from app.store.shape import made, plain, times
 from app.store.snapshot import Snapshot
 
 _MONEY = ("n_matches", "n_bets", "n_wins", "hit_rate", "staked", "profit", "max_drawdown", "n_clv")
@@ -14,12 +15,10 @@ _ENOUGH = {
 def newest(snapshot: Snapshot) -> Listing:
     """The newest row of each region; figures from too few bets are null."""
     least = snapshot.rules.min_bets
-    shown = {name: name for name in _MONEY}
-    shown |= {name: f"CASE WHEN {count} >= {least:d} THEN {name} END" for name, count in _ENOUGH.items()}
-    shown["too_few"] = f"n_bets < {least:d}"
-    row = struct(region="region", settled_until=instant("settled_until"), **shown)
-    columns = ", ".join(["region", "settled_until", *(f"{sql} AS {name}" for name, sql in shown.items())])
+    enough = {name: f"CASE WHEN {count} >= {least:d} THEN {name} END" for name, count in _ENOUGH.items()}
+    too_few = f"n_bets < {least:d}"
+    shape = plain("region") | times("settled_until") | plain(*_MONEY) | made(**enough, too_few=too_few)
     source = (
         "roi_by_region QUALIFY row_number() OVER (PARTITION BY region ORDER BY settled_until DESC) = 1 ORDER BY region"
     )
-    return Listing(row, columns, source)
+    return Listing(shape, source)

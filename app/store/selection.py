@@ -4,34 +4,57 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-# column, comparison and the field that fills it; a field that is None asks nothing
-_CONDITIONS = (
-    ("region", "region = ?"),
-    ("tournament", "tournament = ?"),
-    ("status", "status = ?"),
-    ("since", "kickoff_utc >= ?"),
-    ("until", "kickoff_utc < ?"),
-    ("min_edge", "best_edge >= ?"),
-    ("min_region_roi", "region_roi_pct >= ?"),
-    ("text", "contains(search_text, strip_accents(lower(?)))"),
+# what a fixture (two teams in a tournament of a region) tells; there are far fewer of them than matches
+_OF_FIXTURE = (
+    ("region", "region IN ({})"),
+    ("tournament", "tournament IN ({})"),
+    ("text", "contains(search_text, strip_accents(lower({})))"),
 )
+_OF_MATCH = (
+    ("status", "status IN ({})"),
+    ("since", "kickoff_utc >= {}"),
+    ("until", "kickoff_utc < {}"),
+    ("min_edge", "best_edge >= {}"),
+    ("min_region_roi", "region_roi_pct >= {}"),
+)
+_FIXTURES = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE {})"
+
+Condition = tuple[list[str], list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A filter over cards; `since` is inclusive, `until` exclusive, `text` part of a team, tournament or region."""
+    """A filter over cards; a field that is None or empty asks nothing.
 
-    region: str | None = None
-    tournament: str | None = None
-    status: str | None = None
+    Any of several regions, tournaments or statuses; `since` is inclusive, `until` exclusive, `text` part of a team,
+    tournament or region.
+    """
+
+    region: tuple[str, ...] = ()
+    tournament: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     min_edge: float | None = None
     min_region_roi: float | None = None
     text: str | None = None
+    value_only: bool = False
 
     def where(self) -> tuple[str, list[Any]]:
         """The condition and its parameters."""
-        asked = [(sql, getattr(self, field)) for field, sql in _CONDITIONS]
-        used = [(sql, value) for sql, value in asked if value is not None]
-        return " AND ".join(["true", *(sql for sql, _ in used)]), [value for _, value in used]
+        of_match, params = self._asked(_OF_MATCH)
+        of_fixture, more = self._asked(_OF_FIXTURE)
+        fixtures = [_FIXTURES.format(" AND ".join(of_fixture))] if of_fixture else []
+        value = ["is_value"] if self.value_only else []
+        return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
+
+    def _asked(self, conditions: tuple[tuple[str, str], ...]) -> Condition:
+        asked: list[str] = []
+        params: list[Any] = []
+        for name, sql in conditions:
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else () if value is None else (value,)
+            if values:
+                asked.append(sql.format(", ".join("?" * len(values))))
+                params += values
+        return asked, params

@@ -16,6 +16,7 @@ from app.store.money import MoneyRules
 from app.store.prices import Prices, read_prices
 from app.store.rendered import Rendered
 from app.store.tables import fill_from_folder
+from app.store.totals import Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Snapshot:
     bookmaker: str
     opened_at: datetime
     rendered: Rendered = field(default_factory=Rendered)
+    totals: Totals = field(default_factory=Totals)
 
     def facts(self, *, stale: bool) -> Mapping[str, Any]:
         """What every answer says of its origin: the same from every process that holds these artifacts."""

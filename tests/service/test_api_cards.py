@@ -1,6 +1,7 @@
 """Match cards over HTTP: the money beside them, filters, order and pages."""
 
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,23 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
+from app import keys
 from app.domain import odds as odds_of
 from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
 from app.store.contract import ODDS, PREDICTIONS, ROI_BY_REGION
+from app.store.selection import Selection
 from tests.build_artifacts import stamp, write_artifacts
 from tests.serving import Client, Serve, json_of
 
 SIDES = ("home", "draw", "away")
+UTC_TIMES = pa.timestamp("us", "UTC")
 
 
 async def cards_of(client: Client, **params: object) -> list[dict[str, Any]]:
@@ -82,28 +89,76 @@ async def test_price_from_after_the_kickoff_settles_nothing(serve: Serve, tmp_pa
     assert (await json_of(client, "/predict/roi/"))["n_bets"] == 0
 
 
-@pytest.mark.parametrize("sort", ["kickoff", "-kickoff", "-edge"])
-@pytest.mark.parametrize("limit", [1, 7, 20, 60, 61])
-async def test_pages_joined_are_one_big_page(client: Client, sort: str, limit: int) -> None:
-    whole = await cards_of(client, sort=sort, limit=1000)
+@pytest.fixture
+async def crowded(serve: Serve, tmp_path: Path) -> Client:
+    """Sixty matches at three kick-offs, with five different prices: most keys are equal."""
+
+    def three_times(table: pa.Table) -> pa.Table:
+        kickoffs = table["kickoff_utc"].to_pylist()
+        return table.set_column(1, "kickoff_utc", pa.array([kickoffs[n // 20 * 20] for n in range(60)], UTC_TIMES))
+
+    def five_prices(table: pa.Table) -> pa.Table:
+        for side in SIDES:
+            place = table.schema.get_field_index(f"odds_{side}")
+            table = table.set_column(place, f"odds_{side}", pa.array([2.0 + n % 5 for n in range(len(table))]))
+        return table
+
+    def three_chances(table: pa.Table) -> pa.Table:
+        table = three_times(table)
+        for side, proba in zip(SIDES, (0.5, 0.3, 0.2), strict=True):
+            place = table.schema.get_field_index(f"proba_{side}")
+            table = table.set_column(place, f"proba_{side}", pa.array([proba] * len(table)))
+        place = table.schema.get_field_index("predicted_class")
+        return table.set_column(place, "predicted_class", pa.array([0] * len(table), pa.int8()))
+
+    edit = {PREDICTIONS: three_chances, ODDS: five_prices}
+    return await serve(artifacts_uri=str(write_artifacts(tmp_path / "crowded", edit=edit)))
+
+
+@pytest.mark.timeout(60)
+@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sort=st.sampled_from(["kickoff", "-kickoff", "edge", "-edge"]),
+    limits=st.lists(st.integers(1, 25), min_size=1, max_size=5),
+    region=st.sampled_from([None, ["England"], ["England", "Italy"]]),
+    min_edge=st.sampled_from([None, 0, 0.6]),
+)
+async def test_pages_joined_are_one_big_page(
+    crowded: Client, sort: str, limits: list[int], region: list[str] | None, min_edge: float | None
+) -> None:
+    """Whatever the order, the filter and the sizes of pages, which may change on the way; most keys are equal."""
+    query = {"sort": sort, "region": region, "min_edge": min_edge}
+    params = [(name, str(each)) for name, value in query.items() for each in listed(value)]
+    whole = await page_of(crowded, params, limit=1000)
     joined: list[dict[str, Any]] = []
-    cursor: dict[str, object] = {}
-    while True:
-        page = await json_of(client, "/predict/cards/", sort=sort, limit=limit, **cursor)
+    cursor: list[tuple[str, str]] = []
+    for limit in cycle(limits):
+        page = await page_of(crowded, params + cursor, limit=limit)
+        assert page["total"] == len(whole["items"])
         joined += page["items"]
-        assert page["total"] == 60
         if page["next_cursor"] is None:
             break
-        cursor = {"cursor": page["next_cursor"]}
-    assert joined == whole
-    assert len(whole) == 60
+        cursor = [("cursor", page["next_cursor"])]
+    assert joined == whole["items"]
+
+
+async def page_of(client: Client, params: list[tuple[str, str]], *, limit: int) -> Any:
+    response = await client.get("/predict/cards/", params=[*params, ("limit", str(limit))])
+    assert response.status == 200, await response.text()
+    return await response.json()
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 async def test_order_is_what_was_asked(client: Client) -> None:
     kickoffs = [card["kickoff_utc"] for card in await cards_of(client)]
     assert kickoffs == sorted(kickoffs)
-    edges = [card["money"]["best_edge"] if card["money"] else -2 for card in await cards_of(client, sort="-edge")]
-    assert edges == sorted(edges, reverse=True)
+    for sort, last in (("-edge", -2), ("edge", 99)):
+        edges = [card["money"]["best_edge"] if card["money"] else last for card in await cards_of(client, sort=sort)]
+        assert edges == sorted(edges, reverse=sort == "-edge")
+        assert edges[-1] == last  # no odds: at the end, whichever way
 
 
 FILTERS: list[tuple[dict[str, object], Any]] = [
@@ -115,13 +170,22 @@ FILTERS: list[tuple[dict[str, object], Any]] = [
     ({"min_edge": 0.1}, lambda card: card["money"] and card["money"]["best_edge"] >= 0.1),
     ({"q": "sCOTLÁND home 1"}, lambda card: "Scotland Home 1" in card["home_team"]),
     ({"q": "100%_'; --"}, lambda _: False),
+    ({"value": "true"}, lambda card: card["money"] and card["money"]["is_value"]),
+    ({"value": "false"}, lambda _: True),
+    ({"region": ["England", "Italy"]}, lambda card: card["region"] in {"England", "Italy"}),
+    (
+        {"status": ["live", "finished"], "region": "Italy"},
+        lambda card: (card["status"], card["region"]) == ("finished", "Italy"),
+    ),
+    ({"tournament": ["Serie A", "Championship"]}, lambda card: card["tournament"] in {"Serie A", "Championship"}),
 ]
 
 
 @pytest.mark.parametrize(("params", "passes"), FILTERS, ids=[str(params) for params, _ in FILTERS])
 async def test_filter_keeps_exactly_what_passes(client: Client, params: dict[str, object], passes: Any) -> None:
     expected = [card for card in await cards_of(client) if passes(card)]
-    found = await json_of(client, "/predict/cards/", **params)
+    asked = [(name, str(each)) for name, value in params.items() for each in listed(value)]
+    found = await page_of(client, asked, limit=1000)
     assert found["items"] == expected
     assert found["total"] == len(expected)
 
@@ -148,10 +212,44 @@ async def test_wrong_parameter_is_named(client: Client, params: dict[str, str]) 
     assert next(iter(params)) in body["detail"]
 
 
-async def test_cursor_of_another_order_is_refused(client: Client) -> None:
+@pytest.mark.parametrize("changed", [{"sort": "-edge"}, {"region": "Italy"}, {"value": "true"}], ids=str)
+async def test_cursor_of_another_question_is_refused(client: Client, changed: dict[str, str]) -> None:
     cursor = (await json_of(client, "/predict/cards/", limit=5))["next_cursor"]
-    response = await client.get("/predict/cards/", params={"sort": "-edge", "limit": "5", "cursor": cursor})
+    response = await client.get("/predict/cards/", params={"limit": "5", "cursor": cursor} | changed)
     assert response.status == 422
+    assert "The cursor belongs to" in (await response.json())["detail"]
+
+
+async def test_total_is_counted_once_a_filter(client: Client) -> None:
+    """However many pages: the count of a filter costs more than a page."""
+    page = await json_of(client, "/predict/cards/", limit=5, region="Italy")
+    snapshot = client.app[keys.SNAPSHOTS].current
+    assert snapshot is not None
+    snapshot.totals.keep(Selection(region=("Italy",)), 7)
+    following = await json_of(client, "/predict/cards/", limit=5, region="Italy", cursor=page["next_cursor"])
+    assert (page["total"], following["total"]) == (15, 7)
+
+
+async def test_facets_count_what_choosing_otherwise_would_give(client: Client) -> None:
+    cards = await cards_of(client, limit=1000)
+    facets = await json_of(client, "/predict/facets/", region="Italy", status="finished", min_edge=0)
+    passing = [card for card in cards if card["money"] and card["money"]["best_edge"] >= 0]
+    finished = [card for card in passing if card["status"] == "finished"]
+    both = [card for card in finished if card["region"] == "Italy"]
+    assert facets["total"] == len(both)
+    assert facets["n_value"] == sum(card["money"]["is_value"] for card in both)
+    assert {row["region"]: row["n"] for row in facets["items"] if row["region"] != "England"} == {
+        region: sum(card["region"] == region for card in finished) for region in ("Italy", "Scotland")
+    }
+    in_italy = [card for card in passing if card["region"] == "Italy"]
+    assert {row["status"]: row["n"] for row in facets["statuses"]} == {
+        status: sum(card["status"] == status for card in in_italy) for status in ("finished", "upcoming")
+    }
+
+
+async def test_facets_of_everything_add_up(client: Client) -> None:
+    facets = await json_of(client, "/predict/facets/")
+    assert facets["total"] == sum(row["n"] for row in facets["items"]) == sum(row["n"] for row in facets["statuses"])
 
 
 def write_region_roi(folder: Path, rows: list[tuple[str, str, int, float]]) -> None:

@@ -1,4 +1,4 @@
-"""Small parts of the read side: cursors, selections, the cache of answers, feature rows."""
+"""Small parts of the read side: cursors, selections, feature rows."""
 
 from pathlib import Path
 
@@ -11,46 +11,50 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
 from app.store import features
-from app.store.cursor import Cursor, Order
+from app.store.cursor import Cursor, Order, digest
 from app.store.features import open_features
-from app.store.rendered import LARGEST_BYTES, Answer, Rendered
 from app.store.selection import Selection
 
+MICROSECONDS = st.integers(-62_000_000_000_000_000, 62_000_000_000_000_000)
+POSITIONS = st.tuples(st.sampled_from([Order.KICKOFF, Order.KICKOFF_DESC]), MICROSECONDS) | st.tuples(
+    st.sampled_from([Order.EDGE, Order.EDGE_DESC]), st.floats(-1e300, 1e300)
+)
 
-@given(st.sampled_from(Order), st.floats(-1e18, 1e18) | st.integers(0, 2**52), st.integers(0, 2**63 - 1))
-def test_cursor_comes_back_as_it_went(order: Order, key: float, match_id: int) -> None:
-    cursor = Cursor(order, key, match_id)
-    assert Cursor.decode(cursor.encode(), order) == cursor
+
+@given(POSITIONS, st.integers(0, 2**63 - 1))
+def test_cursor_comes_back_as_it_went(position: tuple[Order, float], match_id: int) -> None:
+    order, key = position
+    cursor = Cursor(order, "ab12", key, match_id)
+    assert Cursor.decode(cursor.encode(), order, "ab12") == cursor
 
 
 @given(st.text(max_size=50))
 def test_nonsense_is_no_cursor(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        Cursor.decode(text, Order.KICKOFF)
+        Cursor.decode(text, Order.KICKOFF, "")
+
+
+@pytest.mark.parametrize(("key", "order"), [(1e17, Order.KICKOFF), (10**17, Order.KICKOFF), (True, Order.EDGE)])
+def test_key_that_no_row_can_have_makes_no_cursor(key: float, order: Order) -> None:
+    with pytest.raises(InvalidRequest):
+        Cursor.decode(Cursor(order, "", key, 1).encode(), order, "")
+
+
+def test_cursor_belongs_to_one_order_and_one_selection() -> None:
+    italy, all_matches = digest(Selection(region=("Italy",))), digest(Selection())
+    text = Cursor(Order.KICKOFF, italy, 0, 1).encode()
+    with pytest.raises(InvalidRequest, match="sort=kickoff, not -edge"):
+        Cursor.decode(text, Order.EDGE_DESC, italy)
+    with pytest.raises(InvalidRequest, match="another filter"):
+        Cursor.decode(text, Order.KICKOFF, all_matches)
 
 
 def test_selection_binds_what_was_asked_and_nothing_else() -> None:
     assert Selection().where() == ("true", [])
-    where, params = Selection(region="x' OR 1=1 --", min_edge=0.0).where()
-    assert where == "true AND region = ? AND best_edge >= ?"
-    assert params == ["x' OR 1=1 --", 0.0]
-
-
-def test_cache_drops_the_least_lately_asked_and_keeps_its_bound() -> None:
-    rendered = Rendered(limit_bytes=100)
-    for tag in ("a", "b"):
-        rendered.keep(tag, Answer(b"x" * 40))
-    assert rendered.find("a") is not None
-    rendered.keep("c", Answer(b"x" * 40))
-    assert rendered.find("b") is None
-    assert rendered.find("a") is not None
-    assert rendered.find("c") is not None
-
-
-def test_cache_keeps_nothing_too_large() -> None:
-    rendered = Rendered()
-    rendered.keep("large", Answer(b"x" * (LARGEST_BYTES + 1)))
-    assert rendered.find("large") is None
+    where, params = Selection(region=("x' OR 1=1 --", "y"), min_edge=0.0, value_only=True).where()
+    fixtures = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE region IN (?, ?))"
+    assert where == f"true AND best_edge >= ? AND is_value AND {fixtures}"
+    assert params == [0.0, "x' OR 1=1 --", "y"]
 
 
 @pytest.mark.parametrize("row_group_size", [7, 40, 100])
