@@ -6,6 +6,7 @@ ServiceError
 ├── KeyInvalid              401  key-invalid
 ├── ScopeMissing            403  scope-missing
 ├── RateLimited             429  rate-limited
+├── AsOfUnknown             422  as-of-unknown
 ├── MatchNotFound           404  match-not-found
 ├── TaskNotFound            404  task-not-found
 ├── TaskBusy                409  task-busy
@@ -72,6 +73,12 @@ class RateLimited(ServiceError):
     """The caller asks too often."""
 
     status, code, title = 429, "rate-limited", "Too many requests"
+
+
+class AsOfUnknown(ServiceError):
+    """Nobody can say yet, or ever, what was known at that time."""
+
+    status, code, title = 422, "as-of-unknown", "What was known at that time cannot be told"
 
 
 class MatchNotFound(ServiceError):

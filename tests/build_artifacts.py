@@ -27,6 +27,7 @@ from app.store.contract import (
     PREDICTIONS,
 )
 from app.store.manifest import FileStamp, Manifest
+from worker.batch.history import Earlier, extend
 from worker.batch.roi_tables import write_roi_tables
 from worker.batch.settlement import Rules, judge
 
@@ -61,13 +62,14 @@ def write_artifacts(
     seed: int = 0,
     simulated: bool = True,
     min_bets: int = 2,
+    with_history: bool = False,
     edit: Mapping[str, Edit] | None = None,
 ) -> Path:
     """Write a whole folder and return it; `edit` changes the tables of PREDICTIONS, FEATURES or ODDS on their way.
 
     The last `n_upcoming` matches lie in the days after `now`, the others in those before; the first `n_in_sample`
     are marked in-sample. `predict` maps feature rows (n, f) to probabilities (n, 3). The money tables are the real
-    pipeline's, with `min_bets` low enough to say something of so few matches.
+    pipeline's, with `min_bets` low enough to say something of so few matches, and so is the history.
     """
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n_matches, len(feature_names))).astype(np.float32)
@@ -83,18 +85,27 @@ def write_artifacts(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
+    history_until = extend(folder, Earlier(folder), now) if with_history else None
     judged = judge(folder / PREDICTIONS, folder / ODDS)
     write_roi_tables(judged, list(REGIONS), folder, now, Rules(min_bets=min_bets))
     for name, change in (edit or {}).items():
         pq.write_table(change(tables[name]), folder / name)
     _write_drift(folder, feature_names, now, simulated=simulated)
-    stamp(folder, now=now, simulated=simulated, seed=seed)
+    stamp(folder, now=now, simulated=simulated, seed=seed, history_until=history_until)
     return folder
 
 
-def stamp(folder: Path, *, now: datetime = NOW, simulated: bool = True, seed: int = 0) -> None:
+def stamp(
+    folder: Path,
+    *,
+    now: datetime = NOW,
+    simulated: bool = True,
+    seed: int = 0,
+    history_until: datetime | None = None,
+) -> None:
     """Write the manifest of a folder as it is."""
-    present = [name for name in (*FILES, *OPTIONAL) if (folder / name).exists()]
+    parts = sorted(path.relative_to(folder).as_posix() for path in folder.glob("history/*/*/*.parquet"))
+    present = [name for name in (*FILES, *OPTIONAL, *parts) if (folder / name).exists()]
     manifest = Manifest(
         source="simulated" if simulated else "football-data.co.uk",
         simulated=simulated,
@@ -102,6 +113,7 @@ def stamp(folder: Path, *, now: datetime = NOW, simulated: bool = True, seed: in
         data_until=now - timedelta(hours=20),
         features_computed_at=now - timedelta(minutes=5),
         seed=seed if simulated else None,
+        history_until=history_until,
         files={name: FileStamp.of(folder / name) for name in present},
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))

@@ -1,5 +1,6 @@
 """Precomputed predictions, odds and what there is to filter by."""
 
+import orjson
 from aiohttp import web
 
 from app.api import bulk
@@ -7,7 +8,7 @@ from app.api.bulk import Content
 from app.api.selections import selection_of
 from app.errors import MatchNotFound
 from app.schemas import FacetsQuery, ListQuery, MatchPath
-from app.store import facets, odds, predictions
+from app.store import facets, match_history, odds, predictions
 from app.store.forms import Form
 from app.store.snapshot import Snapshot
 
@@ -40,6 +41,18 @@ async def list_odds(request: web.Request, query: ListQuery) -> web.StreamRespons
         return Content({"count": snapshot.n_odds}, odds.all_odds().picked(query.named()))
 
     return await bulk.answer(request, find, query)
+
+
+async def get_history(request: web.Request, path: MatchPath) -> web.StreamResponse:
+    """Odds and predictions of one match over time."""
+
+    async def find(snapshot: Snapshot) -> Content:
+        found = await match_history.find_history(snapshot, path.match_id)
+        if found is None:
+            raise MatchNotFound.of(path.match_id)
+        return Content(orjson.dumps(found, option=orjson.OPT_UTC_Z))
+
+    return await bulk.answer(request, find, forms=(Form.JSON,))
 
 
 async def list_facets(request: web.Request, query: FacetsQuery) -> web.StreamResponse:

@@ -20,7 +20,7 @@ from app.api.monitoring import (
     list_queues,
     list_workers,
 )
-from app.api.predictions import get_precomputed, list_facets, list_odds, list_predictions
+from app.api.predictions import get_history, get_precomputed, list_facets, list_odds, list_predictions
 from app.api.quality import get_quality
 from app.api.route import Route
 from app.errors import (
@@ -47,6 +47,7 @@ from app.schemas import (
     CardsOut,
     FacetsOut,
     LivePredictionOut,
+    MatchHistoryOut,
     OddsListOut,
     PerformanceOut,
     PredictionDetailOut,
@@ -89,6 +90,14 @@ ROUTES = (
     ),
     Route("GET", "/predict/cards/", list_cards, READING, answer=CardsOut, media=BULK_MEDIA, recall=recall),
     Route("GET", "/predict/odds/", list_odds, READING, answer=OddsListOut, media=BULK_MEDIA, recall=recall),
+    Route(
+        "GET",
+        "/predict/odds/{match_id}/history",
+        get_history,
+        (*READING, MatchNotFound),
+        answer=MatchHistoryOut,
+        recall=recall,
+    ),
     Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA, recall=recall),
     Route(
         "GET",

@@ -13,6 +13,7 @@ from app.schemas.cards import (
 )
 from app.schemas.events import MatchesEventOut, ModelEventOut, SnapshotEventOut
 from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut
+from app.schemas.history import MatchHistoryOut, PastPredictionOut, QuoteOut
 from app.schemas.lists import FormatName, ListQuery, PickedOut
 from app.schemas.live import (
     AsyncPredictIn,
@@ -98,6 +99,7 @@ __all__ = [
     "LiveOut",
     "LivePredictionOut",
     "LiveQuery",
+    "MatchHistoryOut",
     "MatchPath",
     "MatchesEventOut",
     "ModelEventOut",
@@ -112,6 +114,7 @@ __all__ = [
     "Outcome",
     "Params",
     "PartOut",
+    "PastPredictionOut",
     "PerformanceOut",
     "PickedOut",
     "PredictionDetailOut",
@@ -124,6 +127,7 @@ __all__ = [
     "QualityQuery",
     "QueueOut",
     "QueuesOut",
+    "QuoteOut",
     "ReadyOut",
     "RefreshOut",
     "RegionRoiListOut",

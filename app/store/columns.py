@@ -69,6 +69,18 @@ ODDS_COLUMNS: Mapping[str, Column] = {
     "event_url": TEXT_OR_NULL,
     "captured_at": INSTANT,
 }
+_KNOWN = {"known_at": INSTANT}
+_FIXTURE = ("match_id", "kickoff_utc", "region", "tournament", "season", "home_team", "away_team")
+_RESULT = ("match_id", "status", "home_score", "away_score", "outcome")
+# rows of the history, by kind; `known_at` is the moment from which a row counts as known
+HISTORY_COLUMNS: Mapping[str, Mapping[str, Column]] = {
+    "predictions": {
+        **{name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name in _FIXTURE or name not in _RESULT},
+        **_KNOWN,
+    },
+    "odds": {**ODDS_COLUMNS, "kind": TEXT, **_KNOWN},
+    "results": {**{name: PREDICTIONS_COLUMNS[name] for name in _RESULT}, **_KNOWN},
+}
 STATUSES = ("upcoming", "live", "finished", "postponed", "cancelled")
 
 _UTC = pa.timestamp("us", tz="UTC")

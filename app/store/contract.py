@@ -4,6 +4,7 @@
 Only the columns that rules speak of are read, so 500 feature columns cost nothing.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from app.domain.drift import Verdict
 from app.store import rows
 from app.store.columns import (
+    HISTORY_COLUMNS,
     ID,
     MONEY_COLUMNS,
     ODDS_COLUMNS,
@@ -57,6 +59,18 @@ SCORES = "reports/scores.json"
 # every folder has these; manifest.json vouches for them and is checked first
 FILES = (PREDICTIONS, FEATURES, ODDS, *MONEY, DRIFT)
 OPTIONAL = (*MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
+_HISTORY_PART = re.compile(r"history/(\w+)/day=\d{4}-\d\d-\d\d/[\w.-]+\.parquet")
+
+
+def history_kind(name: str) -> str | None:
+    """Which history a file is a part of (predictions, odds, results); None when it is of none."""
+    found = _HISTORY_PART.fullmatch(name)
+    return found[1] if found and found[1] in HISTORY_COLUMNS else None
+
+
+def history_pattern(kind: str) -> str:
+    """The parts of one history, as a pattern of paths in an artifacts folder."""
+    return f"history/{kind}/day=*/*.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,34 @@ def _content_faults(folder: Path, names: set[str]) -> Iterator[Fault]:
                 yield Fault(name, code, detail)
         except (OSError, ValueError, pa.ArrowException) as error:
             yield Fault(name, "unreadable", _short(error))
+    for name in sorted(names):
+        kind = history_kind(name)
+        if kind is not None:
+            yield from _history_faults(folder, name, kind)
+
+
+def _history_faults(folder: Path, name: str, kind: str) -> Iterator[Fault]:
+    """Of a part's types and nulls, which its footer tells: a history is long, and its rows were artifacts once."""
+    try:
+        file = pq.ParquetFile(folder / name)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield Fault(name, "unreadable", _short(error))
+        return
+    needed = HISTORY_COLUMNS[kind]
+    for code, detail in (*_schema_findings(file.schema_arrow, needed), *_null_findings(file.metadata, needed)):
+        yield Fault(name, code, detail)
+
+
+def _null_findings(metadata: pq.FileMetaData, columns: Mapping[str, Column]) -> Iterator["Finding"]:
+    nulls = set()
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(place)
+            column = columns.get(chunk.path_in_schema)
+            if column and not column.may_be_null and chunk.statistics and chunk.statistics.null_count:
+                nulls.add(chunk.path_in_schema)
+    if nulls:
+        yield "null", f"empty cells in {', '.join(sorted(nulls))}"
 
 
 Finding = rows.Finding

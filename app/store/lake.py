@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from typing import Any, Self, TypeVar, cast
 
 import duckdb
@@ -52,6 +53,13 @@ class Lake:
         self._gate = gate or Gate()
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(self._gate.concurrency, thread_name_prefix="lake")
+        self._schema: str | None = None
+
+    def within(self, schema: str | None) -> "Lake":
+        """The same lake, where names mean the tables of a schema first and then those of all; None: only those."""
+        lake = copy(self)
+        lake._schema = schema
+        return lake
 
     async def fetch(self, sql: str, params: Sequence[Any] = (), *, timeout_s: float | None = None) -> list[Row]:
         """All rows of a query."""
@@ -65,7 +73,10 @@ class Lake:
     def query(self, *, timeout_s: float | None = None) -> "Query":
         """A cursor for reading in steps, as a streamed answer does; the deadline is that of one step."""
         self._gate.admit()
-        return Query(self._connection.cursor(), self._pool, self._gate, timeout_s or self._timeout_s)
+        cursor = self._connection.cursor()
+        if self._schema is not None:
+            cursor.execute(f"SET search_path = '{self._schema},main'")
+        return Query(cursor, self._pool, self._gate, timeout_s or self._timeout_s)
 
     def close(self) -> None:
         """End the threads, then the database."""

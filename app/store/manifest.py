@@ -40,6 +40,8 @@ class Manifest(BaseModel):
     seed: int | None = None
     # true when the reader made it, of files that came without one: source and simulated are then unknown
     is_derived: bool = False
+    # nothing is ever added to the history that was known by then; None: there is none
+    history_until: AwareDatetime | None = None
     files: dict[str, FileStamp]
 
 

@@ -47,7 +47,7 @@ def money_table(connection: Connection, rules: MoneyRules) -> pa.Table:
     """What the odds say beside the model, one row a match; null where it has no odds."""
     found = columns(connection, _INPUT)
     too_little = odds_of.too_little_history(
-        _filled(found, "n_history_home"), _filled(found, "n_history_away"), rules.min_history
+        filled(found, "n_history_home"), filled(found, "n_history_away"), rules.min_history
     )
     matches = _Matches(
         proba=_matrix(found, "proba"),
@@ -91,6 +91,7 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
         "favourite": pa.array(np.argmin(odds, axis=1).astype(np.int8), mask=~known),
         "is_value": pa.array(is_value, mask=~known),
         "won": pa.array(won, mask=~settled),
+        "is_judged": pa.array(known & matches.has_history & (matches.outcome >= 0)),
     }
 
 
@@ -101,10 +102,10 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
     """
     found = columns(connection, sql)
     n_bets = found["n_bets"].astype(np.float64)
-    raw, overall = _filled(found, "roi_pct"), _filled(found, "overall_pct")
+    raw, overall = filled(found, "roi_pct"), filled(found, "overall_pct")
     shrunk = np.where(n_bets >= rules.min_bets, roi.shrink(raw, n_bets, overall), np.nan)
     narrower = np.sqrt(n_bets / (n_bets + roi.PRIOR_BETS))
-    below, above = raw - _filled(found, "roi_ci_low"), _filled(found, "roi_ci_high") - raw
+    below, above = raw - filled(found, "roi_ci_low"), filled(found, "roi_ci_high") - raw
     numbers = {"roi_pct": shrunk, "ci_low": shrunk - below * narrower, "ci_high": shrunk + above * narrower}
     arrays = {name: pa.array(values, from_pandas=True) for name, values in numbers.items()}
     times = pa.array(found["settled_until"]).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
@@ -113,12 +114,13 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
     )
 
 
-def _filled(found: Columns, name: str) -> Floats:
+def filled(found: Columns, name: str) -> Floats:
+    """A column as floats, NaN where it is null."""
     return np.asarray(np.ma.filled(found[name].astype(np.float64), np.nan), dtype=np.float64)
 
 
 def _matrix(found: Columns, name: str) -> Floats:
-    return np.column_stack([_filled(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
+    return np.column_stack([filled(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
 
 
 def _by_outcome(name: str, values: Floats) -> dict[str, Floats]:

@@ -10,6 +10,7 @@ from typing import Any
 from app.store import contract
 from app.store.features import FeatureRows, open_features
 from app.store.gate import Gate
+from app.store.kept import Kept
 from app.store.lake import Connection, Lake, connect
 from app.store.manifest import Manifest, read_manifest
 from app.store.money import MoneyRules
@@ -17,6 +18,8 @@ from app.store.prices import Prices, read_prices
 from app.store.rendered import Rendered
 from app.store.tables import fill_from_folder
 from app.store.totals import Totals
+
+_PAST_ROWS = 1_000_000  # cards of earlier times kept as tables, about half a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Snapshot:
     opened_at: datetime
     rendered: Rendered = field(default_factory=Rendered)
     totals: Totals = field(default_factory=Totals)
+    past: "Kept[Snapshot]" = field(default_factory=lambda: Kept(_PAST_ROWS, lambda then: then.n_matches))
 
     def facts(self, *, stale: bool) -> Mapping[str, Any]:
         """What every answer says of its origin: the same from every process that holds these artifacts."""
@@ -89,7 +93,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     connection = connect(threads=rules.query_threads, memory=rules.query_memory)
     try:
         fill_from_folder(connection, folder, manifest.built_at, rules.money)
-        n_matches, n_odds, bookmaker = _counted(connection)
+        n_matches, n_odds, bookmaker = counted(connection)
         prices = read_prices(connection)
     except BaseException:
         connection.close()
@@ -109,7 +113,8 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     )
 
 
-def _counted(connection: Connection) -> tuple[int, int, str]:
+def counted(connection: Connection) -> tuple[int, int, str]:
+    """How many cards there are, how many have odds, and whose most odds are."""
     sql = "SELECT count(*), count(odds_home), coalesce(mode(bookmaker), 'none') FROM cards"
     n_matches, n_odds, bookmaker = connection.execute(sql).fetchall()[0]
     return n_matches, n_odds, bookmaker

@@ -1,6 +1,7 @@
 """Builds all artifacts from published results or a simulated league world, and registers the models behind them."""
 
 import argparse
+import contextlib
 import errno
 import json
 import shutil
@@ -22,11 +23,12 @@ from rich.console import Console
 from app.settings import Settings
 from app.store import contract
 from app.store.lake import LakeError, connect
-from app.store.manifest import FileStamp, Manifest
+from app.store.manifest import FileStamp, Manifest, read_manifest
 from worker.batch.drift import DriftJob
 from worker.batch.drift_process import DriftProcess, drift_process
 from worker.batch.failures import BuildStopped
 from worker.batch.features import build_features
+from worker.batch.history import Earlier, extend
 from worker.batch.odds import write_odds
 from worker.batch.predictions import write_predictions
 from worker.batch.progress import Progress, shown
@@ -177,6 +179,7 @@ class _Build:
             registry = self._registry()
             trained = self._train(registry, console)
             rows = self._predict(trained) | self._price()
+            history_until = self._remember()
             self._settle()
             self._say_drift(drift)
         origin = Origin(
@@ -185,6 +188,7 @@ class _Build:
             seed=self._plan.seed if self._plan.is_simulated else None,
             data_until=newest,
             features_computed_at=features_computed_at,
+            history_until=history_until,
         )
         with self._progress.step("checking the contract and publishing"):
             manifest = publish(self._staged, self._plan.out, origin, rows, datetime.now(UTC))
@@ -242,6 +246,17 @@ class _Build:
         path = self._staged / contract.ODDS
         path.parent.mkdir(parents=True, exist_ok=True)
         return {contract.ODDS: write_odds(self._matches, path, simulated=self._plan.is_simulated)}
+
+    def _remember(self) -> datetime:
+        """Add to the history of the artifacts that these replace, if they are of the same world."""
+        earlier = Earlier(self._plan.out)
+        with contextlib.suppress(OSError, ValueError):
+            manifest = read_manifest(self._plan.out)
+            seed = self._plan.seed if self._plan.is_simulated else None
+            if (manifest.simulated, manifest.seed) == (self._plan.is_simulated, seed):
+                earlier = Earlier.of(self._plan.out, manifest)
+        with self._progress.step("adding to the history"):
+            return extend(self._staged, earlier, datetime.now(UTC))
 
     def _settle(self) -> None:
         settings = self._settings

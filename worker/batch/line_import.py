@@ -20,8 +20,9 @@ from app.store.contract import MANIFEST, ODDS
 from worker.batch import dates
 from worker.batch.failures import BuildStopped
 from worker.batch.fonbet import BadFeed, Line, read_line
+from worker.batch.history import Earlier, extend
 from worker.batch.linking import Link, Linker, OurMatch, Spellings
-from worker.batch.publish import republish
+from worker.batch.publish import Changed, republish
 
 BOOKMAKER = "Fonbet"
 _SPELLINGS = "fonbet_spellings.json"
@@ -169,7 +170,20 @@ def _put(odds: pa.Table, into: Path | None, out: Path | None) -> None:
     if out is not None:
         _write_alone(odds, out)
     elif into is not None and len(odds):
-        republish(into, ODDS, lambda old, new: _write_merged(old, odds, new))
+        republish(into, lambda staged, manifest: _add(odds, staged, Earlier.of(into, manifest)))
+
+
+def _add(linked: pa.Table, staged: Path, earlier: Earlier) -> Changed:
+    """Put linked odds beside the published ones; a folder with a history gets them into that, and what then stands."""
+    path = staged / ODDS
+    table = merged(pq.read_table(path), linked)
+    path.unlink()
+    pq.write_table(table, path, compression="zstd")
+    before = set(staged.glob("history/*/*/*"))
+    until = extend(staged, earlier, datetime.now(UTC)) if earlier.parts else None
+    added = set(staged.glob("history/*/*/*")) - before
+    names = [ODDS, *(part.relative_to(staged).as_posix() for part in sorted(added))]
+    return Changed({name: pq.read_metadata(staged / name).num_rows for name in names}, until)
 
 
 def _write_alone(odds: pa.Table, out: Path) -> None:
@@ -180,12 +194,6 @@ def _write_alone(odds: pa.Table, out: Path) -> None:
     part = out.with_name(out.name + ".part")
     pq.write_table(odds, part)
     part.replace(out)
-
-
-def _write_merged(old: Path, linked: pa.Table, new: Path) -> int:
-    table = merged(pq.read_table(old), linked)
-    pq.write_table(table, new, compression="zstd")
-    return len(table)
 
 
 def _write_report(result: LineImport, report: Path) -> None:

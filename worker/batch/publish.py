@@ -27,6 +27,15 @@ class Origin:
     seed: int | None
     data_until: datetime | None
     features_computed_at: datetime
+    history_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Files that a change wrote, each with its rows, and where the history ends now."""
+
+    rows: Mapping[str, int]
+    history_until: datetime | None
 
 
 @contextmanager
@@ -55,7 +64,7 @@ def publish(staged: Path, target: Path, origin: Origin, rows: Mapping[str, int],
 
     Raises BuildStopped with every fault when the contract does not hold; the target is then as it was.
     """
-    names = [name for name in (*contract.FILES, *contract.OPTIONAL) if (staged / name).is_file()]
+    names = [name for name in (*contract.FILES, *contract.OPTIONAL, *_history(staged)) if (staged / name).is_file()]
     manifest = Manifest(
         source=origin.source,
         simulated=origin.simulated,
@@ -63,6 +72,7 @@ def publish(staged: Path, target: Path, origin: Origin, rows: Mapping[str, int],
         data_until=origin.data_until,
         features_computed_at=origin.features_computed_at,
         seed=origin.seed,
+        history_until=origin.history_until,
         files={name: FileStamp.of(staged / name, rows.get(name)) for name in names},
     )
     _write_manifest(staged, manifest)
@@ -75,8 +85,8 @@ def publish(staged: Path, target: Path, origin: Origin, rows: Mapping[str, int],
     return manifest
 
 
-def republish(target: Path, name: str, change: Callable[[Path, Path], int]) -> Manifest:
-    """Replace one file of a published folder; `change` reads the file as it is, writes the new one, returns its rows.
+def republish(target: Path, change: Callable[[Path, Manifest], Changed]) -> Manifest:
+    """Replace or add files of a published folder; `change` works in a copy of it in which all others are links.
 
     Raises BuildStopped when the folder breaks the contract, or would; it is then as it was.
     """
@@ -85,17 +95,23 @@ def republish(target: Path, name: str, change: Callable[[Path, Path], int]) -> M
     with staging(target) as staged:
         _refuse(contract.check(target), f"{target} breaks the contract as it is: build it again.")
         manifest = read_manifest(target)
-        for other in manifest.files:
-            (staged / other).parent.mkdir(parents=True, exist_ok=True)
-            if other != name:
-                (staged / other).symlink_to((target / other).resolve())
-        rows = change(target / name, staged / name)
-        stamps = manifest.files | {name: FileStamp.of(staged / name, rows)}
-        manifest = manifest.model_copy(update={"files": stamps})
+        for name in manifest.files:
+            (staged / name).parent.mkdir(parents=True, exist_ok=True)
+            (staged / name).symlink_to((target / name).resolve())
+        changed = change(staged, manifest)
+        stamps = {name: FileStamp.of(staged / name, rows) for name, rows in changed.rows.items()}
+        update = {"files": manifest.files | stamps, "history_until": changed.history_until}
+        manifest = manifest.model_copy(update=update)
         _write_manifest(staged, manifest)
-        _refuse(contract.check(staged, checksums=False), f"The new {name} breaks the contract and was not published.")
-        _move(staged, target, [name])
+        said = ", ".join(changed.rows)
+        _refuse(contract.check(staged, checksums=False), f"The new {said} breaks the contract and was not published.")
+        _move(staged, target, list(changed.rows))
     return manifest
+
+
+def _history(folder: Path) -> list[str]:
+    names = [path.relative_to(folder).as_posix() for path in folder.glob("history/*/*/*")]
+    return sorted(name for name in names if contract.history_kind(name))
 
 
 def _write_manifest(staged: Path, manifest: Manifest) -> None:
@@ -109,10 +125,12 @@ def _refuse(faults: Sequence[contract.Fault], sentence: str) -> None:
 
 
 def _move(staged: Path, target: Path, names: list[str]) -> None:
-    for name in (*names, MANIFEST):
+    # what is linked lies in its place already, and is never written again
+    moved = [name for name in (*names, MANIFEST) if not (staged / name).is_symlink()]
+    for name in moved:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         _to_disk(staged / name)
-    for name in (*names, MANIFEST):
+    for name in moved:
         (staged / name).replace(target / name)
 
 
