@@ -23,6 +23,11 @@ ServiceError
 ├── QueueUnavailable        503  queue-unavailable
 ├── NoWorker                503  no-worker
 ├── LedgerUnavailable       503  ledger-unavailable
+├── SqlOff                  403  sql-off
+├── SqlRejected             422  sql-rejected
+├── SqlTooLarge             422  sql-too-large
+├── SqlTimeout              504  sql-timeout
+├── SqlBusy                 503  sql-busy
 ├── ReportMissing           404  report-missing
 └── SnapshotUnavailable     503  snapshot-unavailable
 """
@@ -180,6 +185,36 @@ class LedgerUnavailable(ServiceError):
     """The ledger's database cannot be reached."""
 
     status, code, title = 503, "ledger-unavailable", "The ledger's database cannot be reached"
+
+
+class SqlOff(ServiceError):
+    """This service takes no SQL."""
+
+    status, code, title = 403, "sql-off", "This service takes no SQL"
+
+
+class SqlRejected(ServiceError):
+    """The SQL is no query that DuckDB can or may run."""
+
+    status, code, title = 422, "sql-rejected", "The SQL cannot be run"
+
+
+class SqlTooLarge(ServiceError):
+    """The query takes more memory, or gives more rows or bytes, than is allowed."""
+
+    status, code, title = 422, "sql-too-large", "The query takes or gives too much"
+
+
+class SqlTimeout(ServiceError):
+    """The query ran past its deadline, and its process was killed."""
+
+    status, code, title = 504, "sql-timeout", "The SQL ran past its deadline"
+
+
+class SqlBusy(ServiceError):
+    """As many queries run as may, or the snapshot is still being made ready for them."""
+
+    status, code, title = 503, "sql-busy", "Too much SQL at once"
 
 
 class ReportMissing(ServiceError):

@@ -10,6 +10,7 @@ from app.feed.feed import Feed
 from app.ledger.ledger import Ledger, NoLedger
 from app.queue.port import PredictionQueue
 from app.settings import Settings
+from app.sql.desk import Desk
 from app.store.gate import Gate
 from app.store.snapshots import Snapshots
 from app.telemetry import Metrics
@@ -21,6 +22,7 @@ STARTED_AT = web.AppKey("started_at", datetime)
 OPENAPI = web.AppKey("openapi", bytes)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 QUEUE = web.AppKey("queue", PredictionQueue)
+SQL: web.AppKey[Desk | None] = web.AppKey("sql")
 FEED = web.AppKey("feed", Feed)
 KEYRING = web.AppKey("keyring", Keyring)
 RATE_LIMIT: web.AppKey[RateLimit | None] = web.AppKey("rate_limit")

@@ -25,6 +25,7 @@ from app.queue.connection import connect, disconnect
 from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
 from app.settings import Settings
+from app.sql.desk import Desk
 from app.store.gate import Gate
 from app.store.money import MoneyRules
 from app.store.objects import source_of
@@ -75,6 +76,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
         snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
         await stack.enter_async_context(settling(snapshots, ledger))
+        app[keys.SQL] = await stack.enter_async_context(Desk.open(settings)) if settings.sql_enabled else None
         await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
         await stack.enter_async_context(running(follow_models(app[keys.FEED], queue)))
         yield

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     query_queue_limit: int = Field(256, ge=1, description="waiting DuckDB queries past which new ones are refused")
     query_threads: int = Field(2, ge=1, description="threads of DuckDB")
     query_memory: str = Field("2GB", description="memory bound of DuckDB")
+    sql_enabled: bool = Field(default=False, description="take SQL at POST /sql")
+    sql_timeout_s: float = Field(10.0, gt=0, le=600, description="deadline of one query at POST /sql, seconds")
+    sql_max_rows: int = Field(100_000, ge=1, description="largest number of rows that POST /sql answers")
+    sql_max_mb: int = Field(16, ge=1, le=1024, description="largest answer of POST /sql, MB")
+    sql_memory_mb: int = Field(512, ge=64, description="memory of one query at POST /sql, MB")
+    sql_concurrency: int = Field(2, ge=1, le=32, description="queries at POST /sql at once; each has its own process")
     event_clients: int = Field(256, ge=1, description="clients that may listen to GET /events at once")
     event_heartbeat_s: float = Field(15.0, gt=0, description="seconds between signs of life on GET /events")
 

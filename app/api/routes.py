@@ -23,6 +23,7 @@ from app.api.monitoring import (
 from app.api.predictions import get_history, get_precomputed, list_facets, list_odds, list_predictions
 from app.api.quality import get_quality
 from app.api.route import Route
+from app.api.sql import SQL_MEDIA, run_sql
 from app.errors import (
     ExplanationUnavailable,
     FeaturesMismatch,
@@ -40,6 +41,11 @@ from app.errors import (
     QueueUnavailable,
     ReportMissing,
     SnapshotUnavailable,
+    SqlBusy,
+    SqlOff,
+    SqlRejected,
+    SqlTimeout,
+    SqlTooLarge,
     TaskBusy,
     TaskNotFound,
 )
@@ -60,6 +66,7 @@ from app.schemas import (
 
 READING = (SnapshotUnavailable, QueryTimeout, QueryQueueFull)
 ASKING = (*READING, MatchNotFound, FeaturesMissing, QueueFull, QueueUnavailable)
+ASKING_SQL = (*READING, SqlOff, SqlRejected, SqlTooLarge, SqlTimeout, SqlBusy)
 PREDICTING = (
     *ASKING,
     NoWorker,
@@ -115,6 +122,7 @@ ROUTES = (
     # after the fixed paths below /predict/, which it would swallow
     Route("GET", "/predict/{match_id}", predict_match, PREDICTING, answer=LivePredictionOut, scope=Scope.PREDICT),
     Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
+    Route("POST", "/sql", run_sql, ASKING_SQL, media=SQL_MEDIA, scope=Scope.SQL),
     Route("GET", "/events", follow_events, (FeedFull,), media=(EVENT_STREAM,)),
     Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
     Route(

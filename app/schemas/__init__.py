@@ -58,6 +58,7 @@ from app.schemas.quality import (
     VersionOut,
     VersionQualityOut,
 )
+from app.schemas.sql import SqlIn
 from app.schemas.wire import (
     In,
     Instant,
@@ -137,6 +138,7 @@ __all__ = [
     "RoiQuery",
     "SnapshotEventOut",
     "SnapshotOut",
+    "SqlIn",
     "StakingName",
     "Status",
     "StatusCountOut",

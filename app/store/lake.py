@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
+from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import duckdb
@@ -11,10 +12,12 @@ import numpy.typing as npt
 
 from app.errors import QueryTimeout
 from app.store.gate import Gate
+from app.store.literal import literal
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
 LakeError = duckdb.Error
+OutOfMemory = duckdb.OutOfMemoryException
 Row = tuple[Any, ...]
 Columns = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
@@ -27,6 +30,19 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # 90 ms without it and 23 with it
     "dynamic_or_filter_threshold": 2000,
 }
+_SEALED: dict[str, str | bool | int | float | list[str]] = {
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "temp_directory": "",  # memory that does not suffice is an error, not a file
+}
+_SEALING = (
+    "SET TimeZone = 'UTC'",
+    "SET enable_progress_bar = false",
+    "SET python_enable_replacements = false",  # a name in SQL is no variable of ours
+    "SET enable_external_access = false",
+    "SET disabled_filesystems = 'LocalFileSystem'",
+    "SET lock_configuration = true",
+)
 # an interrupt that arrives before the query has started is lost, so it is repeated
 _INTERRUPT_EVERY_S = 0.05
 
@@ -37,6 +53,20 @@ def connect(*, threads: int = 2, memory: str = "2GB") -> Connection:
     connection.execute("SET TimeZone = 'UTC'")
     # it would draw over the pipeline's own bars, and into logs
     connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def connect_sealed(databases: Mapping[str, Path], *, threads: int = 1, memory: str = "512MB") -> Connection:
+    """Open database files for reading, the first as the default; SQL of strangers then reaches nothing else.
+
+    External access off is not enough: it leaves the attached files' own write-ahead logs open to COPY.
+    """
+    connection = duckdb.connect(config=_CONFIG | _SEALED | {"threads": threads, "memory_limit": memory})
+    for name, path in databases.items():
+        connection.execute(f"ATTACH {literal(str(path))} AS {name} (READ_ONLY)")
+    connection.execute(f"USE {next(iter(databases))}")
+    for statement in _SEALING:
+        connection.execute(statement)
     return connection
 
 

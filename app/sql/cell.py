@@ -1,0 +1,71 @@
+"""One query of a stranger: read from standard input, run, answered on standard output, and the process ends."""
+
+import os
+import re
+import sys
+
+from app.sql.confine import limit
+from app.sql.question import READY, Failure, Question, encode_answer, encode_failure
+from app.sql.render import Counted, TooMuch, rendered
+from app.store.lake import Connection, LakeError, OutOfMemory, connect_sealed
+
+_CHUNK_ROWS = 2048
+_LONGEST_MESSAGE = 2000
+# absolute paths of two or more parts: where our files lie is nobody's business
+_PATH = re.compile(r"(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*")
+_ALLOWED = frozenset({"SELECT", "EXPLAIN"})
+
+
+def main() -> None:
+    """Be ready, take one question, answer it."""
+    out = os.dup(sys.stdout.fileno())
+    os.write(out, READY)
+    question = Question.decode(sys.stdin.buffer.readline())
+    try:
+        said = encode_answer(*answer(question))
+    except Failure as failure:
+        said = encode_failure(failure)
+    with os.fdopen(out, "wb") as file:
+        file.write(said)
+    # what DuckDB would tidy up is not worth the wait
+    os._exit(0)
+
+
+def answer(question: Question, *, is_confined: bool = True) -> tuple[bytes, int]:
+    """The answer's body and the number of its rows; Failure."""
+    bounds = question.bounds
+    connection = connect_sealed(question.databases, memory=f"{bounds.memory_mb}MB")
+    _offer_features(connection, question)
+    if is_confined:
+        limit(memory_bytes=2 * bounds.memory_mb * 2**20, cpu_s=int(bounds.timeout_s) + 2)
+    try:
+        return _run(connection, question)
+    except (OutOfMemory, MemoryError) as error:
+        detail = f"The query needs more memory than {bounds.memory_mb} MB."
+        raise Failure("sql-too-large", detail) from error
+    except TooMuch as error:
+        raise Failure("sql-too-large", str(error)) from error
+    except (LakeError, ValueError, TypeError, ArithmeticError) as error:
+        raise Failure("sql-rejected", sentence(error)) from error
+
+
+def _run(connection: Connection, question: Question) -> tuple[bytes, int]:
+    statements = connection.extract_statements(question.sql)
+    if len(statements) != 1:
+        raise ValueError(f"One query is asked for; this is {len(statements)}.")
+    if statements[0].type.name not in _ALLOWED:
+        raise ValueError(f"Only queries may be asked, as SELECT, FROM or EXPLAIN; this is {statements[0].type.name}.")
+    reader = connection.sql(statements[0]).to_arrow_reader(_CHUNK_ROWS)
+    rows = Counted(reader, question.bounds.max_rows)
+    return rendered(rows, question.media, question.bounds.max_bytes), rows.n_rows
+
+
+def _offer_features(connection: Connection, question: Question) -> None:
+    if "features_of_snapshot" in question.databases:
+        connection.execute("CREATE TEMP VIEW features AS FROM features_of_snapshot.features")
+
+
+def sentence(error: BaseException) -> str:
+    """What DuckDB says, without paths and without the traces of its own failures."""
+    message, _, _ = str(error).partition("\n\nStack Trace")
+    return _PATH.sub("…", message)[:_LONGEST_MESSAGE]

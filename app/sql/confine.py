@@ -1,0 +1,76 @@
+"""What a process gives up before it runs the SQL of a stranger; DuckDB is told the same, this holds if it fails."""
+
+import ctypes
+import os
+import resource
+import signal
+import struct
+import sys
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_CREATE_RULESET, _RESTRICT_SELF = 444, 446  # system calls, the same numbers on every architecture
+# execute, write, remove, make, refer, truncate and ioctl: bits 0, 1 and 4 to 15; reading is bits 2 and 3
+_FILE_RIGHTS = 0xFFFF & ~0b1100
+_FILE_RIGHTS_BY_ABI = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 4: 0x7FFF}
+_NET_RIGHTS = 0b11  # bind and connect of TCP
+_CAPABILITY_VERSION = 0x20080522
+_PRIORITY = 10
+
+
+def confine() -> None:
+    """Die with the parent; write no file, run no program, reach no network; go last in the queue for the processor.
+
+    Limits hold everywhere. Landlock, an empty network and no capabilities are taken where the kernel gives them.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    parent = os.getppid()
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _leave_network(libc)
+    _forbid_writing(libc)
+    _drop_capabilities(libc)
+    for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(kind, (0, 0))
+    os.nice(_PRIORITY)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    # last: a change of credentials would undo it
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def limit(*, memory_bytes: int, cpu_s: int) -> None:
+    """Allow so much more memory than is in use, so much processor time, and no further files."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  # no more imports than needed
+        in_use = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + memory_bytes,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def _leave_network(libc: ctypes.CDLL) -> None:
+    # as root at once, as another user in a user namespace of its own where that is allowed
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def _forbid_writing(libc: ctypes.CDLL) -> None:
+    abi = libc.syscall(_CREATE_RULESET, None, 0, 1)
+    if abi < 1:
+        return
+    files = _FILE_RIGHTS & _FILE_RIGHTS_BY_ABI.get(abi, 0xFFFF)
+    attributes = struct.pack("QQ", files, _NET_RIGHTS if abi >= 4 else 0)
+    ruleset = libc.syscall(_CREATE_RULESET, attributes, 16 if abi >= 4 else 8, 0)
+    if ruleset >= 0:
+        libc.syscall(_RESTRICT_SELF, ruleset, 0)
+        os.close(ruleset)
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Root without capabilities is held by the permissions of files like anybody."""
+    header = struct.pack("Ii", _CAPABILITY_VERSION, 0)
+    libc.capset(header, struct.pack("IIIIII", *(0,) * 6))
+
+
+if sys.platform != "linux":
+    raise RuntimeError("SQL of strangers runs on Linux alone: elsewhere it cannot be confined")

@@ -1,0 +1,160 @@
+"""SQL over HTTP: answers in every form, from the snapshot being served, and processes that come and go."""
+
+import asyncio
+import os
+import signal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pytest
+
+from app import keys
+from app.sql.cells import Cells
+from tests.build_artifacts import FEATURE_NAMES
+from tests.service.test_api_snapshots import publish
+from tests.serving import Client, Serve, json_of, until
+
+pytestmark = pytest.mark.timeout(60)  # each starts processes, on a machine that may be busy
+SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    """An API that takes SQL."""
+    return await serve(sql_enabled=True, sql_timeout_s=30)
+
+
+def cells_of(client: Client) -> Cells:
+    desk = client.app[keys.SQL]
+    assert desk is not None
+    return desk.cells
+
+
+async def ask(client: Client, sql: str, status: int = 200, **more: object) -> Any:
+    async with client.post("/sql", json={"sql": sql} | more) as response:
+        assert response.status == status, await response.text()
+        return await response.json()
+
+
+async def test_sql_is_off_unless_it_is_allowed(serve: Serve) -> None:
+    client = await serve()
+    async with client.post("/sql", json={"sql": "SELECT 1"}) as response:
+        assert (response.status, (await response.json())["code"]) == (403, "sql-off")
+    assert psutil.Process().children() == []
+
+
+async def test_views_hold_what_the_endpoints_answer(client: Client) -> None:
+    cards = (await json_of(client, "/predict/cards/", limit=199))["items"]
+    found = await ask(client, "SELECT match_id, best_edge FROM cards ORDER BY kickoff_utc, match_id")
+    assert found["columns"] == [{"name": "match_id", "type": "int64"}, {"name": "best_edge", "type": "double"}]
+    edges = [card["money"]["best_edge"] if card["money"] else None for card in cards]
+    assert found["rows"] == [[card["match_id"], edge] for card, edge in zip(cards, edges, strict=True)]
+    odds = await ask(client, "FROM odds SELECT match_id")
+    listed = (await json_of(client, "/predict/odds/"))["items"]
+    assert sorted(row[0] for row in odds["rows"]) == sorted(item["match_id"] for item in listed)
+    counted = "SELECT (SELECT count(*) FROM predictions), (SELECT count(DISTINCT region) FROM region_roi)"
+    assert (await ask(client, counted))["rows"] == [[60, 3]]
+
+
+async def test_features_are_there_for_who_names_them(client: Client) -> None:
+    found = await ask(client, "SELECT * FROM features JOIN predictions USING (match_id) LIMIT 1")
+    assert [column["name"] for column in found["columns"]][1 : 1 + len(FEATURE_NAMES)] == list(FEATURE_NAMES)
+
+
+async def test_answer_names_its_snapshot_and_counts_its_rows(client: Client) -> None:
+    served = (await json_of(client, "/predict/odds/"))["snapshot"]["id"]
+    async with client.post("/sql", json={"sql": "FROM range(7)"}) as response:
+        assert response.headers["Touchline-Snapshot"] == served
+        assert response.headers["X-Total-Count"] == "7"
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("by", ["format", "Accept"])
+async def test_answers_come_as_csv_and_arrow_too(client: Client, by: str) -> None:
+    async def table_of(form: str, media: str) -> pa.Table:
+        body = {"sql": "SELECT match_id, kickoff_utc FROM cards"} | ({"format": form} if by == "format" else {})
+        async with client.post("/sql", json=body, headers={"Accept": media} if by == "Accept" else {}) as response:
+            assert (response.status, response.content_type) == (200, media)
+            raw = BytesIO(await response.read())
+        return pa_csv.read_csv(raw) if form == "csv" else pa.ipc.open_stream(raw).read_all()
+
+    as_csv, as_arrow = await table_of("csv", "text/csv"), await table_of("arrow", "application/vnd.apache.arrow.stream")
+    assert as_csv["match_id"].to_pylist() == as_arrow["match_id"].to_pylist()
+    assert as_csv.num_rows == 60
+    assert str(as_csv["kickoff_utc"][0]).startswith(str(as_arrow["kickoff_utc"][0])[:19])
+
+
+async def test_new_snapshot_is_asked_from_then_on(client: Client, artifacts: Path, tmp_path: Path) -> None:
+    """Databases of the last two are kept."""
+    for n in (61, 62, 63):
+        await asyncio.to_thread(publish, artifacts, n_matches=n)
+        await client.app[keys.SNAPSHOTS].refresh()
+        assert (await ask(client, "SELECT count(*) FROM cards"))["rows"] == [[n]]
+    kept = await asyncio.to_thread(lambda: sorted(path.name[:5] for path in (tmp_path / "home/cache/sql").iterdir()))
+    assert kept == ["base-"] * 2
+
+
+async def test_queries_past_the_limit_are_refused_at_once(serve: Serve) -> None:
+    client = await serve(sql_enabled=True, sql_concurrency=1, sql_timeout_s=30)
+    slow = asyncio.create_task(ask(client, SLOW))
+
+    async def is_running() -> bool:
+        return cells_of(client).running == 1
+
+    await until(is_running, timeout_s=30)
+    async with client.post("/sql", json={"sql": "SELECT 1"}) as response:
+        assert (response.status, (await response.json())["code"]) == (503, "sql-busy")
+        assert int(response.headers["Retry-After"]) > 0
+    slow.cancel()
+
+
+async def busy_process(client: Client) -> psutil.Process:
+    """The process that runs a query now, once it does: the one that takes processor time."""
+    found: list[psutil.Process] = []
+
+    async def is_found() -> bool:
+        children = await asyncio.to_thread(psutil.Process().children)
+        found[:] = [child for child in children if child.is_running() and sum(child.cpu_times()[:2]) > 1.5]
+        return cells_of(client).running == 1 and bool(found)
+
+    await until(is_found, timeout_s=30)
+    return found[0]
+
+
+async def test_query_that_brings_down_its_process_is_answered(client: Client) -> None:
+    slow = asyncio.create_task(ask(client, SLOW, status=422))
+    os.kill((await busy_process(client)).pid, signal.SIGSEGV)
+    answer = await slow
+    assert answer["code"] == "sql-rejected"
+    assert "exit code -11" in answer["detail"]
+    assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
+
+
+async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
+    slow = asyncio.create_task(ask(client, SLOW))
+    process = await busy_process(client)
+    slow.cancel()
+
+    async def is_gone() -> bool:
+        return not process.is_running() and cells_of(client).running == 0
+
+    await until(is_gone, timeout_s=20)
+    assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
+
+
+async def test_service_that_stops_leaves_no_process(client: Client) -> None:
+    assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
+    slow = asyncio.create_task(ask(client, SLOW))
+    await busy_process(client)
+    slow.cancel()
+    await client.close()
+    assert await asyncio.to_thread(psutil.Process().children) == []
+
+
+async def test_without_artifacts_there_is_nothing_to_ask(serve: Serve, tmp_path: Path) -> None:
+    client = await serve(sql_enabled=True, artifacts_uri=str(tmp_path / "nowhere"))
+    assert (await ask(client, "SELECT 1", status=503))["code"] == "snapshot-unavailable"

@@ -1,0 +1,101 @@
+"""What the process of a query cannot do even if DuckDB let it."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(60)  # new interpreters, on a machine that may be busy
+
+
+def confined(code: str, *argv: str) -> str:
+    """What a confined Python says to that code."""
+    program = f"import os, sys, socket, subprocess\nfrom app.sql.confine import confine, limit\nconfine()\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, *argv],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
+def test_new_files_cannot_be_written(tmp_path: Path) -> None:
+    said = confined("open(sys.argv[1], 'w').write('x')", str(tmp_path / "x"))
+    assert "Permission denied" in said or "File too large" in said
+    assert not (tmp_path / "x").exists() or (tmp_path / "x").read_text() == ""
+
+
+@pytest.mark.parametrize("mode", ["r+", "w", "a"])
+def test_files_that_may_only_be_read_stay_as_they_are(tmp_path: Path, mode: str) -> None:
+    """Not even root may write to them, as its capabilities are gone."""
+    path = tmp_path / "data"
+    path.write_text("whole")
+    path.chmod(0o444)
+    assert "Permission denied" in confined(f"open(sys.argv[1], {mode!r}).write('x')", str(path))
+    assert path.read_text() == "whole"
+
+
+def test_nothing_of_a_sealed_folder_can_be_removed_or_renamed(tmp_path: Path) -> None:
+    path = tmp_path / "sealed/data"
+    path.parent.mkdir()
+    path.write_text("whole")
+    path.parent.chmod(0o555)
+    assert "Permission denied" in confined("os.remove(sys.argv[1])", str(path))
+    assert "Permission denied" in confined("os.rename(sys.argv[1], sys.argv[1] + '2')", str(path))
+    path.parent.chmod(0o755)
+    assert path.read_text() == "whole"
+
+
+def test_memory_is_bounded() -> None:
+    assert "MemoryError" in confined("limit(memory_bytes=50_000_000, cpu_s=5)\nbytearray(100_000_000)")
+
+
+def test_processor_time_is_bounded() -> None:
+    assert confined("limit(memory_bytes=50_000_000, cpu_s=1)\nprint('on', flush=True)\nwhile True: pass") == "on"
+
+
+def has_empty_network() -> bool:
+    """Whether this kernel gives a confined process a network of its own."""
+    return confined("print(socket.if_nameindex())") == "[(1, 'lo')]"
+
+
+def test_network_is_out_of_reach_where_the_kernel_can_do_that() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        said = confined(f"print(socket.socket().connect_ex(('127.0.0.1', {port})))")
+    if has_empty_network():
+        assert said != "0"
+
+
+def test_it_dies_with_its_parent() -> None:
+    """A service that is killed outright leaves none behind."""
+    program = (
+        "import asyncio\n"
+        "from app.sql.cells import Cells\n"
+        "async def main():\n"
+        "    async with Cells.open(limit=2) as cells:\n"
+        "        print(*[process.pid for process in await asyncio.gather(*cells._ready)], flush=True)\n"
+        "        await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    argv = [sys.executable, "-B", "-c", program]
+    with subprocess.Popen(argv, env={"PYTHONPATH": str(ROOT), "SECRET": "hush"}, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(children) == 2
+        for child in children:
+            assert "SECRET" not in child.environ()
+            assert child.nice() == 10
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
