@@ -12,7 +12,7 @@ from app.access.rate import is_loopback
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
-from app.telemetry import set_up_logging
+from app.telemetry.logs import set_up_logging
 
 
 def main() -> None:

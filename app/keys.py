@@ -8,18 +8,20 @@ from app.access.keyring import Keyring
 from app.access.rate import Quota, RateLimit
 from app.feed.feed import Feed
 from app.ledger.ledger import Ledger, NoLedger
+from app.pulse import Pulse
 from app.queue.port import PredictionQueue
 from app.settings import Settings
 from app.sql.desk import Desk
 from app.store.gate import Gate
 from app.store.snapshots import Snapshots
-from app.telemetry import Metrics
+from app.telemetry.service import Metrics
 
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
 GATE = web.AppKey("gate", Gate)
 STARTED_AT = web.AppKey("started_at", datetime)
 OPENAPI = web.AppKey("openapi", bytes)
+PULSE = web.AppKey("pulse", Pulse)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 QUEUE = web.AppKey("queue", PredictionQueue)
 SQL: web.AppKey[Desk | None] = web.AppKey("sql")

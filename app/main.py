@@ -20,6 +20,7 @@ from app.api.routes import ROUTES, add_routes
 from app.feed.feed import Feed
 from app.feed.watch import SnapshotWatch, follow_models
 from app.ledger.ledger import Ledger
+from app.pulse import Pulse
 from app.queue.background import running
 from app.queue.connection import connect, disconnect
 from app.queue.keys import Keys
@@ -33,8 +34,9 @@ from app.store.private import PrivateFolders
 from app.store.snapshot import OpenRules, Snapshot
 from app.store.snapshots import Snapshots
 from app.store.source import Source
-from app.telemetry import Metrics
+from app.telemetry.service import Metrics
 from app.upkeep.draining import draining
+from app.upkeep.measuring import Measuring
 from app.upkeep.settling import settling
 
 MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
@@ -65,6 +67,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[keys.KEYRING] = await stack.enter_async_context(Keyring.open(settings))
         app[keys.RATE_LIMIT] = _rate_limit(settings, stack)
         queue = app[keys.QUEUE] = await stack.enter_async_context(PredictionQueue.open(settings))
+        app[keys.PULSE] = await stack.enter_async_context(Pulse.open(queue, ledger))
 
         async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:
             await queue.announce_features(snapshot.features.names)
@@ -73,7 +76,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         private = await asyncio.to_thread(PrivateFolders, cache / "snapshots")
         stack.push_async_callback(asyncio.to_thread, private.remove)
         source, rules = _source(settings, cache), _open_rules(settings, cache, app[keys.GATE])
-        watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=[announce])
+        on_swap = (Measuring(app[keys.METRICS]), announce)
+        watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=on_swap)
         snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
         await stack.enter_async_context(settling(snapshots, ledger))
         app[keys.SQL] = await stack.enter_async_context(Desk.open(settings)) if settings.sql_enabled else None

@@ -17,7 +17,7 @@ from time import monotonic
 from types import FrameType
 
 from app.settings import Settings
-from app.telemetry import set_up_logging
+from app.telemetry.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 

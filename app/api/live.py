@@ -41,9 +41,9 @@ async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery)
     try:
         response = await _predict(request, path.match_id, query)
     except ServiceError as error:
-        metrics.count_prediction(alias, error.code, time.perf_counter() - started)
+        metrics.live.count(alias, error.code, time.perf_counter() - started)
         raise
-    metrics.count_prediction(alias, "ok", time.perf_counter() - started)
+    metrics.live.count(alias, "ok", time.perf_counter() - started)
     return response
 
 
@@ -64,6 +64,8 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web
     task_id, result, is_known = await request.app[keys.QUEUE].predict(
         asked.job, timeout_s=timeout_s - (time.perf_counter() - started)
     )
+    measured_ms = None if is_known else result.inference_ms
+    request.app[keys.METRICS].live.observe_answer(result.alias, max(result.proba), measured_ms)
     timings = TimingsOut(
         features_ms=asked.features_ms,
         queue_ms=result.queue_ms,

@@ -8,8 +8,9 @@ from app.api.bulk import BULK_MEDIA, recall
 from app.api.cards import list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
 from app.api.events import EVENT_STREAM, follow_events
-from app.api.health import get_health, get_livez, get_metrics, get_readyz
+from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
+from app.api.metrics import get_metrics
 from app.api.money import get_performance, get_roi, list_region_roi
 from app.api.monitoring import (
     cancel_task,

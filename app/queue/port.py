@@ -146,6 +146,11 @@ class PredictionQueue:
         with _redis_may_fail():
             return [await queue_state(self._redis, self._names)]
 
+    async def jobs_per_s(self) -> float:
+        """How fast the workers answer at present."""
+        with _redis_may_fail():
+            return await self._roster.jobs_per_s()
+
     async def ping(self) -> bool:
         """Whether Redis answers."""
         with _redis_may_fail():

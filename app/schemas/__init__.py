@@ -12,7 +12,7 @@ from app.schemas.cards import (
     RegionRoiRefOut,
 )
 from app.schemas.events import MatchesEventOut, ModelEventOut, SnapshotEventOut
-from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut
+from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut, ReadyQuery
 from app.schemas.history import MatchHistoryOut, PastPredictionOut, QuoteOut
 from app.schemas.lists import FormatName, ListQuery, PickedOut
 from app.schemas.live import (
@@ -130,6 +130,7 @@ __all__ = [
     "QueuesOut",
     "QuoteOut",
     "ReadyOut",
+    "ReadyQuery",
     "RefreshOut",
     "RegionRoiListOut",
     "RegionRoiOut",

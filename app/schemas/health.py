@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from app.schemas.wire import Out
+from app.schemas.wire import Out, Params
 
 
 class PartOut(Out):
@@ -13,6 +13,12 @@ class PartOut(Out):
     name: str
     ok: bool
     detail: str
+
+
+class ReadyQuery(Params):
+    """Ready for what."""
+
+    need: Literal["all", "reads"] = Field("all", description="reads: without Redis and workers, precomputed answers")
 
 
 class ReadyOut(Out):
@@ -36,7 +42,7 @@ class HealthOut(Out):
     version: str
     pid: int
     uptime_s: float
-    memory_mb: float
+    memory_mb: float | None
     database: Literal["connected", "unreachable", "not configured"]
 
 

@@ -4,7 +4,7 @@ import configparser
 
 import pytest
 
-from app.__main__ import SHUTDOWN_TIMEOUT_S
+from app.server import SHUTDOWN_TIMEOUT_S
 from tests.chart.chart import ROOT, Helm, Rendered
 from worker.pool import STOP_S
 
@@ -73,7 +73,7 @@ def test_a_dependency_away_drains_the_api_but_does_not_restart_it(rendered: Rend
     container = rendered.container("api")
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["startupProbe"]["httpGet"]["path"] == "/livez"
-    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz?need=reads"
 
 
 def test_each_named_port_exists(rendered: Rendered) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from app.api.routes import ROUTES
 from app.settings import Settings
+from app.telemetry.service import Metrics
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -68,3 +69,13 @@ def test_what_it_links_to_exists(path: str) -> None:
 )
 def test_the_files_it_names_exist(path: str) -> None:
     assert (ROOT / path).exists()
+
+
+def test_every_metric_stands_in_the_table_with_its_labels_and_meaning() -> None:
+    """When this fails: who serves it, its labels and its help, as app/telemetry has them."""
+    served: dict[str, tuple[str, str, list[str]]] = {}
+    for who, metrics in (("API", Metrics()),):
+        for name, family in metrics.registry.families.items():
+            served.setdefault(name, (", ".join(family.labels), family.doc, []))[2].append(who)
+    expected = [[name, ", ".join(whose), labels, doc] for name, (labels, doc, whose) in sorted(served.items())]
+    assert rows("metric", "from", "labels", "meaning") == expected

@@ -253,7 +253,7 @@ async def test_open_streams_do_not_delay_a_stop(artifacts: Path, tmp_path: Path)
         port = free.getsockname()[1]
     environ = {"APP_PORT": str(port), "TOUCHLINE_HOME": str(tmp_path), "ARTIFACTS_URI": str(artifacts)}
     with started(**environ, REDIS_URL=NO_REDIS, LOG_FORMAT="json") as process:
-        await asyncio.to_thread(wait_ready, f"http://127.0.0.1:{port}/readyz")
+        await asyncio.to_thread(wait_ready, f"http://127.0.0.1:{port}/readyz?need=reads")
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"event: snapshot")

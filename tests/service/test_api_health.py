@@ -31,10 +31,14 @@ async def test_database_that_is_away_degrades_health_within_its_time(serve: Serv
     assert (health["status"], health["database"]) == ("degraded", "unreachable")
 
 
-async def test_ready_with_artifacts_and_says_what_is_degraded(client: Client) -> None:
-    ready = await json_of(client, "/readyz")
+async def test_reads_are_ready_with_artifacts_alone_and_say_what_is_degraded(client: Client) -> None:
+    ready = await json_of(client, "/readyz", need="reads")
     assert (ready["ready"], ready["degraded"]) == (True, True)
     assert "60 matches" in ready["parts"][0]["detail"]
+    whole = await client.get("/readyz")
+    body = await whole.json()
+    assert (whole.status, body["ready"]) == (503, False)
+    assert [part["name"] for part in body["parts"] if not part["ok"]] == ["redis", "workers"]
 
 
 async def test_worker_counts_as_ready_when_it_holds_a_model(
@@ -48,12 +52,14 @@ async def test_worker_counts_as_ready_when_it_holds_a_model(
         await until(lambda: has_part(client, (True, "1 of 1 hold a model")))
         shelf_source.version = None
         await until(lambda: has_part(client, (False, "0 of 1 hold a model")))
-        ready = await json_of(client, "/readyz")
-        assert (ready["ready"], ready["degraded"]) == (True, True)
+        assert (await client.get("/readyz")).status == 503
 
 
 async def workers_part(client: Client) -> tuple[bool, str]:
-    part = (await json_of(client, "/readyz"))["parts"][2]
+    response = await client.get("/readyz")
+    body = await response.json()
+    part = body["parts"][2]
+    assert (response.status == 200) == body["ready"] == part["ok"]
     return part["ok"], part["detail"]
 
 

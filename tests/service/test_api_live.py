@@ -25,6 +25,7 @@ from infra.local.ports import accepts, free_port
 from tests.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
 from tests.live import serving
 from tests.models import FEATURES as NAMES
+from tests.models import NAME as MODEL
 from tests.models import TinyRegistry, tiny_booster
 from tests.serving import NO_REDIS, Client, Serve, json_of, until
 from worker.claiming import BatchWorker
@@ -313,9 +314,17 @@ async def test_models_and_workers_are_shown(live: Client, registry: TinyRegistry
     assert models["champion"]["metrics"]["log_loss"] == 1.01
     (shown,) = (await json_of(live, "/monitoring/arq/workers"))["items"]
     assert shown["models"].keys() == {"champion", "candidate"}
+
+    async def is_ready() -> bool:
+        return (await live.get("/readyz")).status == 200
+
+    await until(is_ready)
     ready = await json_of(live, "/readyz")
     assert (ready["ready"], ready["degraded"]) == (True, False)
-    assert 'model_info{alias="champion",version="1"} 1' in await (await live.get("/metrics")).text()
+    text = await (await live.get("/metrics")).text()
+    run_id = models["champion"]["run_id"]
+    assert f'model_info{{alias="champion",name="{MODEL}",run_id="{run_id}",version="1"}} 1' in text
+    assert 'model_registered_at_seconds{alias="champion",version="1"} 1' in text
 
 
 async def test_every_answer_enters_the_ledger(

@@ -150,7 +150,7 @@ async def test_broken_artifacts_never_replace_good_ones(
     body = await served.json()
     assert (served.status, body["count"], body["snapshot"]["stale"]) == (200, 60, True)
     assert served.headers["ETag"] != tag
-    ready = await json_of(client, "/readyz")
+    ready = await json_of(client, "/readyz", need="reads")
     assert (ready["ready"], ready["degraded"]) == (True, True)
     assert not ready["parts"][0]["ok"]
     assert "serving" in ready["parts"][0]["detail"]

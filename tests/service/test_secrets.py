@@ -56,8 +56,8 @@ def test_no_secret_is_said(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     logged = log.read_text()
-    assert '"event": "request"' in logged
-    assert '"logger": "botocore' in logged  # whoever signs requests with the secret talks too
+    assert '"event":"request"' in logged
+    assert '"logger":"botocore' in logged  # whoever signs requests with the secret talks too
     for secret in secrets:
         assert secret not in logged
         assert not any(secret in answer for answer in answers)

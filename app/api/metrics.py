@@ -1,0 +1,75 @@
+"""What the service has measured, and what a scrape reads from the rest of it."""
+
+from time import time
+
+from aiohttp import web
+
+from app import keys
+from app.ledger.database import DatabaseState
+from app.pulse import Live
+from app.queue.jobs import ModelInfo
+from app.telemetry.service import Metrics, ModelSeries
+
+_UP: dict[DatabaseState, int | None] = {"connected": 1, "unreachable": 0, "not configured": None}
+
+
+async def get_metrics(request: web.Request) -> web.Response:
+    """All metrics, as Prometheus reads them."""
+    app = request.app
+    metrics, pulse = app[keys.METRICS], app[keys.PULSE]
+    await pulse.refresh()
+    _set_live(metrics, pulse.live.value)
+    metrics.up.set(pulse.live.fault is None, "redis")
+    metrics.up.set(_UP[pulse.database_state], "database")
+    metrics.ledger.follow(app[keys.LEDGER])
+    metrics.listeners.set(app[keys.FEED].n_listeners)
+    _set_queries(app, metrics)
+    _set_snapshot(app, metrics)
+    metrics.unchecked.follow(rate.unchecked if (rate := app[keys.RATE_LIMIT]) else 0)
+    metrics.process.set(pulse.process.value)
+    body, media_type = metrics.text()
+    return web.Response(body=body, headers={"Content-Type": media_type})
+
+
+def _set_live(metrics: Metrics, live: Live | None) -> None:
+    if live is None:
+        # nobody knows, so nothing is said: an alert on absence is better than a number of yesterday's
+        metrics.queue.clear()
+        metrics.live.set_models([])
+        return
+    queue, state = metrics.queue, live.queues[0]
+    for name, count in (("queued", state.queued), ("scheduled", state.scheduled), ("in_progress", state.in_progress)):
+        queue.jobs.set(count, name)
+    queue.oldest.set(state.oldest_age_s or 0.0)
+    queue.dead.set(state.dead_letters)
+    queue.drained.set(live.jobs_per_s)
+    queue.workers.set(len(live.workers))
+    queue.verified.set(live.n_verified)
+    queue.memory.set(sum(worker.memory_mb * 1e6 for worker in live.workers))
+    metrics.live.set_models([_series(model) for model in live.models])
+
+
+def _series(model: ModelInfo) -> ModelSeries:
+    registered_at_s = model.registered_at.timestamp() if model.registered_at else None
+    return ModelSeries(model.alias, model.name, model.version, model.run_id, registered_at_s)
+
+
+def _set_queries(app: web.Application, metrics: Metrics) -> None:
+    gate, series = app[keys.GATE], metrics.artifacts
+    series.queries.follow(gate.finished, "finished")
+    series.queries.follow(gate.refused, "refused")
+    series.query_s.follow(gate.busy_s)
+    series.running.set(gate.running)
+    series.waiting.set(gate.waiting)
+
+
+def _set_snapshot(app: web.Application, metrics: Metrics) -> None:
+    snapshots, series, now_s = app[keys.SNAPSHOTS], metrics.artifacts, time()
+    series.fault.set(snapshots.fault is not None)
+    current = snapshots.current
+    if current is not None:
+        series.age.set(now_s - current.manifest.built_at.timestamp())
+        series.features_age.set(now_s - current.manifest.features_computed_at.timestamp())
+        series.matches.set(current.n_matches)
+        series.set_ages(now_s)
+        series.follow_rendered(current.id, current.rendered.hits, current.rendered.misses)

@@ -1,0 +1,89 @@
+"""Metrics that no label value can break or forge."""
+
+import numpy as np
+import pytest
+
+from app.telemetry.exposition import OTHER, SERIES, Counter, Gauge, Histogram, Registry
+
+
+def lines(registry: Registry) -> list[str]:
+    body, media_type = registry.text()
+    assert media_type.startswith("text/plain; version=0.0.4")
+    return body.decode().splitlines()
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ('a"} 1\nforged_total 9', r"a\"} 1\nforged_total 9"),
+        ("back\\slash", r"back\\slash"),
+        ("\\", r"\\"),
+        ("ünïcode ✓", "ünïcode ✓"),
+        ("lone \udcff surrogate", "lone ? surrogate"),
+        ("x" * 500, "x" * 120),
+        ("", ""),
+    ],
+)
+def test_label_values_are_escaped(registry: Registry, value: str, written: str) -> None:
+    Counter(registry, "asked_total", "Asked.", ("what",)).inc(value)
+    assert lines(registry) == [
+        "# HELP asked_total Asked.",
+        "# TYPE asked_total counter",
+        f'asked_total{{what="{written}"}} 1.0',
+    ]
+
+
+def test_numbers_of_numpy_are_numbers(registry: Registry) -> None:
+    gauge = Gauge(registry, "share", "A share.")
+    gauge.set(np.float32(0.5))
+    Histogram(registry, "size", "A size.", bounds=(1, 2)).observe(np.int64(2))
+    assert "share 0.5" in lines(registry)
+    assert 'size_bucket{le="2.0"} 1.0' in lines(registry)
+
+
+def test_counters_count_and_gauges_forget(registry: Registry) -> None:
+    counter, gauge = Counter(registry, "a_total", "A.", ("of",)), Gauge(registry, "b", "B.", ("of",))
+    for _ in range(3):
+        counter.inc("x")
+    counter.inc("y", by=2.5)
+    gauge.set(1, "x")
+    gauge.set(None, "x")
+    gauge.set(None, "never set")
+    gauge.set(7, "y")
+    assert {'a_total{of="x"} 3.0', 'a_total{of="y"} 2.5', 'b{of="y"} 7.0'} <= set(lines(registry))
+    assert not any('b{of="x"}' in line for line in lines(registry))
+    gauge.clear()
+    assert not any(line.startswith("b{") for line in lines(registry))
+
+
+def test_wrong_number_of_labels_is_a_bug_of_ours(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="has the labels"):
+        Counter(registry, "a_total", "A.", ("of",)).inc()
+
+
+def test_series_of_one_metric_are_bounded(registry: Registry) -> None:
+    counter = Counter(registry, "a_total", "A.", ("of",))
+    for n in range(SERIES + 500):
+        counter.inc(str(n))
+    assert len(lines(registry)) == SERIES + 3
+    assert f'a_total{{of="{OTHER}"}} 500.0' in lines(registry)
+
+
+def test_states_of_processes_add_up() -> None:
+    registries = [Registry() for _ in range(3)]
+    for n, registry in enumerate(registries):
+        counter = Counter(registry, "a_total", "A.", ("of",))
+        histogram = Histogram(registry, "b_seconds", "B.", bounds=(0.1, 1))
+        if n:
+            counter.inc("x", by=n)
+            histogram.observe(0.05 * n)
+            histogram.observe(2)
+    for other in registries[1:]:
+        registries[0].add(other.state())
+    assert {'a_total{of="x"} 3.0', 'b_seconds_bucket{le="0.1"} 2.0', "b_seconds_count 4.0"} <= set(lines(registries[0]))
+    assert 'b_seconds_bucket{le="+Inf"} 4.0' in lines(registries[0])
