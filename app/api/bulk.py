@@ -1,7 +1,9 @@
 """Answers about a snapshot: the form the client wants, an entity tag, and bytes rendered once."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -10,13 +12,15 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from app import __version__, keys
-from app.api.question import MAY_CHANGE, Question, question_of, words_of
+from app.api.question import MAY_CHANGE, NEVER_CHANGES, Question, question_of, words_of
 from app.api.streaming import send_pieces
 from app.api.variants import respond, tagged, variant_wanted, with_variant
+from app.schemas import AsOfQuery
+from app.store.as_of import seen
 from app.store.coding import Coding, compressed_pieces
 from app.store.forms import Form
 from app.store.listing import Listing
-from app.store.rendered import LARGEST_BYTES, Answer
+from app.store.rendered import LARGEST_BYTES, Answer, Rendered
 from app.store.snapshot import Snapshot
 
 BULK_MEDIA = tuple(form.value for form in Form)
@@ -33,6 +37,7 @@ class Content:
 
 
 Find = Callable[[Snapshot], Awaitable[Content]]
+Seen = Callable[[], AbstractAsyncContextManager[Snapshot]]
 
 
 def recall(request: web.Request) -> web.Response | None:
@@ -56,9 +61,11 @@ async def answer(
 ) -> web.StreamResponse:
     """Answer from the current snapshot; `find` is asked only when the bytes are not at hand."""
     snapshots = request.app[keys.SNAPSHOTS]
-    question = question_of(request, query, forms, cache_control)
+    as_of = query.as_of if isinstance(query, AsOfQuery) else None
+    question = question_of(request, query, forms, cache_control if as_of is None else NEVER_CHANGES)
     async with snapshots.reading() as snapshot:
-        rendering = _Rendering(snapshot, question, find, is_stale=snapshots.is_stale)
+        then = partial(seen, snapshot, as_of)
+        rendering = _Rendering(then, snapshot.rendered, question, find, is_stale=snapshots.is_stale and as_of is None)
         found = await rendering.found(request)
         if found.is_large:
             known = respond(request, found, question.codings)
@@ -74,16 +81,17 @@ async def answer(
 class _Rendering:
     """One question put to one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, question: Question, find: Find, *, is_stale: bool) -> None:
+    def __init__(self, seen_: Seen, rendered: Rendered, question: Question, find: Find, *, is_stale: bool) -> None:
         self.is_stale = is_stale
         self.key = (question.path, question.query, question.form, is_stale)
-        self._snapshot = snapshot
+        self._seen = seen_
+        self._rendered = rendered
         self._question = question
         self._find = find
 
     async def found(self, request: web.Request) -> Answer:
         """What is kept, where that will do; else rendered now, once for all who ask the same meanwhile."""
-        rendered = self._snapshot.rendered
+        rendered = self._rendered
         kept = rendered.find(self.key)
         if kept is not None and _will_do(request, kept, self._question.codings):
             rendered.hits += 1
@@ -92,15 +100,16 @@ class _Rendering:
         return await rendered.flights.join(self.key, self._render)
 
     async def _render(self) -> Answer:
-        content = await self._find(self._snapshot)
-        head = self._head(content)
-        if content.rows is None:
-            body: bytes | None = head
-        else:
-            make = content.rows.chunks(self._question.form, head)
-            body = await self._snapshot.lake.run(lambda cursor: _whole(make(cursor)))
-        answer = Answer(self._tag(body), self._headers(content), body, is_large=body is None)
-        self._snapshot.rendered.keep(self.key, answer)
+        async with self._seen() as snapshot:
+            content = await self._find(snapshot)
+            head = self._head(snapshot, content)
+            if content.rows is None:
+                body: bytes | None = head
+            else:
+                make = content.rows.chunks(self._question.form, head)
+                body = await snapshot.lake.run(lambda cursor: _whole(make(cursor)))
+        answer = Answer(self._tag(snapshot, body), self._headers(snapshot, content), body, is_large=body is None)
+        self._rendered.keep(self.key, answer)
         return answer
 
     async def stream(self, request: web.Request, found: Answer) -> web.StreamResponse:
@@ -110,24 +119,25 @@ class _Rendering:
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
             return response
-        content = await self._find(self._snapshot)
-        if content.rows is None:
-            raise RuntimeError("only rows can be too large to keep")
-        make = content.rows.chunks(self._question.form, self._head(content))
-        with self._snapshot.lake.query() as query:
-            return await send_pieces(request, response, query, lambda c: compressed_pieces(coding, make(c)))
+        async with self._seen() as snapshot:
+            content = await self._find(snapshot)
+            if content.rows is None:
+                raise RuntimeError("only rows can be too large to keep")
+            make = content.rows.chunks(self._question.form, self._head(snapshot, content))
+            with snapshot.lake.query() as query:
+                return await send_pieces(request, response, query, lambda c: compressed_pieces(coding, make(c)))
 
-    def _head(self, content: Content) -> bytes:
-        facts = orjson.dumps(self._snapshot.facts(stale=self.is_stale), option=orjson.OPT_UTC_Z)
+    def _head(self, snapshot: Snapshot, content: Content) -> bytes:
+        facts = orjson.dumps(snapshot.facts(stale=self.is_stale), option=orjson.OPT_UTC_Z)
         members = content.members if isinstance(content.members, bytes) else orjson.dumps(content.members)
         return b'{"snapshot":' + facts + (b"," + members[1:] if members != b"{}" else b"}")
 
-    def _headers(self, content: Content) -> dict[str, str]:
-        return self._question.headers() | {SNAPSHOT_HEADER: self._snapshot.id} | dict(content.headers or {})
+    def _headers(self, snapshot: Snapshot, content: Content) -> dict[str, str]:
+        return self._question.headers() | {SNAPSHOT_HEADER: snapshot.id} | dict(content.headers or {})
 
-    def _tag(self, body: bytes | None) -> str:
+    def _tag(self, snapshot: Snapshot, body: bytes | None) -> str:
         """Of the bytes; of all that they depend on where they are too many to be seen before they are sent."""
-        of = body if body is not None else repr((__version__, self._snapshot.id, self.key)).encode()
+        of = body if body is not None else repr((__version__, snapshot.id, self.key)).encode()
         return blake2b(of, digest_size=16).hexdigest()
 
 

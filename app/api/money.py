@@ -18,7 +18,7 @@ async def list_region_roi(request: web.Request, query: ListQuery) -> web.StreamR
 
     async def find(snapshot: Snapshot) -> Content:
         stated = {"bookmaker": snapshot.bookmaker, "min_bets": snapshot.rules.min_bets}
-        members = stated | {"ci_method": CI_METHOD, "in_sample": True}
+        members = stated | {"ci_method": CI_METHOD, "in_sample": query.as_of is None}
         return Content(members, region_roi.newest(snapshot).picked(query.named()))
 
     return await bulk.answer(request, find, query)

@@ -7,7 +7,7 @@ from app.api import bulk
 from app.api.bulk import Content
 from app.api.selections import selection_of
 from app.errors import MatchNotFound
-from app.schemas import FacetsQuery, ListQuery, MatchPath
+from app.schemas import AsOfQuery, FacetsQuery, ListQuery, MatchPath
 from app.store import facets, match_history, odds, predictions
 from app.store.forms import Form
 from app.store.snapshot import Snapshot
@@ -22,7 +22,7 @@ async def list_predictions(request: web.Request, query: ListQuery) -> web.Stream
     return await bulk.answer(request, find, query)
 
 
-async def get_precomputed(request: web.Request, path: MatchPath) -> web.StreamResponse:
+async def get_precomputed(request: web.Request, path: MatchPath, query: AsOfQuery) -> web.StreamResponse:
     """One precomputed prediction."""
 
     async def find(snapshot: Snapshot) -> Content:
@@ -31,7 +31,7 @@ async def get_precomputed(request: web.Request, path: MatchPath) -> web.StreamRe
             raise MatchNotFound.of(path.match_id)
         return Content(row)
 
-    return await bulk.answer(request, find, forms=(Form.JSON,))
+    return await bulk.answer(request, find, query, forms=(Form.JSON,))
 
 
 async def list_odds(request: web.Request, query: ListQuery) -> web.StreamResponse:
@@ -43,16 +43,16 @@ async def list_odds(request: web.Request, query: ListQuery) -> web.StreamRespons
     return await bulk.answer(request, find, query)
 
 
-async def get_history(request: web.Request, path: MatchPath) -> web.StreamResponse:
+async def get_history(request: web.Request, path: MatchPath, query: AsOfQuery) -> web.StreamResponse:
     """Odds and predictions of one match over time."""
 
     async def find(snapshot: Snapshot) -> Content:
-        found = await match_history.find_history(snapshot, path.match_id)
+        found = await match_history.find_history(snapshot, path.match_id, query.as_of)
         if found is None:
             raise MatchNotFound.of(path.match_id)
         return Content(orjson.dumps(found, option=orjson.OPT_UTC_Z))
 
-    return await bulk.answer(request, find, forms=(Form.JSON,))
+    return await bulk.answer(request, find, query, forms=(Form.JSON,))
 
 
 async def list_facets(request: web.Request, query: FacetsQuery) -> web.StreamResponse:

@@ -26,6 +26,7 @@ from app.api.quality import get_quality
 from app.api.route import Route
 from app.api.sql import SQL_MEDIA, run_sql
 from app.errors import (
+    AsOfUnknown,
     ExplanationUnavailable,
     FeaturesMismatch,
     FeaturesMissing,
@@ -66,6 +67,7 @@ from app.schemas import (
 )
 
 READING = (SnapshotUnavailable, QueryTimeout, QueryQueueFull)
+READING_AS_OF = (*READING, AsOfUnknown)
 ASKING = (*READING, MatchNotFound, FeaturesMissing, QueueFull, QueueUnavailable)
 ASKING_SQL = (*READING, SqlOff, SqlRejected, SqlTooLarge, SqlTimeout, SqlBusy)
 PREDICTING = (
@@ -83,7 +85,7 @@ ROUTES = (
         "GET",
         "/predict/predictions/",
         list_predictions,
-        READING,
+        READING_AS_OF,
         answer=PredictionsOut,
         media=BULK_MEDIA,
         recall=recall,
@@ -92,32 +94,32 @@ ROUTES = (
         "GET",
         "/predict/precomputed/{match_id}",
         get_precomputed,
-        (*READING, MatchNotFound),
+        (*READING_AS_OF, MatchNotFound),
         answer=PredictionDetailOut,
         recall=recall,
     ),
-    Route("GET", "/predict/cards/", list_cards, READING, answer=CardsOut, media=BULK_MEDIA, recall=recall),
-    Route("GET", "/predict/odds/", list_odds, READING, answer=OddsListOut, media=BULK_MEDIA, recall=recall),
+    Route("GET", "/predict/cards/", list_cards, READING_AS_OF, answer=CardsOut, media=BULK_MEDIA, recall=recall),
+    Route("GET", "/predict/odds/", list_odds, READING_AS_OF, answer=OddsListOut, media=BULK_MEDIA, recall=recall),
     Route(
         "GET",
         "/predict/odds/{match_id}/history",
         get_history,
-        (*READING, MatchNotFound),
+        (*READING_AS_OF, MatchNotFound),
         answer=MatchHistoryOut,
         recall=recall,
     ),
-    Route("GET", "/predict/facets/", list_facets, READING, answer=FacetsOut, media=BULK_MEDIA, recall=recall),
+    Route("GET", "/predict/facets/", list_facets, READING_AS_OF, answer=FacetsOut, media=BULK_MEDIA, recall=recall),
     Route(
         "GET",
         "/predict/region-roi/",
         list_region_roi,
-        READING,
+        READING_AS_OF,
         answer=RegionRoiListOut,
         media=BULK_MEDIA,
         recall=recall,
     ),
-    Route("GET", "/predict/roi/", get_roi, READING, answer=RoiOut, recall=recall),
-    Route("GET", "/predict/performance/", get_performance, READING, answer=PerformanceOut, recall=recall),
+    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, recall=recall),
+    Route("GET", "/predict/performance/", get_performance, READING_AS_OF, answer=PerformanceOut, recall=recall),
     Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow

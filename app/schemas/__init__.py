@@ -60,6 +60,7 @@ from app.schemas.quality import (
 )
 from app.schemas.sql import SqlIn
 from app.schemas.wire import (
+    AsOfQuery,
     In,
     Instant,
     MatchPath,
@@ -75,6 +76,7 @@ from app.schemas.wire import (
 )
 
 __all__ = [
+    "AsOfQuery",
     "AsyncPredictIn",
     "BinOut",
     "CardFilter",

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from app.schemas.lists import ListQuery
 from app.schemas.predictions import PredictionOut
-from app.schemas.wire import Instant, Odds1X2Out, Out, Outcome, Params, ProbabilitiesOut, SnapshotOut, Status
+from app.schemas.wire import AsOfQuery, Instant, Odds1X2Out, Out, Outcome, ProbabilitiesOut, SnapshotOut, Status
 
 
 class CardMoneyOut(Out):
@@ -86,7 +86,7 @@ Names = Annotated[tuple[Annotated[str, Field(max_length=100)], ...], Field(max_l
 Statuses = Annotated[tuple[Status, ...], Field(max_length=5), AfterValidator(_sorted)]
 
 
-class CardFilter(Params):
+class CardFilter(AsOfQuery):
     """Which matches; the same names in every endpoint that filters."""
 
     region: Names = Field((), description="any of these; repeat the parameter for several")

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas.wire import Params, SnapshotOut
+from app.schemas.wire import AsOfQuery, SnapshotOut
 
 
 class FormatName(StrEnum):
@@ -18,7 +18,7 @@ class FormatName(StrEnum):
     PARQUET = "parquet"
 
 
-class ListQuery(Params):
+class ListQuery(AsOfQuery):
     """The form of a list and the fields of its rows."""
 
     fields: str | None = Field(

@@ -78,6 +78,15 @@ class Odds1X2Out(Out):
     away: float = Field(gt=1)
 
 
+class AsOfQuery(Params):
+    """A time, in place of now."""
+
+    as_of: Instant | None = Field(
+        None,
+        description="answer only with what was known then, RFC 3339; such an answer never changes",
+    )
+
+
 class MatchPath(Params):
     """A match."""
 

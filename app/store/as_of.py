@@ -21,6 +21,7 @@ from app.store.lake import Columns, Connection, LakeError, columns
 from app.store.money import MoneyRules, filled, money_table
 from app.store.snapshot import Snapshot, counted
 from app.store.tables import build_cards, sql_of
+from app.store.totals import Totals
 
 _REGIONS = "SELECT DISTINCT region FROM predictions ORDER BY region"
 _JUDGED = """
@@ -87,6 +88,7 @@ def _built(cursor: Connection, name: str, snapshot: Snapshot, moment: datetime) 
         n_matches=n_matches,
         n_odds=n_odds,
         bookmaker=bookmaker,
+        totals=Totals(),
     )
 
 

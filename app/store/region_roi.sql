@@ -8,7 +8,8 @@ WITH totals AS (
     WINDOW by_region AS (PARTITION BY region ORDER BY settled_until)
 ),
 overall AS (
-    SELECT settled_until, sum(sum(staked_more)) OVER by_time AS staked, sum(sum(profit_more)) OVER by_time AS profit
+    SELECT settled_until, sum(sum(staked_more ORDER BY region)) OVER by_time AS staked,
+        sum(sum(profit_more ORDER BY region)) OVER by_time AS profit  -- in one order, so that every process rounds alike
     FROM totals GROUP BY settled_until
     WINDOW by_time AS (ORDER BY settled_until)
 )

@@ -16,6 +16,7 @@ from app.store.snapshot import OpenRules, Snapshot, open_snapshot
 from tests.build_artifacts import NOW, write_artifacts
 
 N = 400
+_COMPARED = "* EXCLUDE fixture_no"  # an arbitrary number
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ async def snapshot(tmp_path: Path) -> AsyncIterator[Snapshot]:
     await asyncio.to_thread(opened.lake.close)
 
 
-async def cards(snapshot: Snapshot, as_of: datetime | None = None, columns: str = "* EXCLUDE odds_age_s") -> list[Any]:
+async def cards(snapshot: Snapshot, as_of: datetime | None = None, columns: str = _COMPARED) -> list[Any]:
     async with seen(snapshot, as_of) as then:
         return await then.lake.fetch(f"SELECT {columns} FROM cards ORDER BY match_id")
 
