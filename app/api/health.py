@@ -55,7 +55,8 @@ def _snapshot_part(app: web.Application) -> PartOut:
     served = f"{snapshots.current.id}, {snapshots.current.n_matches} matches, opened at {opened_at}"
     if snapshots.fault:
         return PartOut(name="snapshot", ok=False, detail=f"{snapshots.fault}; serving {served}")
-    return PartOut(name="snapshot", ok=True, detail=served)
+    slow = snapshots.current.features.fault
+    return PartOut(name="snapshot", ok=slow is None, detail=f"{slow}; {served}" if slow else served)
 
 
 def _redis_part(live: Watched[Live]) -> PartOut:

@@ -1,11 +1,12 @@
 """Rules that the rows of an artifact must keep; each finding is a stable code and a sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from app.store.columns import STATUSES
 
@@ -37,7 +38,7 @@ def prediction_findings(table: pa.Table) -> Iterator[Finding]:
         return
     yield from id_findings(table)
     yield from _probability_findings(table)
-    yield from _rows("bad-status", "unknown status", ~np.isin(_texts(table, "status"), STATUSES), table)
+    yield from _rows("bad-status", "unknown status", ~_is_in(table, "status", STATUSES), table)
     yield from _rows("bad-outcome", "result and status or score disagree", _contradictions(table), table)
 
 
@@ -55,7 +56,7 @@ def _probability_findings(table: pa.Table) -> Iterator[Finding]:
 
 
 def _contradictions(table: pa.Table) -> Flags:
-    finished = _texts(table, "status") == "finished"
+    finished = _is_in(table, "status", ("finished",))
     home, away, outcome = (_floats(table, name) for name in ("home_score", "away_score", "outcome"))
     # home 0, draw 1, away 2; NaN scores give NaN, which equals nothing
     expected = 1 - np.sign(home - away)
@@ -68,10 +69,9 @@ def odds_findings(table: pa.Table) -> Iterator[Finding]:
     odds = _matrix(table, ("odds_home", "odds_draw", "odds_away"))
     yield from _rows("bad-odds", "odds not above 1", ~np.all(np.isfinite(odds) & (odds > 1), axis=1), table)
     # anything but a web address could run as script in the match page
-    urls = table["event_url"].cast(pa.string()).to_pylist()
-    other = np.asarray(
-        [url is not None and not url.startswith(("https://", "http://")) for url in urls], dtype=np.bool_
-    )
+    urls = table["event_url"].cast(pa.string())
+    other = pc.fill_null(pc.invert(pc.match_substring_regex(urls, "^https?://")), fill_value=False)
+    other = np.asarray(other.to_numpy(), dtype=np.bool_)
     yield from _rows("bad-url", "event_url is not a web address", other, table)
 
 
@@ -105,8 +105,9 @@ def _floats(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
 
 
-def _texts(table: pa.Table, name: str) -> npt.NDArray[np.str_]:
-    return np.asarray(table[name].cast(pa.string()).to_numpy(), dtype=np.str_)
+def _is_in(table: pa.Table, name: str, values: Sequence[str]) -> Flags:
+    found = pc.is_in(table[name].cast(pa.string()), pa.array(values, pa.string()))
+    return np.asarray(found.to_numpy(), dtype=np.bool_)
 
 
 def _matrix(table: pa.Table, names: tuple[str, ...]) -> npt.NDArray[np.float64]:

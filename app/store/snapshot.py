@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,22 +80,21 @@ class Snapshot:
     def close(self) -> None:
         """Close the database and drop the files."""
         self.lake.close()
+        self.features.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     """Check a private folder of artifacts and open it; BrokenArtifacts when it does not keep the contract."""
     manifest = read_manifest(folder)
-    # one that was derived has just taken the checksums
-    faults = contract.check(folder, checksums=not manifest.is_derived)
-    if faults:
-        raise BrokenArtifacts(faults)
-    features = open_features(folder / contract.FEATURES, manifest.files[contract.FEATURES].sha256, rules.feature_cache)
     connection = connect(threads=rules.query_threads, memory=rules.query_memory)
     try:
-        fill_from_folder(connection, folder, manifest.built_at, rules.money)
+        # one that was derived has just taken the checksums
+        _fill_checked(connection, folder, manifest.built_at, rules.money, checksums=not manifest.is_derived)
         n_matches, n_odds, bookmaker = counted(connection)
         prices = read_prices(connection)
+        sha256 = manifest.files[contract.FEATURES].sha256
+        features = open_features(folder / contract.FEATURES, sha256, rules.feature_cache)
     except BaseException:
         connection.close()
         raise
@@ -111,6 +111,19 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         bookmaker=bookmaker,
         opened_at=datetime.now(UTC),
     )
+
+
+def _fill_checked(connection: Connection, folder: Path, at: datetime, rules: MoneyRules, *, checksums: bool) -> None:
+    """Build the tables while the contract is checked: neither waits for the other."""
+    with ThreadPoolExecutor(1, thread_name_prefix="contract") as checker:
+        checking = checker.submit(contract.check, folder, checksums=checksums)
+        try:
+            fill_from_folder(connection, folder, at, rules)
+        finally:
+            # what the contract says is worth more than what the tables stumbled over
+            faults = checking.result()
+            if faults:
+                raise BrokenArtifacts(faults)
 
 
 def counted(connection: Connection) -> tuple[int, int, str]:

@@ -1,5 +1,7 @@
 """Small parts of the read side: cursors, selections, feature rows."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
-from app.store import features
+from app.store import twin
 from app.store.cursor import Cursor, Order, digest
-from app.store.features import open_features
+from app.store.features import FeatureRows, open_features
 from app.store.selection import Selection
 
 MICROSECONDS = st.integers(-62_000_000_000_000_000, 62_000_000_000_000_000)
@@ -63,7 +65,7 @@ def test_feature_rows_are_those_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_group_size: int, block_bytes: int
 ) -> None:
     """Whatever the row groups, however few columns fit at a time; an unknown value is NaN."""
-    monkeypatch.setattr(features, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(twin, "_BLOCK_BYTES", block_bytes)
     random = np.random.default_rng(0)
     ids = random.permutation(1000)[:100].astype(np.int64) + 2**60
     values = random.normal(size=(100, 5)).astype(np.float32)
@@ -75,30 +77,70 @@ def test_feature_rows_are_those_of_the_file(
     )
     rows = open_features(parquet, "a" * 64, tmp_path / "cache")
     assert (len(rows), rows.names) == (100, ("f0", "f1", "f2", "f3", "f4"))
-    for match_id, expected in zip(ids.tolist(), values, strict=True):
-        found = rows.find(match_id)
-        assert found is not None
-        np.testing.assert_array_equal(np.frombuffer(found, "<f4"), expected)
+    # at first from the parquet, perhaps; then from the twin
+    for _ in range(2):
+        for match_id, expected in zip(ids.tolist(), values, strict=True):
+            found = rows.find(match_id)
+            assert found is not None
+            np.testing.assert_array_equal(np.frombuffer(found, "<f4"), expected)
+        rows.wait()
     assert rows.find(5) is None
     assert rows.find(2**62) is None
+    assert rows.fault is None
+    rows.close()
+
+
+def two_rows(folder: Path) -> Path:
+    parquet = folder / "features.parquet"
+    pq.write_table(pa.table({"match_id": [1, 2], "f": pa.array([0.5, 1.5], pa.float32())}), parquet)
+    return parquet
+
+
+def built(parquet: Path, name: str, cache: Path) -> FeatureRows:
+    """Rows whose twin is there."""
+    rows = open_features(parquet, name, cache)
+    rows.wait()
+    return rows
 
 
 def test_feature_rows_are_copied_once_and_old_copies_go(tmp_path: Path) -> None:
-    parquet, cache = tmp_path / "features.parquet", tmp_path / "cache"
-    pq.write_table(pa.table({"match_id": [1, 2], "f": pa.array([0.5, 1.5], pa.float32())}), parquet)
-    open_features(parquet, "a", cache)
+    parquet, cache = two_rows(tmp_path), tmp_path / "cache"
+    built(parquet, "a", cache).close()
     made_at = (cache / "a.f32").stat().st_ino
-    open_features(parquet, "a", cache)
+    built(parquet, "a", cache).close()
     assert (cache / "a.f32").stat().st_ino == made_at
     for name in ("b", "c"):
-        open_features(parquet, name, cache)
+        built(parquet, name, cache).close()
     assert sorted(path.name for path in cache.iterdir()) == ["b.f32", "c.f32"]
 
 
+def test_rows_are_found_while_another_process_builds_the_copy(tmp_path: Path) -> None:
+    """Slowly, from the parquet; what is no longer wanted does not wait for its turn."""
+    parquet, cache = two_rows(tmp_path), tmp_path / "cache"
+    cache.mkdir()
+    turn = os.open(cache, os.O_RDONLY)
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    rows = open_features(parquet, "a", cache)
+    assert rows.find(2) == np.float32(1.5).tobytes()
+    rows.close()
+    os.close(turn)
+    assert list(cache.iterdir()) == []
+
+
+def test_rows_are_found_where_no_copy_can_be_written(tmp_path: Path) -> None:
+    """It is said that this is slow, and why."""
+    (tmp_path / "cache").write_text("not a folder")
+    rows = built(two_rows(tmp_path), "a", tmp_path / "cache")
+    assert rows.find(1) == np.float32(0.5).tobytes()
+    assert rows.fault == "feature rows are read slowly: File exists"
+    rows.close()
+
+
 def test_half_written_copy_is_made_again(tmp_path: Path) -> None:
-    parquet, cache = tmp_path / "features.parquet", tmp_path / "cache"
-    pq.write_table(pa.table({"match_id": [1, 2], "f": pa.array([0.5, 1.5], pa.float32())}), parquet)
+    cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "a.f32").write_bytes(b"\0\0")
-    found = open_features(parquet, "a", cache).find(2)
-    assert found == np.float32(1.5).tobytes()
+    rows = built(two_rows(tmp_path), "a", cache)
+    assert rows.find(2) == np.float32(1.5).tobytes()
+    assert (cache / "a.f32").stat().st_size == 8
+    rows.close()

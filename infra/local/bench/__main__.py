@@ -5,6 +5,7 @@ from importlib import import_module
 
 # what each measures, as `scripts/bench --help` shows it
 BENCHES = {
+    "start": "time to ready and memory of the API, cold, warm and at a swap",
     "live": "from question to answer over HTTP, beside stock arq and the floor",
 }
 
