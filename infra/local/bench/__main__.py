@@ -7,6 +7,7 @@ from importlib import import_module
 BENCHES = {
     "start": "time to ready and memory of the API, cold, warm and at a swap",
     "live": "from question to answer over HTTP, beside stock arq and the floor",
+    "read": "cards and lists over HTTP, cold and warm, in every form, beside pandas in memory and the floor",
 }
 
 

@@ -1,7 +1,7 @@
 """Many HTTP clients in one lean process, so that they take little from the servers they measure.
 
-python -m infra.local.bench.clients PORT CLIENTS SECONDS FILE: asks for the paths in FILE in turn, each client as soon
-as it has its answer, and prints what it saw as one JSON object.
+python -m infra.local.bench.clients PORT CLIENTS SECONDS FILE: asks for the paths in FILE in turn, one a line with its
+headers after tabs, each client as soon as it has its answer, and prints what it saw as one JSON object.
 """
 
 import json
@@ -41,10 +41,12 @@ class _Client:
     received: bytes = b""
     asked_at: float = 0.0
 
-    def ask(self, path: str) -> None:
+    def ask(self, line: str) -> None:
+        path, *headers = line.split("\t")
+        request = "\r\n".join([f"GET {path} HTTP/1.1", "Host: bench", *headers, "", ""]).encode()
         self.received = b""
         self.asked_at = perf_counter()
-        self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        self.socket.sendall(request)
 
     def answer(self) -> bytes | None:
         """The whole answer, once it is here."""
@@ -57,6 +59,8 @@ class _Client:
 
 
 def _length(head: bytes) -> int:
+    if head[9:12] == b"304":
+        return 0
     lower = head.lower()
     start = lower.index(_LENGTH) + len(_LENGTH)
     return int(lower[start:].split(b"\r", 1)[0])
@@ -70,7 +74,7 @@ class _Tally:
 
     def note(self, answer: bytes, took_s: float) -> None:
         self.took_ms.append(1000 * took_s)
-        self.failed += answer[9:12] != b"200"
+        self.failed += answer[9:12] not in {b"200", b"304"}
         self.known += b"\r\nAge: " in answer[:1000]
 
 
@@ -113,7 +117,7 @@ def _turn(selector: selectors.BaseSelector, tally: _Tally, end: float, paths: It
 def main() -> None:
     """Measure and print."""
     port, clients, seconds, file = sys.argv[1:]
-    paths = cycle(Path(file).read_text(encoding="utf-8").split())
+    paths = cycle(Path(file).read_text(encoding="utf-8").splitlines())
     sys.stdout.write(json.dumps(asdict(measure(int(port), int(clients), float(seconds), paths))))
 
 

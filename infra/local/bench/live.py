@@ -6,19 +6,15 @@ question is another match, so every answer is computed; "asked before" is the wa
 
 import argparse
 import asyncio
-import json
 import os
 import signal
-import sys
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from subprocess import check_output
 from tempfile import TemporaryDirectory
-from time import monotonic, perf_counter, sleep
+from time import perf_counter, sleep
 from typing import cast
 
 import numpy as np
@@ -30,8 +26,9 @@ from rich.table import Table
 
 from app.store.contract import FEATURES
 from infra.local.bench.clients import Seen
+from infra.local.bench.servers import Servers, seen_by
 from infra.local.bench.synthetic import FIRST_ID, N_FEATURES, make_artifacts
-from infra.local.children import Child, Command, LocalError
+from infra.local.children import Child
 from infra.local.ports import free_port
 from infra.local.redis import Redis
 from worker.inference import predict_proba
@@ -41,7 +38,6 @@ N_MATCHES, N_KNOWN = 20_000, 50
 CLIENTS = (1, 3, 16, 64, 256)
 SECONDS = 2.0
 IDLE_S = 5.0
-READY_S = 60.0
 ARQ_POLLS_S = {"arq, polled every 5 ms": 0.005, "arq as it comes": 0.5}
 
 
@@ -53,42 +49,6 @@ class Way:
     port: int
     paths: Path
     alone: tuple[Child, ...] = ()
-
-
-@dataclass
-class Servers:
-    """The processes of one run; logs and data under `home`."""
-
-    home: Path
-    env: Mapping[str, str]
-    children: list[Child] = field(default_factory=list)
-
-    def start(self, name: str, module: str, *arguments: str, **env: str) -> Child:
-        """One more, with its settings in the environment."""
-        argv = [sys.executable, "-m", module, *arguments]
-        child = Child(Command(name, argv, log=self.home / f"{name}.log", env=dict(self.env) | env))
-        self.children.append(child)
-        return child
-
-    def wait_for(self, port: int, path: str) -> None:
-        """Until a service answers."""
-        deadline = monotonic() + READY_S
-        while not _answers(port, path):
-            ended = [child.log_tail() for child in self.children if child.exit_code is not None]
-            if ended or monotonic() > deadline:
-                raise LocalError(f"not ready: {ended or [child.log_tail(1) for child in self.children]}")
-            sleep(0.1)
-
-    def stop(self) -> None:
-        """All of them, the last first."""
-        for child in reversed(self.children):
-            child.stop()
-
-
-def _answers(port: int, path: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-        return bool(response.status == 200)
-    return False
 
 
 def train(path: Path) -> xgb.Booster:
@@ -135,9 +95,7 @@ def _paths(file: Path, matches: Iterable[int]) -> Path:
 def ask(way: Way, clients: int) -> Seen:
     """What so many clients see; they have a process of their own."""
     with _awake(way.alone):
-        argv = [sys.executable, "-m", "infra.local.bench.clients"]
-        said = check_output([*argv, str(way.port), str(clients), str(SECONDS), str(way.paths)])
-    return Seen(**json.loads(said))
+        return seen_by(way.port, clients, SECONDS, way.paths)
 
 
 @contextmanager
