@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     min_bets: int = Field(20, ge=2, description="settled bets below which ROI says 'too few'")
     min_history: int = Field(5, ge=0, description="earlier matches of each team below which a match is no value bet")
 
+    drift_hours: tuple[int, ...] = Field(
+        (5,), description="hours of the day, UTC, at which a worker checks for drift; [] for never (JSON list)"
+    )
+
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: JSON unless on a terminal")
 

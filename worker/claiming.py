@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from datetime import datetime
 from functools import partial
 from time import time
 from typing import Any
@@ -31,6 +32,7 @@ BATCHES_AT_ONCE = 2  # one computes while the next one is fetched
 MAX_TRIES = 3
 RETRY_PAUSE_S = 0.2
 RECONNECT_S = 0.2
+CLOCK_S = 5.0  # how often the clock is looked at; jobs enter the queue up to twice that early and wait there
 STUCK_EXIT_CODE = 70
 
 BatchTask = Callable[[dict[Any, Any], Sequence[Call]], Awaitable[list[Outcome]]]
@@ -70,6 +72,7 @@ class BatchWorker(Worker):
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(running(self._leases.keep()))
             await stack.enter_async_context(running(self._listen()))
+            await stack.enter_async_context(running(self._keep_time()))
             await self._work()
 
     async def close(self) -> None:
@@ -133,6 +136,15 @@ class BatchWorker(Worker):
             except REDIS_ERRORS as error:
                 log.warning("subscription to %s lost: %s", self._names.wake, type(error).__name__)
             await asyncio.sleep(RECONNECT_S)
+
+    async def _keep_time(self) -> None:
+        """Put into the queue what is due by the clock; every worker does, and all but one are too late."""
+        while self.cron_jobs:
+            try:
+                await self.run_cron(datetime.now(self.timezone), CLOCK_S)
+            except REDIS_ERRORS as error:
+                log.warning("what is due by the clock cannot be enqueued: %s", type(error).__name__)
+            await asyncio.sleep(CLOCK_S)
 
     async def _answer_all(self, claims: list[Claim]) -> None:
         held = [held for claim in claims if (held := await self._held(claim)) is not None]

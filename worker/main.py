@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 from uuid import uuid4
 
 from arq.connections import ArqRedis
+from arq.cron import CronJob, cron
 from arq.typing import StartupShutdown
 from arq.worker import Function, func
 
@@ -18,12 +20,14 @@ from app.queue.background import cancelled, running
 from app.queue.connection import connect, disconnect
 from app.queue.jobs import Job
 from app.queue.keys import Keys
+from app.queue.reports import DriftReports
 from app.queue.shadows import Shadows
 from app.queue.wire import dumps, loads
 from app.settings import Settings
 from worker import tasks
 from worker.beat import BeatPublisher, Tally
 from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
+from worker.drift.check import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
 from worker.features import FeatureSets
 from worker.leases import Leases
 from worker.shadow import ShadowModel
@@ -37,9 +41,19 @@ DRAIN_S = 10.0  # how long jobs in hand may take after SIGTERM; then others do t
 # Every job there is. Add one: its name to app.queue.jobs.Job, its coroutine to worker.tasks, a line here.
 FUNCTIONS: list[Function] = [
     func(tasks.predict_match, name=Job.PREDICT_MATCH, timeout=JOB_TIMEOUT_S, max_tries=MAX_TRIES),
+    func(check_drift, name=Job.CHECK_DRIFT, timeout=CHECK_TIMEOUT_S, max_tries=MAX_TRIES),
 ]
 # Those of them that can be done many at a time
 BATCH_TASKS: dict[str, BatchTask] = {Job.PREDICT_MATCH: tasks.predict_batch}
+
+
+def cron_jobs(settings: Settings) -> list[CronJob]:
+    """What is due by the clock, in UTC: once in all workers, whichever takes it."""
+    if not settings.drift_hours:
+        return []
+    hours = set(settings.drift_hours)
+    return [cron(check_drift, name=Job.CHECK_DRIFT, hour=hours, minute=0, timeout=CHECK_TIMEOUT_S, max_tries=MAX_TRIES)]
+
 
 Source = Callable[[Settings], ModelSource]
 
@@ -71,6 +85,7 @@ class Resources:
         follow = shelf.follow(source, registry_thread, poll_s=self._settings.model_poll_s)
         await self._stack.enter_async_context(running(follow))
         desk = ctx[tasks.DESK] = tasks.Desk(shelf, FeatureSets(redis, self.names), model_thread)
+        ctx[DRIFT] = DriftCheck(self._settings, DriftReports(redis, self.names), shelf)
         if self._settings.shadow_alias is not None:
             self.shadow = await self._open_shadow(redis, desk, self._settings.shadow_alias)
         self._hurry()
@@ -91,6 +106,7 @@ class Resources:
     async def shutdown(self, ctx: dict[Any, Any]) -> None:
         """Leave the roster, stop the threads."""
         ctx.pop(tasks.DESK, None)
+        ctx.pop(DRIFT, None)
         await self._stack.aclose()
 
     async def announce(self, ctx: dict[Any, Any]) -> None:
@@ -111,6 +127,8 @@ def stock_settings(settings: Settings, *, source: Source | None = None) -> dict[
     startup: StartupShutdown = resources.startup
     return {
         "functions": FUNCTIONS,
+        "cron_jobs": cron_jobs(settings),
+        "timezone": UTC,
         "queue_name": settings.queue_name,
         "redis_pool": connect(settings),
         "on_startup": startup,
@@ -129,6 +147,8 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
     worker = BatchWorker(
         FUNCTIONS,
         batch_tasks=BATCH_TASKS,
+        cron_jobs=cron_jobs(settings),
+        timezone=UTC,
         leases=leases,
         tally=resources.tally,
         queue_name=settings.queue_name,

@@ -1,7 +1,6 @@
-"""What the background does: tasks, queues, workers, models, drift."""
+"""What the background does: tasks, queues, workers, models."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -10,7 +9,6 @@ from app.api.answers import Beside, live_prediction
 from app.errors import SnapshotUnavailable
 from app.queue.jobs import TaskJob, TaskState
 from app.schemas import (
-    DriftOut,
     LivePredictionOut,
     ModelInfoListOut,
     ModelInfoOut,
@@ -23,7 +21,6 @@ from app.schemas import (
     WorkerOut,
     WorkersOut,
 )
-from app.store import reports
 
 
 async def get_task(request: web.Request, path: TaskPath) -> TaskOut:
@@ -60,23 +57,6 @@ async def list_models(request: web.Request) -> ModelInfoListOut:
     """Registry metadata of the models that workers hold, by alias."""
     models = await request.app[keys.QUEUE].models()
     return ModelInfoListOut(items=[ModelInfoOut(**asdict(model)) for model in models])
-
-
-async def get_drift(request: web.Request) -> DriftOut:
-    """The newest drift report and its age."""
-    async with request.app[keys.SNAPSHOTS].reading() as snapshot:
-        report = await reports.drift(snapshot)
-    age_s = (datetime.now(UTC) - report.computed_at).total_seconds()
-    return DriftOut(**report.model_dump(exclude={"simulated"}), age_s=age_s)
-
-
-async def get_drift_report(request: web.Request) -> web.Response:
-    """The newest drift report as a page for people."""
-    async with request.app[keys.SNAPSHOTS].reading() as snapshot:
-        page = await reports.drift_page(snapshot)
-    # the page is an artifact: it may show itself, and may not reach this service in the reader's name
-    headers = {"Content-Security-Policy": "sandbox allow-scripts"}
-    return web.Response(body=page, content_type="text/html", charset="utf-8", headers=headers)
 
 
 async def _task_result(request: web.Request, state: TaskState) -> LivePredictionOut | None:

@@ -7,6 +7,7 @@ from app.api.artifacts import refresh_artifacts
 from app.api.bulk import BULK_MEDIA, recall
 from app.api.cards import list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
+from app.api.drift import get_drift, get_drift_report
 from app.api.events import EVENT_STREAM, follow_events
 from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
@@ -14,8 +15,6 @@ from app.api.metrics import get_metrics
 from app.api.money import get_performance, get_roi, list_region_roi
 from app.api.monitoring import (
     cancel_task,
-    get_drift,
-    get_drift_report,
     get_task,
     list_models,
     list_queues,
@@ -140,7 +139,7 @@ ROUTES = (
     Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/quality", get_quality, (LedgerUnavailable,), scope=Scope.MONITOR),
-    Route("GET", "/monitoring/drift", get_drift, READING, scope=Scope.MONITOR),
+    Route("GET", "/monitoring/drift", get_drift, (*READING, ReportMissing), scope=Scope.MONITOR),
     Route(
         "GET",
         "/monitoring/drift/report",

@@ -10,6 +10,7 @@ class Job(StrEnum):
     """Every kind of background work."""
 
     PREDICT_MATCH = "predict_match"
+    CHECK_DRIFT = "check_drift"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,16 @@ class Keys:
         return f"{self.queue}:shadows"
 
     @property
+    def drift(self) -> str:
+        """Hash: the newest drift report of a scheduled check, as data and as a page, and what came of the check."""
+        return f"{self.queue}:drift"
+
+    @property
+    def drift_lock(self) -> str:
+        """Who checks for drift at the moment."""
+        return f"{self.queue}:drift:lock"
+
+    @property
     def rate(self) -> str:
         """Begin of the names of the callers' buckets of tokens."""
         return f"{self.queue}:rate:"

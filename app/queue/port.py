@@ -22,6 +22,7 @@ from app.queue.jobs import (
     WorkerState,
 )
 from app.queue.outbox import BUSY, UNKNOWN, Outbox, Reply
+from app.queue.reports import DriftReports
 from app.queue.roster import Roster
 from app.queue.stats import queue_state
 from app.queue.waiting import Waiters
@@ -42,6 +43,7 @@ class PredictionQueue:
         self._news = asyncio.Event()
         self._waiters = Waiters(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
         self._outbox = Outbox(redis, self._names, limit=settings.queue_limit)
+        self.reports = DriftReports(redis, self._names)
         self._announced: dict[str, tuple[str, ...]] = {}
 
     @classmethod

@@ -28,6 +28,7 @@ from app.schemas.live import (
 )
 from app.schemas.money import MoneyOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery, StakingName
 from app.schemas.monitoring import (
+    DriftCheckOut,
     DriftFeatureOut,
     DriftOut,
     ModelInfoListOut,
@@ -87,6 +88,7 @@ __all__ = [
     "CardsQuery",
     "ComparisonOut",
     "ContributionOut",
+    "DriftCheckOut",
     "DriftFeatureOut",
     "DriftOut",
     "EstimateOut",

@@ -1,6 +1,7 @@
 """Models, queues, workers and drift."""
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -67,24 +68,43 @@ class WorkersOut(Out):
 
 
 class DriftFeatureOut(Out):
-    """Drift of one feature."""
+    """Drift of one column."""
 
     feature: str
-    method: str
+    method: str = Field(description="psi: population stability index")
     score: float | None
     threshold: float | None
-    drifted: bool | None
+    drifted: bool | None = Field(description="null when it could not be compared; state says why")
+    state: str | None = Field(description="compared, constant, new, vanished, too few values, no values now ...")
+    missing_reference: float | None = Field(description="share of rows without a value")
+    missing_current: float | None
+
+
+class DriftCheckOut(Out):
+    """What came of the last scheduled check."""
+
+    state: str = Field(description="done, no data, not installed, out of memory, timed out or failed")
+    detail: str
+    at: datetime
+    age_s: float
 
 
 class DriftOut(Out):
     """The newest drift report and its age."""
 
-    verdict: str
+    verdict: str = Field(description="stable, moderate or severe, above what chance alone gives; no data")
+    summary: str = Field(description="the report in a sentence")
+    state: str | None = Field(description="compared, no reference, no current matches, too few rows ...")
     score: float | None = Field(description="share of drifted features")
+    share_by_chance: float | None = Field(description="share that would count as drifted if nothing had changed")
     n_features: int
+    n_compared: int | None
     n_drifted: int
     computed_at: datetime
     age_s: float
+    origin: Literal["artifacts", "check"] = Field(description="made by the pipeline, or by a worker's scheduled check")
+    last_check: DriftCheckOut | None = Field(description="null when no worker has checked")
     reference: dict[str, str | int | None]
     current: dict[str, str | int | None]
-    features: list[DriftFeatureOut]
+    features: list[DriftFeatureOut] = Field(description="those that drifted most first")
+    probabilities: list[DriftFeatureOut] = Field(description="the predicted ones, compared in the same way")

@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from app.domain.drift import Verdict
+from app.domain.drift import FeatureState, ReportState, Verdict
 from app.store import rows
 from app.store.columns import (
     HISTORY_COLUMNS,
@@ -83,7 +83,7 @@ class Fault:
 
 
 class DriftFeature(BaseModel):
-    """Drift of one feature; `drifted` is null when it could not be computed."""
+    """Drift of one column; `drifted` is null when it could not be computed, and `state` says why."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -92,10 +92,13 @@ class DriftFeature(BaseModel):
     score: float | None
     threshold: float | None
     drifted: bool | None
+    state: FeatureState | None = None
+    missing_reference: float | None = None  # share of rows without a value
+    missing_current: float | None = None
 
 
 class DriftReport(BaseModel):
-    """The drift report as the pipeline writes it."""
+    """The drift report as a pipeline or a check writes it; foreign pipelines may leave out what has a default."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -107,7 +110,12 @@ class DriftReport(BaseModel):
     reference: dict[str, str | int | None]
     current: dict[str, str | int | None]
     computed_at: AwareDatetime
-    simulated: bool = False
+    simulated: bool | None = False
+    state: ReportState | None = None
+    summary: str = ""
+    n_compared: int | None = None
+    share_by_chance: float | None = None  # of drifted features, if nothing had changed
+    probabilities: tuple[DriftFeature, ...] = ()  # the predicted ones, compared in the same way
 
 
 def check(folder: Path, *, checksums: bool = True) -> tuple[Fault, ...]:

@@ -1,6 +1,7 @@
 """README tells the truth about settings, endpoints, scripts and environments."""
 
 import configparser
+import json
 import re
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def shown(default: object) -> str:
     if default is None:
         return ""
     if isinstance(default, tuple):
-        return "[" + ", ".join(f'"{item}"' for item in default) + "]"
+        return json.dumps(default)
     secret = getattr(default, "get_secret_value", None)
     return str(secret() if secret else default)
 

@@ -2,17 +2,21 @@ import json
 import multiprocessing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.domain.drift import Verdict
+from app.domain.drift import FeatureState, ReportState, Verdict
 from app.store.contract import DRIFT, DRIFT_HTML, DriftReport
-from worker.batch.drift import DriftJob, write_drift_report
-from worker.batch.drift_process import drift_process
 from worker.batch.failures import BuildStopped
+from worker.drift import compare
+from worker.drift.process import drift_process
+from worker.drift.report import write_drift_report
+from worker.drift.sample import DriftJob
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=500)
@@ -25,21 +29,29 @@ pytestmark = [
 ]
 
 
-def job(folder: Path, features: dict[str, np.ndarray], **changes: datetime) -> DriftJob:
+def job(folder: Path, features: dict[str, np.ndarray], **changes: Any) -> DriftJob:
     """One match a day from START on, with the features given."""
     kickoffs = pa.array([START + timedelta(days=day) for day in range(N)], pa.timestamp("us", "UTC"))
     ids = {"match_id": pa.array(range(N), pa.int64())}
     pq.write_table(pa.table(ids | {"kickoff_utc": kickoffs, "status": ["finished"] * N}), folder / "matches.parquet")
     columns = {name: pa.array(values.astype(np.float32)) for name, values in features.items()}
     pq.write_table(pa.table(ids | columns), folder / "features.parquet")
-    windows = {"reference_since": START, "reference_until": CUT, "current_since": CUT} | changes
+    windows: dict[str, Any] = {"reference_since": START, "reference_until": CUT, "current_since": CUT} | changes
     return DriftJob(folder / "matches.parquet", folder / "features.parquet", **windows, computed_at=CUT, simulated=True)
+
+
+def made(asked: DriftJob, folder: Path, predictions: Path | None = None) -> DriftReport:
+    return write_drift_report(asked, folder, lambda: predictions)
+
+
+def states(report: DriftReport) -> dict[str, FeatureState | None]:
+    return {feature.feature: feature.state for feature in report.features}
 
 
 def test_drift_of_features_that_moved_stayed_and_are_unknown(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     steady, late = rng.normal(size=N), np.arange(N) >= 500
-    report = write_drift_report(
+    report = made(
         job(
             tmp_path,
             {
@@ -54,6 +66,15 @@ def test_drift_of_features_that_moved_stayed_and_are_unknown(tmp_path: Path) -> 
     )
     drifted = {feature.feature: feature.drifted for feature in report.features}
     assert drifted == {"moved": True, "steady": False, "constant": False, "never_known": None, "known_late": None}
+    assert states(report) == {
+        "moved": FeatureState.COMPARED,
+        "steady": FeatureState.COMPARED,
+        "constant": FeatureState.CONSTANT,
+        "never_known": FeatureState.NEVER_KNOWN,
+        "known_late": FeatureState.UNKNOWN_BEFORE,
+    }
+    assert report.summary.startswith("Severe: 1 of 3 features (33.3%) drifted; chance alone would give 0.5%.")
+    assert "Worst: moved (" in report.summary
     assert report.features[0].feature == "moved"
     assert (report.n_features, report.n_drifted, report.score) == (5, 1, pytest.approx(1 / 3))
     assert report.verdict is Verdict.SEVERE
@@ -67,21 +88,126 @@ def test_drift_of_features_that_moved_stayed_and_are_unknown(tmp_path: Path) -> 
 
 def test_nothing_to_compare_is_a_state_of_its_own(tmp_path: Path) -> None:
     nothing_since = job(tmp_path, {"elo": np.ones(N)}, current_since=START + timedelta(days=5000))
-    report = write_drift_report(nothing_since, tmp_path)
-    assert (report.verdict, report.score) == (Verdict.NO_DATA, None)
+    report = made(nothing_since, tmp_path)
+    assert (report.verdict, report.score, report.state) == (Verdict.NO_DATA, None, ReportState.NO_CURRENT)
     assert json.loads((tmp_path / DRIFT).read_text())["current"] == {"from": None, "to": None, "matches": 0, "rows": 0}
     assert "No feature could be compared" in (tmp_path / DRIFT_HTML).read_text()
 
 
+def test_without_a_reference_nothing_is_compared(tmp_path: Path) -> None:
+    report = made(job(tmp_path, {"elo": np.ones(N)}, reference_until=START), tmp_path)
+    assert (report.verdict, report.state) == (Verdict.NO_DATA, ReportState.NO_REFERENCE)
+    assert report.summary == "Nothing was compared: no reference."
+
+
+def test_nothing_but_missing_values_is_a_state(tmp_path: Path) -> None:
+    report = made(job(tmp_path, {"a": np.full(N, np.nan), "b": np.full(N, np.inf)}), tmp_path)
+    assert (report.verdict, report.state) == (Verdict.NO_DATA, ReportState.NOTHING_COMPARABLE)
+    assert set(states(report).values()) == {FeatureState.NEVER_KNOWN}
+    assert [feature.missing_current for feature in report.features] == [1.0, 1.0]
+
+
+def test_odd_columns_are_states_and_none_of_them_spoils_the_report(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    steady, late = rng.normal(size=N), np.arange(N) >= 500
+    report = made(
+        job(
+            tmp_path,
+            {
+                "steady": steady,
+                "gone_dark": np.where(late, np.nan, steady),
+                "sparse": np.where(rng.random(N) < 0.02, steady, np.nan),
+                "other_constant": late,
+                "constant_no_more": np.where(late, steady, 1.0),
+                "infinite": np.where(rng.random(N) < 0.5, np.inf, steady),
+            },
+        ),
+        tmp_path,
+    )
+    assert states(report) == {
+        "steady": FeatureState.COMPARED,
+        "gone_dark": FeatureState.UNKNOWN_NOW,
+        "sparse": FeatureState.TOO_FEW,
+        "other_constant": FeatureState.COMPARED,
+        "constant_no_more": FeatureState.COMPARED,
+        "infinite": FeatureState.COMPARED,
+    }
+    drifted = {feature.feature: feature.drifted for feature in report.features}
+    assert drifted["other_constant"] is drifted["constant_no_more"] is True
+    assert drifted["infinite"] is drifted["steady"] is False
+
+
+def test_features_that_the_champion_does_not_know_and_those_it_misses(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features = {"kept": rng.normal(size=N), "fresh": rng.normal(size=N)}
+    report = made(job(tmp_path, features, trained_on=("kept", "lost")), tmp_path)
+    assert states(report) == {
+        "kept": FeatureState.COMPARED,
+        "lost": FeatureState.VANISHED,
+        "fresh": FeatureState.NEW,
+    }
+    assert "missing now" in report.summary
+
+
+def test_few_rows_differ_by_chance_and_are_called_too_few(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features = {f"f{n}": rng.normal(size=N) for n in range(10)}
+    report = made(job(tmp_path, features, current_since=START + timedelta(days=N - 40)), tmp_path)
+    assert (report.verdict, report.state) == (Verdict.NO_DATA, ReportState.TOO_FEW_ROWS)
+    # that is why: nothing has changed, and yet
+    assert report.n_drifted > 5
+    assert report.share_by_chance == pytest.approx(report.n_drifted / 10, abs=0.4)
+
+
+def test_predicted_probabilities_are_compared_where_the_model_had_not_seen_the_result(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    late = np.arange(N) >= 500
+    asked = job(tmp_path, {"elo": rng.normal(size=N)})
+    seen = rng.random(N) < 0.3
+    home = np.where(seen, 0.99, np.clip(rng.normal(np.where(late, 0.6, 0.4), 0.05, N), 0, 1))
+    table = pq.read_table(asked.matches)
+    for name, values in {"proba_home": home, "proba_draw": np.full(N, 0.2), "proba_away": 0.8 - home}.items():
+        table = table.append_column(name, pa.array(values))
+    for with_flag in (True, False):
+        path = tmp_path / f"predictions-{with_flag}.parquet"
+        pq.write_table(table.append_column("in_sample", pa.array(seen)) if with_flag else table, path)
+        report = made(asked, tmp_path, path)
+        found = {feature.feature: feature for feature in report.probabilities}
+        assert found["proba_home"].drifted
+        assert found["proba_draw"].state is FeatureState.CONSTANT
+        assert "Predicted probabilities: proba_" in report.summary
+        # without the flag those of the training blur the picture
+        assert (found["proba_home"].score or 0) > (5 if with_flag else 0.1)
+    assert report.n_features == 1
+
+
+def test_a_column_over_which_evidently_falls_costs_nobody_else_his_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = compare.evidently_report
+
+    def falls_over_two(reference: Any, current: Any, names: list[str]) -> Any:
+        if "f2" in names:
+            raise ZeroDivisionError("f2")
+        return sound(reference, current, names)
+
+    monkeypatch.setattr(compare, "evidently_report", falls_over_two)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({f"f{n}": rng.normal(size=200) for n in range(5)})
+    with pytest.warns(UserWarning, match="f2 could not be compared"):
+        found = {feature.feature: feature.state for feature in compare.compare(frame, frame)}
+    assert found == {f"f{n}": FeatureState.FAILED if n == 2 else FeatureState.COMPARED for n in range(5)}
+
+
 def test_the_same_matches_give_the_same_report(tmp_path: Path) -> None:
     features = {"elo": np.random.default_rng(0).normal(size=N)}
-    first = write_drift_report(job(tmp_path, features), tmp_path)
-    assert write_drift_report(job(tmp_path, features), tmp_path) == first
+    first = made(job(tmp_path, features), tmp_path)
+    assert made(job(tmp_path, features), tmp_path) == first
 
 
 def test_a_report_made_in_a_process_of_its_own(tmp_path: Path) -> None:
     with drift_process(job(tmp_path, {"elo": np.ones(N)}), tmp_path) as process:
-        assert process.result().n_features == 1
+        assert process.result(None).n_features == 1
 
 
 def test_a_report_that_cannot_be_made_stops_the_build(tmp_path: Path) -> None:

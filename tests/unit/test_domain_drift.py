@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.domain.drift import Verdict, psi, psi_verdict, verdict
+from app.domain.drift import Verdict, psi, psi_by_chance, psi_verdict, verdict
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,20 @@ def test_nothing_to_compare_is_not_a_number() -> None:
 def test_a_constant_that_changes_is_severe() -> None:
     assert psi_verdict(psi(np.zeros(100), np.ones(100))) is Verdict.SEVERE
     assert psi(np.zeros(100), np.zeros(100)) == 0.0
+
+
+def test_what_chance_gives_does_not_count() -> None:
+    assert verdict(0.35, 0.3) is Verdict.STABLE
+    assert verdict(0.35, 0.04) is Verdict.SEVERE
+
+
+@pytest.mark.parametrize(("n", "m", "bins"), [(200, 200, 10), (1000, 100, 10), (500, 500, 4)])
+def test_chance_of_an_index_is_how_often_it_happens(n: int, m: int, bins: int) -> None:
+    rng = np.random.default_rng(0)
+    found = np.array([psi(rng.normal(size=n), rng.normal(size=m), bins) for _ in range(2000)])
+    for index in (0.02, 0.05, 0.1):
+        assert psi_by_chance(index, n, m, bins) == pytest.approx((found >= index).mean(), abs=0.06)
+
+
+def test_one_bin_cannot_differ() -> None:
+    assert psi_by_chance(0.1, 50, 50, 1) == 0.0

@@ -24,8 +24,6 @@ from app.settings import Settings
 from app.store import contract
 from app.store.lake import LakeError, connect
 from app.store.manifest import FileStamp, Manifest, read_manifest
-from worker.batch.drift import DriftJob
-from worker.batch.drift_process import DriftProcess, drift_process
 from worker.batch.failures import BuildStopped
 from worker.batch.features import build_features
 from worker.batch.history import Earlier, extend
@@ -40,6 +38,8 @@ from worker.batch.simulator import SOURCE_FILE, simulate
 from worker.batch.summary import say_ingest, say_scores
 from worker.batch.training import TrainingResult, hold_out_before, train
 from worker.batch.walk import predict_all
+from worker.drift.process import DriftProcess, drift_process
+from worker.drift.sample import DriftJob
 
 if TYPE_CHECKING:
     from worker.batch.registry import Provenance, Registry
@@ -268,8 +268,8 @@ class _Build:
 
     def _say_drift(self, drift: DriftProcess) -> None:
         with self._progress.step("comparing features with those of the training"):
-            report = drift.result()
-        self._progress.note(f"drift: {report.n_drifted} of {report.n_features} features, {report.verdict}")
+            report = drift.result(self._staged / contract.PREDICTIONS)
+        self._progress.note(f"drift: {report.summary}")
 
 
 def _span(matches: Path) -> tuple[datetime, datetime]:

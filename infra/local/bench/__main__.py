@@ -6,6 +6,7 @@ from importlib import import_module
 # what each measures, as `scripts/bench --help` shows it
 BENCHES = {
     "start": "time to ready and memory of the API, cold, warm and at a swap",
+    "drift": "a drift report of 508 features over 50,000 matches a window",
     "live": "from question to answer over HTTP, beside stock arq and the floor",
     "read": "cards and lists over HTTP, cold and warm, in every form, beside pandas in memory and the floor",
 }

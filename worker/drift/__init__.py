@@ -1,0 +1,1 @@
+"""Whether features and predicted probabilities are still what the champion was trained on."""

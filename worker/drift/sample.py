@@ -1,0 +1,95 @@
+"""Reads what is compared: features and predicted probabilities of a reference and a current window of matches."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.store.lake import connect
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE_ROWS = 2000  # a window; see README for what it costs and what it leaves to chance
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+PROBABILITIES = ("proba_home", "proba_draw", "proba_away")
+Span = dict[str, str | int | None]
+
+_IN_WINDOW = "kickoff_utc >= $since AND kickoff_utc < $until AND status <> 'cancelled'"
+# a hash of the id picks the same matches for the same data, whatever their order; ids first, wide rows after
+_FEATURES = f"""
+SELECT * EXCLUDE (match_id) FROM read_parquet($features) WHERE match_id IN (
+    SELECT match_id FROM read_parquet($matches) matches
+    JOIN (SELECT match_id FROM read_parquet($features)) known USING (match_id)
+    WHERE {_IN_WINDOW} ORDER BY hash(match_id), match_id LIMIT $rows
+) ORDER BY hash(match_id), match_id
+"""  # noqa: S608
+_SPAN = f"SELECT count(*), min(kickoff_utc), max(kickoff_utc) FROM read_parquet($matches) WHERE {_IN_WINDOW}"  # noqa: S608
+# a model knows the results of its own training: what it says of those matches is sharper than anything later
+_PREDICTIONS = f"""
+SELECT {", ".join(PROBABILITIES)} FROM read_parquet($matches)
+WHERE {_IN_WINDOW} AND {{out_of_sample}} ORDER BY hash(match_id), match_id LIMIT $rows
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class DriftJob:
+    """What to compare: matches before `reference_until` with those from `current_since` on, upcoming ones included.
+
+    `reference_since` leaves out the beginning of the history, where windows of form are empty for everyone.
+    `trained_on` are the features that the champion was trained on, where somebody knows.
+    """
+
+    matches: Path
+    features: Path
+    reference_since: datetime
+    reference_until: datetime
+    current_since: datetime
+    computed_at: datetime
+    simulated: bool | None
+    trained_on: tuple[str, ...] | None = None
+    rows: int = SAMPLE_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Rows of the two windows, and which matches those are."""
+
+    reference: "pd.DataFrame"
+    current: "pd.DataFrame"
+    reference_span: Span
+    current_span: Span
+
+
+def feature_samples(job: DriftJob) -> Samples:
+    """Features of the matches of both windows, at most `rows` of each."""
+    reference, reference_span = _features(job, job.reference_since, job.reference_until)
+    current, current_span = _features(job, job.current_since, FOREVER)
+    return Samples(reference, current, reference_span, current_span)
+
+
+def probability_samples(job: DriftJob, predictions: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Predicted probabilities in both windows, of matches whose result the model had not seen."""
+    windows = (job.reference_since, job.reference_until), (job.current_since, FOREVER)
+    reference, current = (_probabilities(predictions, since, until, job.rows) for since, until in windows)
+    return reference, current
+
+
+def _features(job: DriftJob, since: datetime, until: datetime) -> "tuple[pd.DataFrame, Span]":
+    where = {"matches": str(job.matches), "since": since, "until": until}
+    with closing(connect()) as connection:
+        frame = connection.execute(_FEATURES, where | {"features": str(job.features), "rows": job.rows}).df()
+        ((n_matches, first, last),) = connection.execute(_SPAN, where).fetchall()
+    span: Span = {"from": first.date().isoformat() if first else None, "to": last.date().isoformat() if last else None}
+    return frame, span | {"matches": n_matches, "rows": len(frame)}
+
+
+def _probabilities(predictions: Path, since: datetime, until: datetime, rows: int) -> "pd.DataFrame":
+    where = {"matches": str(predictions), "since": since, "until": until, "rows": rows}
+    with closing(connect()) as connection:
+        # the contract leaves in_sample open; without it nobody knows, and all count
+        described = connection.execute("DESCRIBE SELECT * FROM read_parquet($matches)", {"matches": str(predictions)})
+        knows = any(name == "in_sample" for name, *_ in described.fetchall())
+        query = _PREDICTIONS.format(out_of_sample="in_sample IS NOT TRUE" if knows else "true")
+        return connection.execute(query, where).df()
