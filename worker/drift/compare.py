@@ -9,8 +9,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from app.domain.drift import PSI_MODERATE, FeatureState, psi_by_chance
 from app.store.contract import DriftFeature
 
@@ -20,14 +18,6 @@ if TYPE_CHECKING:
 METHOD = "psi"  # named, because Evidently picks another by itself for other sample sizes
 LEAST_VALUES = 30  # with fewer known values a distribution is not worth comparing
 _CATEGORIES = 20  # up to so many different values each is a bin for Evidently; above, it takes Sturges' number of bins
-
-
-def comparable(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Numbers, with whatever is infinite or no number at all as missing."""
-    import pandas as pd  # noqa: PLC0415 - heavy
-
-    numbers: pd.DataFrame = frame.apply(pd.to_numeric, errors="coerce").astype("float64")
-    return numbers.where(np.isfinite(numbers))
 
 
 def compare(

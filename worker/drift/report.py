@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.domain.drift import SHARE_BY_CHANCE, FeatureState, ReportState, Verdict, verdict
 from app.store import contract
 from app.store.contract import DriftFeature, DriftReport
-from worker.drift.compare import comparable, compare, share_by_chance
+from worker.drift.compare import compare, share_by_chance
 from worker.drift.page import page
 from worker.drift.sample import DriftJob, Samples, feature_samples, probability_samples
 
@@ -23,7 +23,7 @@ def write_drift_report(job: DriftJob, folder: Path, predictions: Callable[[], Pa
     `predictions` is asked when the features are compared: a build has none before its models are trained.
     """
     samples = feature_samples(job)
-    reference, current = comparable(samples.reference), comparable(samples.current)
+    reference, current = samples.reference, samples.current
     features = compare(reference, current, job.trained_on)
     by_chance = share_by_chance(features, reference, current)
     path = predictions()
@@ -34,8 +34,7 @@ def write_drift_report(job: DriftJob, folder: Path, predictions: Callable[[], Pa
 
 
 def _probabilities(job: DriftJob, predictions: Path) -> list[DriftFeature]:
-    reference, current = probability_samples(job, predictions)
-    return compare(comparable(reference), comparable(current))
+    return compare(*probability_samples(job, predictions))
 
 
 def _write(report: DriftReport, html: str, folder: Path) -> None:
