@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from app.domain import odds as odds_of
 from app.domain import scoring
 from app.domain.curve import Bets, curve
 from app.domain.outcomes import Flags, Floats, one_hot
-from app.domain.roi import MIN_BETS, Totals, interval
+from app.domain.roi import Totals, closing_line, interval
 from app.domain.significance import discoveries, p_value
 from app.domain.spread import edges_around, grid, histogram
 from app.domain.staking import Staking
@@ -23,8 +22,8 @@ from app.store.snapshot import Snapshot
 
 _BETS = """
 SELECT datediff('day', DATE '1970-01-01', kickoff_utc::DATE) AS day, region, profit, kelly_profit, kelly_stake, won,
-    best_price, best_edge, list_position(['home', 'draw', 'away'], best_outcome) - 1 AS best, {closing}
-FROM cards LEFT JOIN odds USING (match_id) WHERE {where} AND profit IS NOT NULL ORDER BY kickoff_utc, match_id
+    best_price, best_edge, clv
+FROM cards WHERE {where} AND profit IS NOT NULL ORDER BY kickoff_utc, match_id
 """
 _JUDGED = """
 SELECT proba_home, proba_draw, proba_away, fair_home, fair_draw, fair_away,
@@ -33,7 +32,6 @@ FROM cards WHERE {where} AND outcome IS NOT NULL AND status = 'finished' AND NOT
 """
 _EDGES = "SELECT best_edge FROM cards WHERE {where} AND best_edge IS NOT NULL"
 _OUTCOMES = ("home", "draw", "away")
-_CLOSING = tuple(f"closing_{outcome}" for outcome in _OUTCOMES)
 _EDGE_BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # beyond the last one an edge is likelier an error than value
 _N_BINS, _MIN_IN_BIN = 12, 20
 _N_CELLS = 25
@@ -50,7 +48,7 @@ class _Settled:
     bets: Bets
     won: Flags
     region: npt.NDArray[Any]
-    closing_edge: Floats
+    clv: Floats
 
     def groups(self, names: list[str], group: npt.NDArray[Any], min_bets: int) -> list[dict[str, Member]]:
         """ROI by group, `group` (n,) being places in `names`; groups without a bet are left out."""
@@ -72,7 +70,7 @@ async def of_selection(snapshot: Snapshot, selection: Selection, staking: Stakin
 
 def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
     where, params = selection.where()
-    settled = _settled(columns(cursor, _BETS.format(where=where, closing=_closing_columns(cursor)), params), staking)
+    settled = _settled(columns(cursor, _BETS.format(where=where), params), staking)
     judged = columns(cursor, _JUDGED.format(where=where), params)
     edges = columns(cursor, _EDGES.format(where=where), params)["best_edge"]
     return {
@@ -84,20 +82,13 @@ def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: S
         "edges": _by_edge(settled, snapshot.rules.min_bets),
         "edge_bars": [asdict(bar) for bar in histogram(edges, edges_around(snapshot.rules.value_edge, 0.025, 8, 18))],
         "market": _market(judged),
-        "closing": _closing(settled.closing_edge),
+        "closing": _closing(settled.clv, snapshot.rules.min_bets),
     }
-
-
-def _closing_columns(cursor: Connection) -> str:
-    """The closing prices, or nothing in their place: a folder may come without them."""
-    present = set(cursor.view("odds").columns)
-    return ", ".join(f"odds.{name}" if name in present else f"NULL::DOUBLE AS {name}" for name in _CLOSING)
 
 
 def _settled(found: Columns, staking: Staking) -> _Settled:
     is_flat = staking is Staking.FLAT
-    price, best = found["best_price"], np.ma.filled(found["best"], 0).astype(np.intp)
-    fair = odds_of.fair(_matrix(found, "closing"))[np.arange(len(best)), best]
+    price = found["best_price"]
     bets = Bets(
         day=found["day"],
         stake=np.ones(len(price)) if is_flat else found["kelly_stake"],
@@ -105,7 +96,8 @@ def _settled(found: Columns, staking: Staking) -> _Settled:
         price=price,
         edge=found["best_edge"],
     )
-    return _Settled(bets, found["won"].astype(np.bool_), np.asarray(found["region"]), fair * price - 1.0)
+    clv = np.ma.filled(found["clv"].astype(np.float64), np.nan)
+    return _Settled(bets, found["won"].astype(np.bool_), np.asarray(found["region"]), clv)
 
 
 def _curve_members(bets: Bets) -> list[dict[str, Member]]:
@@ -175,14 +167,13 @@ def _scores(probabilities: Floats, outcome: npt.NDArray[np.int64]) -> dict[str, 
     return {name: value for name, value in scores.items() if name != "n"}
 
 
-def _closing(values: Floats) -> dict[str, Member]:
-    known = values[~np.isnan(values)]
-    found = interval(Totals.of(np.ones(len(known)), known, known > 0), MIN_BETS)
+def _closing(values: Floats, min_bets: int) -> dict[str, Member]:
+    known, found = values[~np.isnan(values)], closing_line(values, min_bets)
     return {
-        "n": len(known),
-        "mean_pct": _number(found.roi_pct[0]),
-        "ci_low": _number(found.low[0]),
-        "ci_high": _number(found.high[0]),
+        "n": found.n_clv,
+        "mean_pct": found.clv_pct,
+        "ci_low": found.clv_ci_low,
+        "ci_high": found.clv_ci_high,
         "share_positive": float((known > 0).mean()) if len(known) else None,
         "bars": [asdict(bar) for bar in histogram(known, edges_around(0.0, 0.02, 10, 10))] if len(known) else [],
     }
