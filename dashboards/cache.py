@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
@@ -37,19 +38,33 @@ class Cache(Generic[T]):
         self._size = size
         self._kept: OrderedDict[Key, Kept[T]] = OrderedDict()
         self._flights: dict[Key, asyncio.Task[Kept[T]]] = {}
+        self._changed_s = 0.0
+
+    def expire(self) -> None:
+        """The source has changed: whatever was asked before now, or is on its way, is asked again."""
+        self._changed_s = time.monotonic()
+        self._flights.clear()
 
     async def get(self, path: str, params: Mapping[str, str]) -> Kept[T]:
         """The answer; an old one with its failure when it cannot be renewed; ApiFailure when there is none."""
         key = (path, tuple(sorted(params.items())))
         kept = self._kept.get(key)
-        if kept is not None and time.monotonic() - kept.checked_s < self._ttl_s and kept.failure is None:
+        if kept is not None and self._is_young(kept):
             self._kept.move_to_end(key)
             return kept
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(self._fetch(key))
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+            flight.add_done_callback(partial(self._land, key))
         return await asyncio.shield(flight)  # one session leaving must not take the answer from the others
+
+    def _is_young(self, kept: Kept[T]) -> bool:
+        now_s = time.monotonic()
+        return kept.failure is None and kept.checked_s > self._changed_s and now_s - kept.checked_s < self._ttl_s
+
+    def _land(self, key: Key, flight: "asyncio.Task[Kept[T]]") -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
 
     async def _fetch(self, key: Key) -> Kept[T]:
         kept = self._kept.get(key)
@@ -64,8 +79,9 @@ class Cache(Generic[T]):
 
     async def _renew(self, key: Key, kept: Kept[T] | None) -> Kept[T]:
         path, params = key
+        checked_s = time.monotonic()  # before the question: what changes while it is answered is not in the answer
         reply = await self._client.get(path, dict(params), etag=kept.etag if kept else None)
-        now, checked_s = datetime.now(UTC), time.monotonic()
+        now = datetime.now(UTC)
         if reply.body is not None:
             return Kept(self._read(reply.body), now, reply.etag, checked_s)
         if kept is None:

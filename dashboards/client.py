@@ -1,18 +1,21 @@
 """The HTTP client of the API: the only module of the match page that opens a connection."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from pydantic import SecretStr, ValidationError
+from yarl import URL
 
 from app.schemas import ProblemOut
 
 READ_TIMEOUT_S = 15.0  # above the API's own query deadline, so that its explanation arrives instead of ours
 LIVE_TIMEOUT_S = 35.0  # the API promises an answer or 504 within 30 s
+SILENCE_S = 60.0  # the feed sends a comment every 15 s by default: after this the connection is dead
 
 
 class ApiFailure(Exception):
@@ -57,6 +60,14 @@ class Reply:
     etag: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of the change feed."""
+
+    id: str
+    kind: str
+
+
 class ApiClient:
     """Asks the API; opens its connections on the first question, inside the running loop."""
 
@@ -80,20 +91,46 @@ class ApiClient:
             self._session = None
 
     async def get(
-        self, path: str, params: Mapping[str, str], *, etag: str | None = None, timeout_s: float = READ_TIMEOUT_S
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        etag: str | None = None,
+        timeout_s: float = READ_TIMEOUT_S,
+        media: str = "application/json",
     ) -> Reply:
         """GET a path; raises ApiFailure."""
-        headers = {"If-None-Match": etag} if etag else {}
+        headers = {"Accept": media} | ({"If-None-Match": etag} if etag else {})
         timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
+        with _failures():
             async with self._open().get(
                 self.base_url + path, params=params, headers=headers, timeout=timeout
             ) as response:
                 return await self._read(response)
-        except TimeoutError as error:
-            raise ApiFailure.slow() from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiFailure.unreachable() from error
+
+    async def csv(self, path: str, params: Mapping[str, str]) -> tuple[str, str | None]:
+        """A page of CSV, and the cursor of the next one; raises ApiFailure."""
+        timeout = aiohttp.ClientTimeout(total=READ_TIMEOUT_S)
+        with _failures():
+            async with self._open().get(
+                self.base_url + path, params=params, headers={"Accept": "text/csv"}, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise ApiFailure.of(response.status, await response.read())
+                following = response.links.get("next")
+                cursor = URL(following["url"]).query.get("cursor") if following else None
+                return await response.text(), cursor
+
+    @asynccontextmanager
+    async def events(self, last_id: str | None) -> AsyncIterator[AsyncIterator[Event]]:
+        """The change feed from where `last_id` left off; entered when the API has answered; raises ApiFailure."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT_S, sock_read=SILENCE_S)
+        with _failures():
+            async with self._open().get(self.base_url + "/events", headers=headers, timeout=timeout) as response:
+                if response.status != 200:
+                    raise ApiFailure.of(response.status, await response.read())
+                yield _events(response.content)
 
     @staticmethod
     async def _read(response: aiohttp.ClientResponse) -> Reply:
@@ -110,3 +147,26 @@ class ApiClient:
             shown = {"X-API-Key": self._key.get_secret_value()} if self._key else {}
             self._session = aiohttp.ClientSession(headers={"Accept": "application/json", **shown})
         return self._session
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as error:
+        raise ApiFailure.slow() from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ApiFailure.unreachable() from error
+
+
+async def _events(lines: AsyncIterable[bytes]) -> AsyncIterator[Event]:
+    """Events in a stream of lines as the HTML standard writes them (section 9.2); comments are skipped."""
+    fields: dict[str, str] = {}
+    async for line in lines:
+        name, _, value = line.decode().rstrip("\r\n").partition(":")
+        if name:
+            fields[name] = value.removeprefix(" ")
+        elif not value:
+            if "event" in fields:
+                yield Event(fields.get("id", ""), fields["event"])
+            fields = {}

@@ -8,9 +8,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import param
 
+from app.domain.staking import Staking
+
 ANY = ""
 STATUSES = ("upcoming", "live", "finished", "postponed", "cancelled", "all")
 SORTS = ("time", "-time", "edge")
+VIEWS = ("matches", "performance", "operations")
 
 # days from the start of today in the viewer's time zone: first (included), last (excluded); None is open
 PERIODS: Mapping[str, tuple[int | None, int | None]] = {
@@ -40,8 +43,11 @@ class Filters(param.Parameterized):
     rroi = param.Integer(default=None, bounds=(-100, 1000), allow_None=True, doc="min region ROI, %")
     value = param.Boolean(default=False, doc="value bets only")
     sort = param.Selector(default="time", objects=list(SORTS))
+    stake = param.Selector(default="flat", objects=[staking.value for staking in Staking])
+    view = param.Selector(default="matches", objects=list(VIEWS))
 
-    NAMES = ("status", "period", "region", "tournament", "q", "edge", "rroi", "value", "sort")
+    NAMES = ("status", "period", "region", "tournament", "q", "edge", "rroi", "value", "sort", "stake", "view")
+    KEPT = frozenset({"stake", "view"})  # ways of looking, which a reset of the filters leaves
 
     def state(self) -> dict[str, Any]:
         """The values by name."""
@@ -55,12 +61,12 @@ class Filters(param.Parameterized):
     def read(self, query: str) -> None:
         """Take every value from a URL's query: what is missing or wrong gets its default."""
         given = dict(parse_qsl(query.removeprefix("?"), max_num_fields=50))
-        self.reset()
+        self.param.update(**{name: self.param[name].default for name in self.NAMES})
         self.change({name: given[name] for name in self.NAMES if name in given})
 
     def reset(self) -> None:
-        """Back to the defaults."""
-        self.param.update(**{name: self.param[name].default for name in self.NAMES})
+        """Back to the defaults; the view stays."""
+        self.param.update(**{name: self.param[name].default for name in self.NAMES if name not in self.KEPT})
 
     def change(self, patch: Mapping[str, Any]) -> None:
         """Take the values of a patch that are possible, and keep the rest in step."""

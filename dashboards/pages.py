@@ -12,6 +12,7 @@ from jinja2 import Template
 from panel.io.resources import _env
 
 from dashboards import theme
+from dashboards.feed import Feed
 from dashboards.store import Store
 from dashboards.views.board import ASSETS, Board
 
@@ -53,9 +54,9 @@ def _modules() -> list[str]:
     return sorted(path.name for path in Path(ASSETS).glob("*.js"))
 
 
-def match_page(store: Store) -> Any:
+def match_page(store: Store, feed: Feed) -> Any:
     """A new session's page."""
-    page = pn.Template(_template(), items={"board": Board(store)})
+    page = pn.Template(_template(), items={"board": Board(store, feed)})
     pn.state.on_session_destroyed(_forget)
     page.add_variable("page_title", TITLE)
     page.add_variable("assets", ASSETS_URL)

@@ -16,6 +16,8 @@ from panel.template import Template
 
 from app.settings import Settings
 from dashboards.client import ApiClient
+from dashboards.downloads import handlers
+from dashboards.feed import Feed
 from dashboards.pages import install_assets, match_page
 from dashboards.store import TTL_S, Store
 
@@ -44,22 +46,27 @@ async def serve(settings: Settings) -> None:
 async def running(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[Server]:
     """The server, listening; answers of the API are shared for `ttl_s`."""
     async with ApiClient(settings.api_url, key=settings.api_key) as client:
-        server = _open(Store(client, value_edge=settings.value_edge, ttl_s=ttl_s), settings)
+        store = Store(client, value_edge=settings.value_edge, ttl_s=ttl_s)
+        feed = Feed(client, store)
+        server = _open(store, feed, settings)
         server.start()
+        following = asyncio.create_task(feed.follow())
         try:
             yield server
         finally:
             server.stop()
+            following.cancel()
+            await asyncio.wait([following])
 
 
-def _open(store: Store, settings: Settings) -> Server:
+def _open(store: Store, feed: Feed, settings: Settings) -> Server:
     bokeh_settings.resources = "server"  # no address but this server's is ever loaded
     install_assets()
     host = settings.dashboard_host
     port = _claim(host, settings.dashboard_port)
 
     def page() -> Template:  # Panel asks for a plain function: a partial would be taken for a parameterised pane
-        return match_page(store)
+        return match_page(store, feed)
 
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -68,6 +75,7 @@ def _open(store: Store, settings: Settings) -> Server:
             address=host,
             port=port,
             websocket_origin=_origins(host, port, settings.dashboard_origins),
+            extra_patterns=handlers(store),
             location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,

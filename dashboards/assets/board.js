@@ -5,11 +5,14 @@ import {fill, h, icon} from "./dom.js"
 import {Controls} from "./controls.js"
 import {MatchList} from "./list.js"
 import {Notices, emptyState, errorState, waitingState} from "./notices.js"
+import {Operations} from "./operations.js"
+import {Performance} from "./performance.js"
 import {Results} from "./results.js"
 
 const TICK_MS = 30e3
 const ANSWER_MS = 15e3
 const BUSY_AFTER_MS = 300
+const VIEWS = [["matches", "Matches"], ["performance", "Performance"], ["operations", "Operations"]]
 const OLD_RESULTS_MS = 7 * f.DAY // leagues play every week: later, the source has stopped
 
 class Board {
@@ -19,7 +22,10 @@ class Board {
     this.turn = 0
     this.total = null
     this.notices = new Notices({onRetry: () => this.again()})
-    this.results = new Results()
+    this.results = new Results(stake => this.change({stake}))
+    this.performance = new Performance()
+    this.operations = new Operations()
+    this.view = "matches"
     this.controls = new Controls(patch => this.change(patch), () => this.reset())
     this.list = new MatchList({config: this.config, onMore: cursor => this.send({kind: "more", cursor}), onPredict: (id, stage) => this.send({kind: "predict", id, stage})})
     this.stage = h("div", {class: "stage"}, waitingState())
@@ -35,12 +41,15 @@ class Board {
       this.controls.side, h("button", {type: "button", class: "button primary wide done", onclick: () => this.open(false)}, "Show matches"))
     this.opener = h("button", {type: "button", class: "button opener", "aria-controls": "filters", "aria-expanded": "false", onclick: () => this.open(true)}, icon("sliders"), "Filters", this.badge)
     this.controls.bar.prepend(this.opener)
+    this.tabs = h("nav", {class: "tabs", "aria-label": "Views"}, VIEWS.map(([view, name]) => h("button", {type: "button", "data-view": view, onclick: () => this.change({view})}, name)))
+    this.live = h("span", {class: "live-state", role: "status"})
+    this.help = helpDialog()
     return h("div", {class: "touchline"},
-      h("header", {class: "bar"}, h("button", {type: "button", class: "button skip", onclick: () => this.list.move(1)}, "Skip to matches"), h("h1", {}, h("span", {class: "logo", "aria-hidden": "true"}), "Touchline"), this.fresh,
+      h("header", {class: "bar"}, h("button", {type: "button", class: "button skip", onclick: () => this.list.move(1)}, "Skip to matches"), h("h1", {}, h("span", {class: "logo", "aria-hidden": "true"}), h("span", {class: "brand-name"}, "Touchline")), this.tabs, this.fresh, this.live,
         h("button", {type: "button", class: "icon-button theme", "aria-label": "Switch between light and dark", onclick: switchTheme}, icon("sun"), icon("moon"))),
       h("div", {class: "busy", role: "progressbar", "aria-label": "Loading", hidden: true}),
       h("div", {class: "frame"}, this.drawer, h("div", {class: "scrim", onclick: () => this.open(false)}),
-        h("main", {class: "main", id: "matches"}, this.notices.el, this.results.el, this.controls.bar, this.stage, footer())))
+        h("main", {class: "main", id: "matches"}, this.notices.el, this.results.el, this.controls.bar, this.stage, footer())), this.help)
   }
 
   listen(model) {
@@ -78,43 +87,56 @@ class Board {
   change(patch) { this.typed = Object.keys(patch).join() === "q"; this.ask({kind: "change", patch}) }
   reset() { this.typed = false; this.controls.search.value = ""; this.ask({kind: "change", reset: true}) }
   again() { this.ask({kind: "again"}) }
-  tick() { this.ask({kind: "tick", etag: this.etag ?? null}) }
+  tick() { this.ask({kind: "tick"}) }
 
   /* --- from the server --------------------------------------------------------------------------------------- */
 
   receive(message) {
     clearTimeout(this.answering)
     this.notices.clear("cut-off")
-    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, problem: this.onProblem}
+    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, problem: this.onProblem,
+      series: this.onSeries, operations: this.onOperations, live: this.onLive}
     handlers[message.kind]?.call(this, message)
   }
 
   onConfig({api_url}) { this.config.apiUrl = api_url }
 
-  onFilters({turn, push, query, state, narrowing}) {
+  onFilters({turn, push, query, state, narrowing, is_live}) {
     this.turn = turn
     this.grouped = state.sort !== "edge"
-    const n = this.controls.show(state, narrowing)
+    this.onLive({is_live})
+    this.show(state.view)
+    this.results.stake(state.stake)
+    const n = this.controls.show(state, narrowing, query)
     this.badge.textContent = n ? String(n) : ""
     const url = location.pathname + (query ? `?${query}` : "")
     if (push && url !== location.pathname + location.search) history[this.typed ? "replaceState" : "pushState"](null, "", url)
+  }
+
+  /* another view waits for its own data: what the last one showed would be taken for it */
+  show(view) {
+    this.el.dataset.view = view
+    for (const tab of this.tabs.children) tab.dataset.view === view ? tab.setAttribute("aria-current", "page") : tab.removeAttribute("aria-current")
+    if (view === this.view) return
+    this.view = view
+    this.performance.remove()
+    fill(this.stage, waitingState())
   }
 
   onRows(message) {
     if (message.turn !== this.turn) return
     this.busy(false)
     this.about(message)
-    const rows = JSON.parse(message.rows), page = {next: message.next, total: message.total, grouped: this.grouped}
+    const rows = message.rows.flatMap(part => JSON.parse(part)), page = {next: message.next, total: message.total, grouped: this.grouped}
     this.total = message.total
     this.results.total(message.total)
     if (message.cursor) return this.list.append(rows, page)
     const isShown = this.stage.firstChild === this.list.el
-    this.etag = message.etag
     if (message.renewal && isShown) return this.renew(rows, page)
     if (!rows.length) return void fill(this.stage, emptyState(this.controls.loosen(), () => this.reset()))
     if (!isShown) fill(this.stage, this.list.el)
     this.list.show(rows, page)
-    this.toTop()
+    if (!message.renewal) this.toTop()
   }
 
   renew(rows, page) {
@@ -122,7 +144,31 @@ class Board {
       this.notices.say("newer", "info", h("span", {}, "There is newer data."), h("button", {type: "button", class: "button", onclick: () => { this.notices.clear("newer"); this.again() }}, "Show it"))
       return
     }
-    this.list.renew(rows, page)
+    const n = this.list.renew(rows, page)
+    if (n) this.live.textContent = `${f.count(n)} ${n === 1 ? "match" : "matches"} changed at ${f.time(Date.now())}`
+  }
+
+  onSeries(message) {
+    if (message.turn !== this.turn) return
+    this.busy(false)
+    this.about(message)
+    this.performance.show(JSON.parse(message.series), message.is_like)
+    fill(this.stage, this.performance.el)
+  }
+
+  onOperations({turn, parts}) {
+    if (turn !== this.turn) return
+    this.busy(false)
+    this.operations.show(parts)
+    if (this.stage.firstChild !== this.operations.el) fill(this.stage, this.operations.el)
+  }
+
+  onLive({is_live: isLive}) {
+    this.el.classList.toggle("is-live", isLive)
+    if (this.isLive === isLive) return
+    this.isLive = isLive
+    this.live.textContent = isLive ? "live" : ""
+    this.live.title = isLive ? "Changes appear here by themselves" : ""
   }
 
   onSame({seen_at}) { this.seenAt = seen_at; this.notices.clear("kept") }
@@ -148,6 +194,7 @@ class Board {
     if (problem.part === "results") return this.results.fail(problem.reason)
     if (problem.part === "facets") return
     this.busy(false)
+    if (problem.part === "page" && problem.renewal === undefined) return this.notices.say("page", "bad", h("span", {}, h("b", {}, problem.reason), " What you see may be incomplete."), this.notices.retry())
     if (this.seenAt && (problem.renewal || problem.part === "more")) {
       this.list.asked = null
       return this.notices.kept(this.seenAt, problem.reason)
@@ -179,11 +226,17 @@ class Board {
     const target = event.composedPath()[0]
     if (event.key === "Escape") return this.escape(target)
     if (event.ctrlKey || event.metaKey || event.altKey || target.matches?.("input, select, textarea")) return
-    const actions = {j: () => this.list.move(1), k: () => this.list.move(-1), "/": () => this.controls.focusSearch(), v: () => this.change({value: !this.controls.state.value}), o: () => this.follow()}
+    if (event.key === "?") return this.help.showModal()
+    const actions = {j: () => this.list.move(1), k: () => this.list.move(-1), "/": () => this.search(), v: () => this.change({value: !this.controls.state.value}), o: () => this.follow()}
     const action = actions[event.key]
     if (!action) return
     event.preventDefault()
     action()
+  }
+
+  search() {
+    if (getComputedStyle(this.opener).display !== "none") this.open(true)
+    this.controls.focusSearch()
   }
 
   escape(target) {
@@ -204,9 +257,18 @@ function switchTheme() {
   try { localStorage.setItem("touchline-theme", root.dataset.theme) } catch { /* kept for this page only */ }
 }
 
+const KEYS = [["j", "next match"], ["k", "match before"], ["Enter", "details of the match"], ["o", "its odds at the bookmaker"], ["v", "value bets only"], ["/", "search"], ["?", "this help"]]
+
 const footer = () => h("footer", {},
   h("p", {}, "Probabilities are a model's estimates, for information only and no advice to bet. Odds are a snapshot: check them before you rely on them. 18+."),
-  h("p", {class: "keys"}, h("kbd", {}, "j"), h("kbd", {}, "k"), " move · ", h("kbd", {}, "Enter"), " details · ", h("kbd", {}, "v"), " value bets · ", h("kbd", {}, "o"), " open odds · ", h("kbd", {}, "/"), " search"))
+  h("p", {class: "keys"}, h("kbd", {}, "?"), " keys"))
+
+function helpDialog() {
+  const dialog = h("dialog", {class: "help", "aria-labelledby": "help-title"}, h("h2", {id: "help-title"}, "Keys"),
+    h("dl", {}, KEYS.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)))),
+    h("form", {method: "dialog"}, h("button", {class: "button primary"}, "Close")))
+  return dialog
+}
 
 export function render({model, el}) {
   const board = new Board(model)

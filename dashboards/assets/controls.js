@@ -1,6 +1,7 @@
 /* The filters: every control tells its change and shows the state it is given. */
 
 import {fill, h, icon} from "./dom.js"
+import {zone} from "./format.js"
 
 export const PERIODS = [
   ["all", "Any time"], ["today", "Today"], ["tomorrow", "Tomorrow"], ["next3", "Next 3 days"], ["next7", "Next 7 days"],
@@ -37,13 +38,15 @@ export class Controls {
       field("Period", "period", this.period),
       field("Min edge", "edge", this.edge),
       field("Min region ROI", "rroi", this.rroi, h("p", {class: "hint"}, "From bets settled before each match, so nothing is chosen by its own result; drawn towards the overall ROI where bets are few.")),
-      this.reset)
+      this.reset,
+      this.export = h("a", {class: "button wide", href: "cards.csv", download: "matches.csv"}, icon("down"), "Export CSV"))
     this.bar = h("div", {class: "toolbar"}, this.status,
       h("label", {class: "switch", for: "value"}, this.value, h("span", {class: "knob"}), "Value bets only"),
       h("label", {class: "sort", for: "sort"}, h("span", {}, "Sort"), this.sort))
   }
 
-  show(state, narrowing) {
+  show(state, narrowing, query) {
+    this.export.href = `cards.csv?${query ? `${query}&` : ""}zone=${encodeURIComponent(zone())}`
     this.state = state
     this.narrowing = narrowing
     if (!isFocused(this.search)) this.search.value = state.q

@@ -18,7 +18,16 @@ function set(el, name, value) {
   else el.setAttribute(name, value === true ? "" : String(value))
 }
 
+/* the same for SVG: attributes by their own names */
+export function s(tag, attributes = {}, ...children) {
+  const el = document.createElementNS(SVG, tag)
+  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== undefined && value !== false) el.setAttribute(name, String(value))
+  el.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false))
+  return el
+}
+
 const PATHS = {
+  down: "M12 4v11M7.5 11l4.5 4.5l4.5-4.5M5 20h14",
   sliders: "M4 7h10M18 7h2M4 17h2M10 17h10M16 4.5v5M8 14.5v5",
   sun: "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8M12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M18.7 5.3l-1.4 1.4M6.7 17.3l-1.4 1.4",
   moon: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",

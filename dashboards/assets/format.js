@@ -19,7 +19,12 @@ export const edge = value => minus(signedPercent1.format(value))
 export const percent = value => minus(signedPercent1.format(value / 100))
 export const units = value => `${minus(signed1.format(value))}\u202fu`
 export const units2 = value => `${minus(signed2.format(value))}\u202fu`
+const signed0 = number(0, {signDisplay: "exceptZero"}), signedPercent0 = new Intl.NumberFormat(locale, {maximumFractionDigits: 1, style: "percent", signDisplay: "exceptZero"})
+export const units0 = value => `${minus(signed0.format(value))}\u202fu`
+export const percentShort = value => minus(signedPercent0.format(value / 100))
 export const decimal = value => one.format(value)
+const four = number(4)
+export const loss = value => four.format(value)
 
 const clock = new Intl.DateTimeFormat(locale, {hour: "2-digit", minute: "2-digit", hourCycle: "h23"})
 const dayOf = new Intl.DateTimeFormat(locale, {weekday: "short", day: "numeric", month: "short"})

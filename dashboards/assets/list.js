@@ -63,15 +63,31 @@ export class MatchList {
     this.draw()
   }
 
-  /* new numbers of the same matches: redraws what changed and marks it, without moving the page */
+  /* new numbers of the same matches: redraws what changed and marks it, without moving the page or the focus */
   renew(rows, {next, total}) {
-    const before = new Map(this.rows.map(row => [row.id, JSON.stringify([row.p, row.money?.odds, row.score, row.status])]))
-    const changed = rows.filter(row => before.get(row.id) !== JSON.stringify([row.p, row.money?.odds, row.score, row.status]))
+    const before = new Map(this.rows.map(row => [row.id, row]))
+    const changed = rows.filter(row => { const old = before.get(row.id); return !old || said(old) !== said(row) })
+    for (const row of changed) if (before.has(row.id)) row.was = moved(before.get(row.id), row)
+    const focused = this.canvas.getRootNode().activeElement?.closest?.(".row")?.dataset.id, active = this.order?.[this.active]?.id
     Object.assign(this, {rows, next, total, asked: null})
-    this.keepingPlace(() => { this.clear(); this.layout() })
+    this.keepingPlace(() => { this.forget(changed, before); this.layout() })
+    this.active = this.position.get(active) ?? -1
     this.draw()
     for (const row of changed) this.drawn.get(row.id)?.classList.add("is-new")
+    if (focused) this.drawn.get(focused)?.querySelector(".teams")?.focus({preventScroll: true})
     return changed.length
+  }
+
+  /* what was drawn of matches that have changed, and every head, whose counts and ROI may have */
+  forget(changed, before) {
+    const keys = new Set(changed.flatMap(row => [row.id, `${row.id} detail`]))
+    for (const row of before.values()) if (row.was) keys.add(row.id)
+    for (const [key, el] of this.drawn) {
+      if (!keys.has(key) && !/^(day|group) |^tail$/.test(key)) continue
+      this.measure.unobserve(el)
+      el.remove()
+      this.drawn.delete(key)
+    }
   }
 
   predicted(message) {
@@ -234,6 +250,15 @@ export class MatchList {
   }
 
   current() { return this.order?.[this.active] }
+}
+
+/* what makes a row look other than before */
+const said = row => JSON.stringify({...row, was: null, at: null, roi: null, money: row.money && {...row.money, at: null}})
+
+/* the prices before, where they have moved */
+function moved(old, row) {
+  const prices = old.money?.odds, now = row.money?.odds
+  return prices && now && prices.some((price, i) => price !== now[i]) ? prices : null
 }
 
 function dayHead(item) {

@@ -6,7 +6,8 @@ import {fill, h} from "./dom.js"
 const SURE_BETS = 30 // below it an interval by normal approximation says little, so nothing is coloured
 
 export class Results {
-  constructor() {
+  constructor(onStake) {
+    this.onStake = onStake
     this.el = h("section", {class: "results", "aria-label": "Results of the filtered matches", "aria-live": "polite"})
     this.wait()
     // where the strip scrolls sideways, keys must be able to scroll it
@@ -19,10 +20,12 @@ export class Results {
 
   fail(reason) { fill(this.el, h("div", {class: "card note"}, h("h2", {}, "Results"), h("p", {}, `Not available: ${reason}`))) }
 
+  stake(stake) { this.staking = stake }
+
   show({exact, settled}, total) {
     const shown = settled ?? exact
     const scope = settled ? "settled matches like these" : "these matches"
-    fill(this.el, roiCard(shown, scope), profitCard(shown, scope), accuracyCard(shown, scope), openCard(exact), this.matches = matchesCard(total, exact))
+    fill(this.el, roiCard(shown, scope, this.onStake), profitCard(shown, scope), accuracyCard(shown, scope), openCard(exact), this.matches = matchesCard(total ?? exact.n_matches, exact))
   }
 
   total(total) {
@@ -35,9 +38,11 @@ const card = (name, title, ...parts) => h("div", {class: `card ${name}`}, h("h2"
 const value = (text, tone = "") => h("p", {class: `value ${tone}`}, text)
 const under = text => h("p", {class: "under"}, text)
 
-function roiCard(money, scope) {
-  const title = "Yield: profit per unit staked on value bets, flat 1 unit each"
-  const name = ["ROI", h("small", {}, ` flat 1 u · ${scope}`)]
+function roiCard(money, scope, onStake) {
+  const isKelly = money.staking === "kelly"
+  const title = `Yield: profit per unit staked on value bets, ${isKelly ? "stakes by a quarter of Kelly, capped" : "flat 1 unit each"}`
+  const other = isKelly ? "flat" : "kelly"
+  const name = ["ROI", h("small", {}, ` ${scope}`), h("button", {type: "button", class: "stake", "data-stake": other, title: `Stakes: ${isKelly ? "¼ Kelly" : "flat 1 unit"}. Switch to ${isKelly ? "flat 1 unit" : "¼ Kelly"}`, onclick: () => onStake(other)}, isKelly ? "¼ Kelly" : "flat 1 u")]
   if (money.n_bets === 0) return card("roi", title, name, value(f.DASH), under("no settled value bets here"))
   if (money.too_few) return card("roi", title, name, value("too few bets", "small"), under(`${f.count(money.n_bets)} settled, ${money.min_bets} needed`))
   const isSure = money.n_bets >= SURE_BETS && (money.roi_ci_low > 0 || money.roi_ci_high < 0)
@@ -58,8 +63,9 @@ function interval({roi_pct, roi_ci_low, roi_ci_high}) {
 function profitCard(money, scope) {
   const title = `Units won or lost by the value bets of ${scope}`
   if (money.n_bets === 0) return card("", title, "Profit", value(f.DASH), under("0 bets"))
-  return card("", title, "Profit", value(f.units(money.profit)),
-    under(`${f.count(money.n_bets)} bets · avg odds ${f.odds(money.average_odds)} · drawdown ${f.units(-Math.abs(money.max_drawdown))}`))
+  const say = amount => (money.staking === "kelly" ? `${f.percent(100 * amount)} of bankroll` : f.units(amount))
+  return card("", title, "Profit", value(say(money.profit)),
+    under(`${f.count(money.n_bets)} bets · avg odds ${f.odds(money.average_odds)} · drawdown ${say(-Math.abs(money.max_drawdown))}`))
 }
 
 function accuracyCard(money, scope) {

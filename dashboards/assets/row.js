@@ -55,7 +55,8 @@ export function valueOf(row) {
 function tile(row, outcome, signal) {
   const p = row.p[outcome], price = row.money?.odds[outcome]
   const isPick = row.pick === outcome, isValue = signal.isValue && signal.outcome === outcome
-  const said = [`${OUTCOMES[outcome]} ${f.probability(p)}`, price ? `odds ${f.odds(price)}` : "no odds",
+  const was = row.was?.[outcome], step = price && was ? Math.sign(price - was) : 0
+  const said = [`${OUTCOMES[outcome]} ${f.probability(p)}`, price ? `odds ${f.odds(price)}` : "no odds", step && `moved from ${f.odds(was)}`,
     isPick && "predicted", isValue && "value bet", row.out === outcome && "result"].filter(Boolean).join(", ")
   return h("div", {
     class: `tile o${outcome}${isPick ? " pick" : ""}${isValue ? " value" : ""}${row.out === outcome ? " result" : ""}`,
@@ -63,7 +64,7 @@ function tile(row, outcome, signal) {
   },
     h("span", {class: "sign"}, f.SIGNS[outcome]),
     h("span", {class: "p"}, f.probability(p)),
-    h("span", {class: "odds"}, price ? f.odds(price) : f.DASH),
+    h("span", {class: step ? "odds moved" : "odds"}, price ? f.odds(price) : f.DASH, step ? h("i", {"aria-hidden": "true"}, step > 0 ? " ↑" : " ↓") : null),
     isValue && h("span", {class: "mark"}, signal.isSuspect ? "⚠" : "▲"))
 }
 

@@ -20,6 +20,11 @@ class Outbox:
         self._component = component
         self._waiting: list[Any] = []
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody can get a message."""
+        return self._document() is not None
+
     def put(self, message: Any) -> None:
         """Send with the next tick of the session; what comes before it goes along in one piece."""
         document = self._document()

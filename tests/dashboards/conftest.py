@@ -113,7 +113,7 @@ class Visit:
 
     async def open(self, query: str = "") -> Page:
         await self.page.goto(f"{self.site}/{query}")
-        await expect(self.page.locator(".row, .state").first).to_be_visible()
+        await expect(self.page.locator(".row, .state, .chart, .panel").first).to_be_visible()
         return self.page
 
 

@@ -60,23 +60,27 @@ async def test_when_the_api_goes_away_old_matches_stay_with_their_age(
 
 
 async def test_new_artifacts_change_the_numbers_in_place(browser: Browser, tmp_path: Path) -> None:
+    """The feed tells: nothing is clicked, and place, filter, open match and focus stay."""
     folder = write_world(tmp_path / "artifacts", seed=1)
     api = Api(folder, tmp_path / "log", ARTIFACT_POLL_S="0.2")
     await api.start()
     try:
-        async with page_server(api.url, ttl_s=0) as site, visiting(browser, site) as visit:
-            page = await visit.open()
-            await page.mouse.wheel(0, 600)
-            before = await page.locator(".row").nth(3).inner_text()
-            known = (await api.ask("/predict/cards/", limit="1"))["snapshot"]["id"]
+        async with page_server(api.url) as site, visiting(browser, site) as visit:
+            page = await visit.open("?status=all&sort=-time")
+            await page.locator(".row .teams").nth(5).click()
+            await expect(page.locator(".detail")).to_be_visible()
+            identity = await page.locator(".row.is-open").get_attribute("data-id")
+            before = await page.locator(".row.is-open .tile").all_text_contents()
+            await page.evaluate("scrollTo(0, 300)")
             write_world(folder, seed=2)
-            async with asyncio.timeout(20):
-                while (await api.ask("/predict/cards/", limit="1"))["snapshot"]["id"] == known:  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
-            await page.evaluate(TICK)
-            await expect(page.locator(".row.is-new").first).to_be_visible()
-            assert await page.locator(".row").nth(3).inner_text() != before
-            assert await page.evaluate("scrollY") > 0
+            await expect(page.locator(".row.is-new").first).to_be_visible(timeout=30_000)
+            await expect(page.locator(".odds.moved").first).to_be_attached()
+            await expect(page.locator(".live-state")).to_contain_text("changed at")
+            opened = page.locator(f'.row.is-open[data-id="{identity}"]')
+            assert await opened.locator(".tile").all_text_contents() != before
+            assert await opened.locator(".teams").evaluate("el => el === el.getRootNode().activeElement")
+            await expect(page.locator(".detail")).to_be_visible()
+            assert await page.evaluate("scrollY") == 300
     finally:
         api.stop()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.schemas import CardsQuery
-from dashboards.filters import PERIODS, SORTS, STATUSES, Filters, zone_named
+from dashboards.filters import PERIODS, SORTS, STATUSES, VIEWS, Filters, zone_named
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -23,6 +23,8 @@ states = st.fixed_dictionaries(
         "rroi": st.none() | st.integers(-100, 1000),
         "value": st.booleans(),
         "sort": st.sampled_from(SORTS),
+        "stake": st.sampled_from(["flat", "kelly"]),
+        "view": st.sampled_from(VIEWS),
     }
 )
 
@@ -47,6 +49,15 @@ def test_every_state_is_a_question_the_api_understands(state: dict[str, object])
     filters.change(state)
     question = filters.api(now=NOW, zone=BERLIN, value_edge=0.05)
     CardsQuery.model_validate({**question, "sort": filters.order()})
+
+
+def test_a_reset_leaves_the_way_of_looking_and_an_address_does_not() -> None:
+    filters = Filters()
+    filters.read("?region=Italy&view=performance&stake=kelly")
+    filters.reset()
+    assert filters.query() == "stake=kelly&view=performance"
+    filters.read("?region=Italy")
+    assert filters.query() == "region=Italy"
 
 
 def test_defaults_are_not_in_the_url() -> None:
