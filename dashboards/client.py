@@ -21,11 +21,12 @@ SILENCE_S = 60.0  # the feed sends a comment every 15 s by default: after this t
 class ApiFailure(Exception):
     """The API did not give what was asked; `reason` is a sentence for people."""
 
-    def __init__(self, reason: str, *, code: str, request_id: str | None = None) -> None:
+    def __init__(self, reason: str, *, code: str, request_id: str | None = None, body: bytes = b"") -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
         self.request_id = request_id
+        self.body = body  # of an answer that is no problem+json: it may mean something to whoever asked
 
     @classmethod
     def unreachable(cls) -> "ApiFailure":
@@ -48,7 +49,7 @@ class ApiFailure(Exception):
         try:
             problem = ProblemOut.model_validate_json(body)
         except ValidationError:
-            return cls(f"The prediction service answered with status {status}.", code=f"status-{status}")
+            return cls(f"The prediction service answered with status {status}.", code=f"status-{status}", body=body)
         return cls(problem.detail, code=problem.code, request_id=problem.request_id)
 
 

@@ -21,7 +21,7 @@ def row_of(card: CardOut) -> dict[str, Any]:
         "away": card.away_team,
         "status": card.status,
         "score": None if card.home_score is None else [card.home_score, card.away_score],
-        "p": _triple(card.probabilities),
+        "p": triple(card.probabilities),
         "pick": OUTCOMES.index(card.predicted),
         "out": None if card.outcome is None else OUTCOMES.index(card.outcome),
         "hit": card.hit,
@@ -35,8 +35,8 @@ def row_of(card: CardOut) -> dict[str, Any]:
 
 def _money(money: CardMoneyOut) -> dict[str, Any]:
     return {
-        "odds": _triple(money.odds),
-        "fair": _triple(money.fair),
+        "odds": triple(money.odds),
+        "fair": triple(money.fair),
         "edge": [money.edge_home, money.edge_draw, money.edge_away],
         "best": OUTCOMES.index(money.best_outcome),
         "value": money.is_value,
@@ -64,7 +64,8 @@ def safe_link(url: str | None) -> str | None:
     return url if parts.hostname and parts.username is None else None
 
 
-def _triple(prices: ProbabilitiesOut | Odds1X2Out) -> list[float]:
+def triple(prices: ProbabilitiesOut | Odds1X2Out) -> list[float]:
+    """Home, draw, away."""
     return [round(prices.home, 5), round(prices.draw, 5), round(prices.away, 5)]
 
 

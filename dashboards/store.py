@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from app.schemas import (
     CardsOut,
     DriftOut,
     FacetsOut,
     LivePredictionOut,
+    MatchHistoryOut,
     ModelInfoListOut,
     PerformanceOut,
+    QualityOut,
     QueuesOut,
     ReadyOut,
     RoiOut,
@@ -34,6 +37,7 @@ _OPERATIONS: Mapping[str, tuple[str, type[BaseModel]]] = {
     "workers": ("/monitoring/arq/workers", WorkersOut),
     "queues": ("/monitoring/arq/queues", QueuesOut),
     "drift": ("/monitoring/drift", DriftOut),
+    "quality": ("/monitoring/quality", QualityOut),
 }
 
 
@@ -79,12 +83,13 @@ class Store:
         self._windows = Cache(client, Window.parse, ttl_s=ttl_s, size=128)
         self._results = Cache(client, RoiOut.model_validate_json, ttl_s=ttl_s, size=256)
         self._series = Cache(client, Series.parse, ttl_s=ttl_s, size=64)
+        self._histories = Cache(client, MatchHistoryOut.model_validate_json, ttl_s=ttl_s, size=256)
         self._facets = Cache(client, FacetsOut.model_validate_json, ttl_s=ttl_s, size=64)
         self._operations: dict[str, Cache[BaseModel]] = {
             part: Cache(client, schema.model_validate_json, ttl_s=ttl_s, size=1)
             for part, (_, schema) in _OPERATIONS.items()
         }
-        self._caches: list[Cache[Any]] = [self._windows, self._results, self._series, self._facets]
+        self._caches: list[Cache[Any]] = [self._windows, self._results, self._series, self._facets, self._histories]
         self._caches += self._operations.values()
 
     def expire(self) -> None:
@@ -111,6 +116,10 @@ class Store:
         """The regions and tournaments there are."""
         return await self._facets.get("/predict/facets/", {})
 
+    async def history(self, match_id: str) -> Kept[MatchHistoryOut]:
+        """The prices and predictions of a match over time."""
+        return await self._histories.get(f"/predict/odds/{int(match_id)}/history", {})
+
     async def operations(self) -> dict[str, Kept[BaseModel] | ApiFailure]:
         """The state of workers, queues, models and artifacts, by part; what cannot be had is its failure."""
         answers = await asyncio.gather(*(self._operation(part) for part in _OPERATIONS))
@@ -120,7 +129,7 @@ class Store:
         try:
             return await self._operations[part].get(_OPERATIONS[part][0], {})
         except ApiFailure as failure:
-            return failure
+            return _unready(failure) if part == "ready" else failure
 
     async def predict(self, match_id: str, stage: str) -> dict[str, Any]:
         """A prediction made now by the model under an alias, explained where the model can be."""
@@ -141,3 +150,11 @@ class Store:
             )
         except ValueError as error:
             raise ApiFailure.unreadable() from error
+
+
+def _unready(failure: ApiFailure) -> Kept[BaseModel] | ApiFailure:
+    """An API that is not ready answers 503, and says why."""
+    try:
+        return Kept(ReadyOut.model_validate_json(failure.body), datetime.now(UTC), None, 0.0)
+    except ValidationError:
+        return failure

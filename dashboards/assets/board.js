@@ -26,8 +26,8 @@ class Board {
     this.performance = new Performance()
     this.operations = new Operations()
     this.view = "matches"
-    this.controls = new Controls(patch => this.change(patch), () => this.reset())
-    this.list = new MatchList({config: this.config, onMore: cursor => this.send({kind: "more", cursor}), onPredict: (id, stage) => this.send({kind: "predict", id, stage})})
+    this.controls = new Controls(patch => this.change(patch), () => this.reset(), () => { this.list.relayout(); this.results.again() })
+    this.list = new MatchList({config: this.config, onMore: cursor => this.send({kind: "more", cursor}), onPredict: (id, stage) => this.send({kind: "predict", id, stage}), onHistory: id => this.send({kind: "history", id})})
     this.stage = h("div", {class: "stage"}, waitingState())
     this.el = this.frame()
     this.listen(model)
@@ -94,7 +94,7 @@ class Board {
   receive(message) {
     clearTimeout(this.answering)
     this.notices.clear("cut-off")
-    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, problem: this.onProblem,
+    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, history: this.onHistory, problem: this.onProblem,
       series: this.onSeries, operations: this.onOperations, live: this.onLive}
     handlers[message.kind]?.call(this, message)
   }
@@ -189,6 +189,8 @@ class Board {
   onFacets({items}) { this.controls.facets(items) }
 
   onPrediction(message) { this.list.predicted(message) }
+
+  onHistory(message) { this.list.remembered(message) }
 
   onProblem(problem) {
     if (problem.part === "results") return this.results.fail(problem.reason)

@@ -1,7 +1,7 @@
 /* The filters: every control tells its change and shows the state it is given. */
 
 import {fill, h, icon} from "./dom.js"
-import {zone} from "./format.js"
+import {ODDS_FORMS, oddsIn, useOdds, zone} from "./format.js"
 
 export const PERIODS = [
   ["all", "Any time"], ["today", "Today"], ["tomorrow", "Tomorrow"], ["next3", "Next 3 days"], ["next7", "Next 7 days"],
@@ -15,7 +15,7 @@ const REGION_ROIS = [["", "Any"], ["-20", "≥ −20 %"], ["-10", "≥ −10 %"]
 const NAMES = {q: "Search", region: "Region", tournament: "Tournament", status: "Status", period: "Period", edge: "Min edge", rroi: "Min region ROI", value: "Value bets only"}
 
 export class Controls {
-  constructor(onChange, onReset) {
+  constructor(onChange, onReset, onOdds) {
     this.onChange = onChange
     this.items = []
     this.state = {}
@@ -28,6 +28,8 @@ export class Controls {
     this.sort.setAttribute("aria-label", "Sort")
     this.edge = choice("edge", value => onChange({edge: value}), EDGES)
     this.rroi = choice("rroi", value => onChange({rroi: value}), REGION_ROIS)
+    this.odds = choice("odds", form => { useOdds(form); onOdds() }, ODDS_FORMS)
+    this.odds.value = oddsIn()
     this.value = h("input", {type: "checkbox", role: "switch", id: "value"})
     this.value.addEventListener("change", () => onChange({value: this.value.checked}))
     this.status = h("div", {class: "segments", role: "group", "aria-label": "Status"})
@@ -39,6 +41,7 @@ export class Controls {
       field("Min edge", "edge", this.edge),
       field("Min region ROI", "rroi", this.rroi, h("p", {class: "hint"}, "From bets settled before each match, so nothing is chosen by its own result; drawn towards the overall ROI where bets are few.")),
       this.reset,
+      field("Odds shown as", "odds", this.odds),
       this.export = h("a", {class: "button wide", href: "cards.csv", download: "matches.csv"}, icon("down"), "Export CSV"))
     this.bar = h("div", {class: "toolbar"}, this.status,
       h("label", {class: "switch", for: "value"}, this.value, h("span", {class: "knob"}), "Value bets only"),

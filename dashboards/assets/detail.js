@@ -1,15 +1,21 @@
 /* What is behind a row: model beside market, ages, a prediction made now, the call that gives it. */
 
 import * as f from "./format.js"
-import {fill, h, icon} from "./dom.js"
+import {linear} from "./chart.js"
+import {fill, h, icon, s} from "./dom.js"
 
-export function buildDetail(row, {apiUrl, predictions, onPredict, onResize}) {
+export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onResize}) {
   const live = h("div", {class: "live", "aria-live": "polite"})
-  const draw = () => { fill(live, ...livePart(row, predictions, stage => { onPredict(row, stage); draw() })); onResize() }
+  const past = h("div", {class: "past"})
+  const draw = () => {
+    fill(live, ...livePart(row, predictions, stage => { onPredict(row, stage); draw() }))
+    fill(past, ...pastPart(histories.get(row.id)))
+    onResize()
+  }
   const el = h("div", {class: "detail", role: "region", "aria-label": `Details of ${row.home} against ${row.away}`},
     h("div", {class: "detail-grid"},
-      h("div", {class: "odds-table"}, table(row), facts(row)),
-      h("div", {class: "live-box"}, h("h4", {}, "Predict now"), live, call(row, apiUrl))))
+      h("div", {class: "odds-table"}, table(row), past, facts(row)),
+      h("div", {class: "live-box"}, h("h3", {}, "Predict now"), live, call(row, apiUrl))))
   el.redraw = draw
   draw()
   return el
@@ -28,7 +34,7 @@ function table(row) {
       h("td", {}, f.share(money.fair[i])),
       h("td", {}, f.edge(money.edge[i])),
       h("td", {}, money.best === i && money.kelly > 0 ? f.share(money.kelly) : f.DASH)] : []))
-  return h("div", {class: "scroll"}, h("table", {},
+  return h("div", {class: "scroll", tabindex: 0, role: "group", "aria-label": "Model and market by outcome"}, h("table", {},
     h("thead", {}, h("tr", {}, heads.map(text => (text ? h("th", {scope: "col", title: HELP[text]}, text) : h("td", {}))))),
     h("tbody", {}, [0, 1, 2].map(line))))
 }
@@ -61,6 +67,30 @@ function taken(row) {
   return row.timed ? `taken about ${f.duration(row.t - row.money.at)} before kick-off` : `taken about ${f.shortDay(row.money.at)}`
 }
 
+/* --- the prices over time ------------------------------------------------------------------------------------ */
+
+const DASHES = [null, "5 3", "1.5 3"]
+
+function pastPart(history) {
+  if (!history || history.reason) return []
+  const quotes = history.quotes, first = quotes[0], last = quotes.at(-1)
+  if (quotes.length < 2) return []
+  const moves = [0, 1, 2].map(i => `${f.SIGNS[i]} ${f.odds(first[i + 1])} → ${f.odds(last[i + 1])}`).join(", ")
+  const said = `Odds from ${f.moment(first[0])}${last[4] ? " to the last before kick-off" : ` to ${f.moment(last[0])}`}: ${moves}.`
+  return [h("h3", {}, "Odds over time"), h("p", {class: "quiet"}, said), prices(quotes, said)]
+}
+
+function prices(quotes, said) {
+  const width = 520, height = 96, left = 4, right = 64
+  const all = quotes.flatMap(quote => quote.slice(1, 4)).map(Math.log), x = linear([quotes[0][0], quotes.at(-1)[0]], [left, width - right]), y = linear([Math.min(...all), Math.max(...all) + 1e-9], [height - 12, 12])
+  return s("svg", {class: "prices", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said}, [1, 2, 3].map(i => {
+    const steps = quotes.map((quote, n) => `${n ? "L" : "M"}${x(quote[0]).toFixed(1)} ${y(Math.log(quote[i])).toFixed(1)}`).join("")
+    return [s("path", {d: steps, "stroke-dasharray": DASHES[i - 1]}), s("text", {x: width - right + 6, y: y(Math.log(quotes.at(-1)[i])) + 4}, `${f.SIGNS[i - 1]} ${f.odds(quotes.at(-1)[i])}`)]
+  }))
+}
+
+/* --- facts ------------------------------------------------------------------------------------------------- */
+
 const fact = (name, text) => h("div", {}, h("dt", {}, name), h("dd", {}, text))
 
 function livePart(row, predictions, ask) {
@@ -84,7 +114,19 @@ function answer(row, given, stage) {
     h("div", {class: "bars"}, values.map((value, i) => h("div", {class: "bar-line"},
       h("span", {}, f.SIGNS[i]), h("span", {class: "track"}, h("i", {"--w": `${100 * value}%`})),
       h("b", {}, f.share(value)), h("small", {}, change(i))))),
+    why(given.answer),
     h("p", {class: "quiet"}, `features ${f.duration(1000 * feature_age_s)} old · ${knows(row, data_until)} · ${odds_age_s === null ? "no odds" : `odds about ${f.duration(1000 * odds_age_s)} old`} · answered in ${f.decimal(timings.total_ms)} ms`))
+}
+
+/* the features that moved the predicted outcome most, on the log scale */
+function why({explanation, predicted}) {
+  if (!explanation?.length) return null
+  const top = explanation.toSorted((a, b) => Math.abs(b[predicted]) - Math.abs(a[predicted])).slice(0, 6), most = Math.abs(top[0][predicted]) || 1
+  return h("div", {class: "why"}, h("p", {class: "quiet"}, `What spoke for and against “${predicted}” most:`), top.map(item => {
+    const part = item[predicted]
+    return h("div", {class: `why-line ${part >= 0 ? "for" : "against"}`}, h("span", {class: "name", title: `${item.feature} = ${item.value ?? "missing"}`}, item.feature),
+      h("span", {class: "track"}, h("i", {"--w": `${50 * Math.abs(part) / most}%`})), h("small", {}, f.signed(part)))
+  }))
 }
 
 /* the age of the features is that of the build; what they know can be older */

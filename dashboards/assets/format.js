@@ -12,7 +12,30 @@ const minus = text => text.replace("-", "\u2212")
 export const DASH = "\u2013"
 export const SIGNS = ["1", "X", "2"]
 export const count = value => whole.format(value)
-export const odds = value => two.format(value)
+export const ODDS_FORMS = [["decimal", "Decimal"], ["fractional", "Fractional"], ["american", "American"]]
+let oddsForm = "decimal"
+try { oddsForm = localStorage.getItem("touchline-odds") ?? oddsForm } catch { /* storage may be closed */ }
+const sayOdds = {
+  decimal: value => two.format(value),
+  fractional: value => fraction(value - 1),
+  american: value => (value >= 2 ? `+${whole.format(Math.round(100 * (value - 1)))}` : `\u2212${whole.format(Math.round(100 / (value - 1)))}`),
+}
+export const odds = value => (sayOdds[oddsForm] ?? sayOdds.decimal)(value)
+export const oddsIn = () => oddsForm
+export function useOdds(form) {
+  oddsForm = form
+  try { localStorage.setItem("touchline-odds", form) } catch { /* kept for this page only */ }
+}
+
+/* the nearest fraction that bookmakers write, "5/2" */
+function fraction(profit) {
+  let best = [Math.round(profit), 1]
+  for (const below of [1, 2, 3, 4, 5, 8, 10, 11, 20, 25, 40, 100]) {
+    const above = Math.max(1, Math.round(profit * below))
+    if (Math.abs(above / below - profit) < Math.abs(best[0] / best[1] - profit) - .004 * profit || best[0] === 0) best = [above, below]
+  }
+  return best.join("/")
+}
 export const probability = value => percent0.format(value)
 export const share = value => percent1.format(value)
 export const edge = value => minus(signedPercent1.format(value))
@@ -23,6 +46,7 @@ const signed0 = number(0, {signDisplay: "exceptZero"}), signedPercent0 = new Int
 export const units0 = value => `${minus(signed0.format(value))}\u202fu`
 export const percentShort = value => minus(signedPercent0.format(value / 100))
 export const decimal = value => one.format(value)
+export const signed = value => minus(signed2.format(value))
 const four = number(4)
 export const loss = value => four.format(value)
 

@@ -13,8 +13,8 @@ const SIZES = {
 }
 
 export class MatchList {
-  constructor({onMore, onPredict, config}) {
-    Object.assign(this, {onMore, onPredict, config})
+  constructor({onMore, onPredict, onHistory, config}) {
+    Object.assign(this, {onMore, onPredict, onHistory, config})
     this.rows = []
     this.items = []
     this.byKey = new Map()
@@ -22,6 +22,7 @@ export class MatchList {
     this.openIds = new Set()
     this.heights = new Map()
     this.predictions = new Map()
+    this.histories = new Map()
     this.active = -1
     this.narrow = matchMedia("(max-width: 859px)")
     this.canvas = h("div", {class: "canvas", role: "list", "aria-label": "Matches"})
@@ -92,6 +93,11 @@ export class MatchList {
 
   predicted(message) {
     this.predictions.set(`${message.id} ${message.stage}`, message)
+    this.drawn.get(`${message.id} detail`)?.redraw()
+  }
+
+  remembered(message) {
+    this.histories.set(message.id, message)
     this.drawn.get(`${message.id} detail`)?.redraw()
   }
 
@@ -193,12 +199,13 @@ export class MatchList {
 
   buildDetail(row) {
     const detail = buildDetail(row, {
-      apiUrl: this.config.apiUrl, predictions: this.predictions, onResize: () => {},
+      apiUrl: this.config.apiUrl, predictions: this.predictions, histories: this.histories, onResize: () => {},
       onPredict: (match, stage) => {
         this.predictions.set(`${match.id} ${stage}`, {state: "asked"})
         this.onPredict(match.id, stage)
       },
     })
+    if (row.money) this.onHistory(row.id)
     const el = h("div", {class: "detail-item", role: "listitem", "data-for": row.id}, detail)
     el.redraw = detail.redraw
     return el

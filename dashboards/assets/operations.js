@@ -63,5 +63,10 @@ function drift({verdict, n_drifted: n, n_features: of, computed_at, features}) {
     h("p", {}, h("a", {href: "drift-report", target: "_blank", rel: "noopener"}, "Open the report")))
 }
 
-const quality = ({items}) => table(["Model", "n", "Log-loss", "Market", "Accuracy"],
-  items.map(item => [`v${item.model_version}`, f.count(item.n), item.log_loss === null ? f.DASH : f.loss(item.log_loss), item.log_loss_market === null || item.log_loss_market === undefined ? f.DASH : f.loss(item.log_loss_market), item.accuracy === null || item.accuracy === undefined ? f.DASH : f.share(item.accuracy)]))
+/* live predictions that were settled, from the ledger */
+function quality({state: known, items, days, n_waiting: waiting}) {
+  if (known !== "ok") return h("p", {class: "quiet"}, known === "no data" ? `No live prediction has been settled in the last ${days} days; ${f.count(waiting)} wait for a result.` : "There is no ledger, so nothing is scored.")
+  const score = estimate => (estimate ? `${f.loss(estimate.value)} (${f.loss(estimate.low)} … ${f.loss(estimate.high)})` : "too few")
+  return h("div", {}, table(["Version", "Role", "Matches", "Log-loss, 95 %", "Brier", "ECE", "ROI"], items.map(item => [`v${item.model_version}`, item.role, f.count(item.n), score(item.log_loss), score(item.brier), item.ece === null ? f.DASH : f.share(item.ece), item.money.roi_pct === null ? "too few bets" : f.percent(item.money.roi_pct)])),
+    h("p", {class: "quiet"}, `${f.count(waiting)} predictions wait for their result.`))
+}

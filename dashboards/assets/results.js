@@ -22,7 +22,10 @@ export class Results {
 
   stake(stake) { this.staking = stake }
 
+  again() { if (this.shown) this.show(...this.shown) }
+
   show({exact, settled}, total) {
+    this.shown = [{exact, settled}, total]
     const shown = settled ?? exact
     const scope = settled ? "settled matches like these" : "these matches"
     fill(this.el, roiCard(shown, scope, this.onStake), profitCard(shown, scope), accuracyCard(shown, scope), openCard(exact), this.matches = matchesCard(total ?? exact.n_matches, exact))

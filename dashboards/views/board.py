@@ -52,6 +52,7 @@ class Board(JSComponent):
             "again": self._again,
             "more": self._more,
             "predict": self._predict,
+            "history": self._history,
             "tick": self._tick,
         }
         if isinstance(data, dict) and data.get("kind") in handlers:
@@ -100,6 +101,15 @@ class Board(JSComponent):
         message: dict[str, Any] = {"kind": "prediction", "id": match_id, "stage": stage}
         try:
             message["answer"] = await self._store.predict(match_id, stage)
+        except ApiFailure as failure:
+            message |= messages.words(failure)
+        self._send_msg(message)
+
+    async def _history(self, data: Mapping[str, Any]) -> None:
+        match_id = str(data.get("id", ""))
+        message: dict[str, Any] = {"kind": "history", "id": match_id}
+        try:
+            message["quotes"] = messages.quotes(await self._store.history(match_id))
         except ApiFailure as failure:
             message |= messages.words(failure)
         self._send_msg(message)

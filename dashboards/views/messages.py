@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.schemas import FacetsOut, RoiOut
+from app.schemas import FacetsOut, MatchHistoryOut, RoiOut
 from dashboards.cache import Kept
 from dashboards.client import ApiFailure
+from dashboards.rows import triple
 from dashboards.store import Series, Window
 
 
@@ -50,6 +51,14 @@ def facets(kept: Kept[FacetsOut]) -> list[list[str | int]]:
 def series(kept: Kept[Series]) -> dict[str, Any]:
     """The performance view."""
     return {"series": kept.value.text, **origin(kept, kept.value.snapshot)}
+
+
+def quotes(kept: Kept[MatchHistoryOut]) -> list[list[Any]]:
+    """Prices over time: epoch milliseconds, home, draw, away, whether they were the last before kick-off."""
+    return [
+        [round(quote.captured_at.timestamp() * 1000), *triple(quote.odds), quote.kind == "closing"]
+        for quote in kept.value.odds
+    ]
 
 
 def operations(parts: Mapping[str, Kept[BaseModel] | ApiFailure]) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+import re
+
 import aiohttp
 import pytest
 from playwright.async_api import Browser, expect
@@ -34,6 +36,37 @@ async def test_a_match_opens_with_enter_and_shows_model_beside_market(api: Api, 
     await expect(detail.locator("code")).to_have_text(f"curl '{api.url}/predict/{identity}?stage=champion'")
     await page.keyboard.press("Enter")
     await expect(detail).to_have_count(0)
+
+
+async def test_a_match_shows_how_its_odds_moved(api: Api, visit: Visit) -> None:
+    cards = (await api.ask("/predict/cards/", status="finished", sort="-kickoff", limit="9"))["items"]
+    identity = next(card["match_id"] for card in cards if card["money"])
+    quotes = (await api.ask(f"/predict/odds/{identity}/history"))["odds"]
+    assert len(quotes) > 1
+    page = await visit.open("?status=finished")
+    await page.locator(f'.row[data-id="{identity}"] .teams').click()
+    first, last = quotes[0]["odds"]["home"], quotes[-1]["odds"]["home"]
+    await expect(page.locator(".past p")).to_contain_text(f"1 {first:.2f} → {last:.2f}")
+    await expect(page.locator(".prices path")).to_have_count(3)
+
+
+@pytest.mark.parametrize(("form", "shape"), [("fractional", r"\d+/\d+"), ("american", r"[+−][\d,]+")])
+async def test_odds_are_shown_as_people_know_them_and_that_is_kept(visit: Visit, form: str, shape: str) -> None:
+    page = await visit.open("?value=1")
+    odds = page.locator(".row .odds").first
+    await expect(odds).to_have_text(re.compile(r"\d\.\d\d"))
+    await page.select_option("#odds", form)
+    await expect(odds).to_have_text(re.compile(shape))
+    await page.reload()
+    await expect(odds).to_have_text(re.compile(shape))
+
+
+async def test_help_lists_the_keys(visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_contain_text("value bets only")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 async def test_keys_search_and_filter_but_not_while_typing(visit: Visit) -> None:
