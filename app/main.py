@@ -1,10 +1,8 @@
 """Wires the HTTP service together."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import orjson
 from aiohttp import web
@@ -28,12 +26,8 @@ from app.queue.port import PredictionQueue
 from app.settings import Settings
 from app.sql.desk import Desk
 from app.store.gate import Gate
-from app.store.money import MoneyRules
-from app.store.objects import source_of
-from app.store.private import PrivateFolders
-from app.store.snapshot import OpenRules, Snapshot
-from app.store.snapshots import Snapshots
-from app.store.source import Source
+from app.store.opening import open_snapshots
+from app.store.snapshot import Snapshot
 from app.telemetry.service import Metrics
 from app.upkeep.draining import draining
 from app.upkeep.measuring import Measuring
@@ -72,13 +66,9 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:
             await queue.announce_features(snapshot.features.names)
 
-        cache = settings.touchline_home / "cache"
-        private = await asyncio.to_thread(PrivateFolders, cache / "snapshots")
-        stack.push_async_callback(asyncio.to_thread, private.remove)
-        source, rules = _source(settings, cache), _open_rules(settings, cache, app[keys.GATE])
         on_swap = (Measuring(app[keys.METRICS]), announce)
-        watching = Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s, on_swap=on_swap)
-        snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(watching)
+        opening = open_snapshots(settings, app[keys.GATE], on_swap)
+        snapshots = app[keys.SNAPSHOTS] = await stack.enter_async_context(opening)
         await stack.enter_async_context(settling(snapshots, ledger))
         app[keys.SQL] = await stack.enter_async_context(Desk.open(settings)) if settings.sql_enabled else None
         await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
@@ -98,25 +88,3 @@ def _rate_limit(settings: Settings, stack: AsyncExitStack) -> RateLimit | None:
     redis = connect(settings)
     stack.push_async_callback(disconnect, redis)
     return RateLimit(redis, prefix=Keys(settings.queue_name).rate, per_minute=per_minute)
-
-
-def _source(settings: Settings, cache: Path) -> Source:
-    limit_bytes = int(settings.artifact_cache_gb * 10**9)
-    return source_of(settings.artifacts_uri, cache, limit_bytes=limit_bytes, silence_s=settings.artifact_silence_s)
-
-
-def _open_rules(settings: Settings, cache: Path, gate: Gate) -> OpenRules:
-    return OpenRules(
-        money=MoneyRules(
-            settings.value_edge,
-            settings.kelly_fraction,
-            settings.kelly_cap,
-            settings.min_bets,
-            settings.min_history,
-        ),
-        query_threads=settings.query_threads,
-        query_memory=settings.query_memory,
-        query_timeout_s=settings.query_timeout_s,
-        gate=gate,
-        feature_cache=cache / "features",
-    )

@@ -4,9 +4,11 @@ from aiohttp import web
 
 from app import keys
 from app.api.bulk import SNAPSHOT_HEADER
+from app.api.negotiation import form_of
 from app.errors import SqlOff
 from app.schemas import SqlIn
 from app.sql.render import ARROW, CSV, JSON
+from app.store.forms import Form
 
 SQL_MEDIA = (JSON, CSV, ARROW)
 ROWS_HEADER = "X-Total-Count"
@@ -22,7 +24,8 @@ async def run_sql(request: web.Request, body: SqlIn) -> web.Response:
     desk = request.app[keys.SQL]
     if desk is None:
         raise SqlOff("An operator can allow it with SQL_ENABLED=true.")
-    media = _FORMATS[body.format] if body.format else _accepted(request)
+    accept = request.headers.get("Accept", "*/*")
+    media = _FORMATS[body.format] if body.format else form_of(accept, (Form.JSON, Form.CSV, Form.ARROW)).value
     answered = await desk.ask(request.app[keys.SNAPSHOTS], body.sql, media)
     headers = {
         SNAPSHOT_HEADER: answered.snapshot_id,
@@ -31,11 +34,3 @@ async def run_sql(request: web.Request, body: SqlIn) -> web.Response:
         "Vary": "Accept",
     }
     return web.Response(body=answered.body, content_type=media, headers=headers)
-
-
-def _accepted(request: web.Request) -> str:
-    accept = request.headers.get("Accept", "*/*")
-    for media in (CSV, ARROW):
-        if media in accept:
-            return media
-    return JSON

@@ -35,7 +35,6 @@ def answer(question: Question, *, is_confined: bool = True) -> tuple[bytes, int]
     """The answer's body and the number of its rows; Failure."""
     bounds = question.bounds
     connection = connect_sealed(question.databases, memory=f"{bounds.memory_mb}MB")
-    _offer_features(connection, question)
     if is_confined:
         limit(memory_bytes=2 * bounds.memory_mb * 2**20, cpu_s=int(bounds.timeout_s) + 2)
     try:
@@ -58,11 +57,6 @@ def _run(connection: Connection, question: Question) -> tuple[bytes, int]:
     reader = connection.sql(statements[0]).to_arrow_reader(_CHUNK_ROWS)
     rows = Counted(reader, question.bounds.max_rows)
     return rendered(rows, question.media, question.bounds.max_bytes), rows.n_rows
-
-
-def _offer_features(connection: Connection, question: Question) -> None:
-    if "features_of_snapshot" in question.databases:
-        connection.execute("CREATE TEMP VIEW features AS FROM features_of_snapshot.features")
 
 
 def sentence(error: BaseException) -> str:

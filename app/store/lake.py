@@ -17,6 +17,7 @@ from app.store.literal import literal
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
 LakeError = duckdb.Error
+Interrupted = duckdb.InterruptException
 OutOfMemory = duckdb.OutOfMemoryException
 Row = tuple[Any, ...]
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -57,14 +58,14 @@ def connect(*, threads: int = 2, memory: str = "2GB") -> Connection:
 
 
 def connect_sealed(databases: Mapping[str, Path], *, threads: int = 1, memory: str = "512MB") -> Connection:
-    """Open database files for reading, the first as the default; SQL of strangers then reaches nothing else.
+    """Open database files for reading, their tables all under their bare names; SQL then reaches nothing else.
 
     External access off is not enough: it leaves the attached files' own write-ahead logs open to COPY.
     """
     connection = duckdb.connect(config=_CONFIG | _SEALED | {"threads": threads, "memory_limit": memory})
     for name, path in databases.items():
         connection.execute(f"ATTACH {literal(str(path))} AS {name} (READ_ONLY)")
-    connection.execute(f"USE {next(iter(databases))}")
+    connection.execute(f"SET search_path = {literal(','.join(databases))}")
     for statement in _SEALING:
         connection.execute(statement)
     return connection
