@@ -38,8 +38,12 @@ class Settings(BaseSettings):
         (), description="further host:port names browsers use for the match page, behind a proxy (JSON list)"
     )
     api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
-    api_key: SecretStr | None = Field(None, description="API key of the match page, with the scopes read and predict")
+    api_key: SecretStr | None = Field(
+        None, description="API key of the match page, with the scopes read, predict and monitor"
+    )
     worker_processes: int = Field(1, ge=1, le=64, description="worker processes of the pool")
+    worker_metrics_host: str = Field("127.0.0.1", description="address of the pool's /metrics")
+    worker_metrics_port: int = Field(8001, ge=0, le=65535, description="port of the pool's /metrics; 0: none")
 
     artifacts_uri: str = Field("var/artifacts", description="folder or s3://bucket/prefix of the artifacts")
     artifact_poll_s: float = Field(60.0, gt=0, description="seconds between looks for new artifacts")

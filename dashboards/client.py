@@ -12,6 +12,8 @@ from pydantic import SecretStr, ValidationError
 from yarl import URL
 
 from app.schemas import ProblemOut
+from app.telemetry.page import PageMetrics
+from dashboards.metrics import counting
 
 READ_TIMEOUT_S = 15.0  # above the API's own query deadline, so that its explanation arrives instead of ours
 LIVE_TIMEOUT_S = 35.0  # the API promises an answer or 504 within 30 s
@@ -75,6 +77,7 @@ class ApiClient:
     def __init__(self, base_url: str, *, key: SecretStr | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self._key = key
+        self.metrics = PageMetrics()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -146,7 +149,8 @@ class ApiClient:
         if self._session is None or self._session.closed:
             asyncio.get_running_loop()  # a session made outside the loop would never be closed by it
             shown = {"X-API-Key": self._key.get_secret_value()} if self._key else {}
-            self._session = aiohttp.ClientSession(headers={"Accept": "application/json", **shown})
+            headers = {"Accept": "application/json", **shown}
+            self._session = aiohttp.ClientSession(headers=headers, trace_configs=[counting(self.metrics)])
         return self._session
 
 

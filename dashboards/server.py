@@ -18,6 +18,7 @@ from app.settings import Settings
 from dashboards.client import ApiClient
 from dashboards.downloads import handlers
 from dashboards.feed import Feed
+from dashboards.metrics import Scrape
 from dashboards.pages import install_assets, match_page
 from dashboards.store import TTL_S, Store
 
@@ -75,7 +76,7 @@ def _open(store: Store, feed: Feed, settings: Settings) -> Server:
             address=host,
             port=port,
             websocket_origin=_origins(host, port, settings.dashboard_origins),
-            extra_patterns=handlers(store),
+            extra_patterns=[*handlers(store), ("/metrics", Scrape, {"metrics": store.client.metrics})],
             location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic, time
 
@@ -15,6 +15,7 @@ from app.queue.connection import REDIS_ERRORS
 from app.queue.jobs import Beat, WorkerState
 from app.queue.keys import BEAT_EVERY_S, BEAT_TTL_S, Keys
 from app.queue.wire import dumps
+from app.telemetry.pool import WorkerMetrics
 from worker.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Tally:
 
     done: int = 0
     failed: int = 0
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
 
 class BeatPublisher:
@@ -94,8 +96,16 @@ class BeatPublisher:
             memory_mb=round(self._process.memory_info().rss / 1e6, 1),
             models={info.alias: info.version for info in infos},
         )
+        self._tell_metrics(worker)
         rate = self._rate.of(self._tally.done + self._tally.failed)
         return Beat(worker, infos, self._shelf.is_ready, rate, dict(self._shelf.refused))
+
+    def _tell_metrics(self, worker: WorkerState) -> None:
+        metrics, shelf = self._tally.metrics, self._shelf
+        metrics.set_models(worker.models, shelf.refused, is_ready=shelf.is_ready, is_away=shelf.is_away)
+        metrics.set_memory(worker.memory_mb * 1e6)
+        metrics.jobs.follow(worker.jobs_done, "done")
+        metrics.jobs.follow(worker.jobs_failed, "failed")
 
 
 class _Rate:

@@ -89,6 +89,7 @@ class BatchWorker(Worker):
             self._wake.clear()
             try:
                 claims, more = await self._leases.claim(BATCH)
+                self.tally.metrics.reclaimed.inc(by=sum(claim.job_try > 1 for claim in claims))
             except REDIS_ERRORS as error:
                 self._slots.release()
                 log.warning("cannot take jobs: %s", type(error).__name__)
@@ -188,6 +189,8 @@ class BatchWorker(Worker):
         answers, bugs = [], []
         calls = [job.call() for job in jobs]
         outcomes = await self._outcomes(jobs, calls, task)
+        waits_s = [started_ms / 1000 - call.enqueued_at for call in calls]
+        self.tally.metrics.count_batch(waits_s, time() - started_ms / 1000)
         for job, outcome in zip(jobs, outcomes, strict=False):
             if isinstance(outcome, Exception):
                 bugs.append((job, outcome))
@@ -220,6 +223,7 @@ class BatchWorker(Worker):
             if job.claim.job_try >= self.max_tries:
                 hopeless.append((job, f"{type(error).__name__}: {error}"))
             else:
+                self.tally.metrics.retries.inc()
                 pause_s = RETRY_PAUSE_S * job.claim.job_try
                 await self._leases.give_back([job.claim.job_id], delay_s=pause_s, was_tried=True)
         await self._give_up(hopeless)
@@ -227,6 +231,7 @@ class BatchWorker(Worker):
     async def _give_up(self, hopeless: "list[tuple[_Held, str]]") -> None:
         now_ms = round(time() * 1000)
         self.tally.failed += len(hopeless)
+        self.tally.metrics.dead.inc(by=len(hopeless))
         await self._hand_in([job.dead(reason, now_ms) for job, reason in hopeless])
 
     async def _hand_in(self, answers: list[Answer]) -> None:

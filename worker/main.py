@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC
+from multiprocessing.connection import Connection
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +31,7 @@ from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
 from worker.drift.check import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
 from worker.features import FeatureSets
 from worker.leases import Leases
+from worker.reports import tell
 from worker.shadow import ShadowModel
 from worker.shelf import ModelSource, Shelf
 
@@ -165,10 +167,11 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
     return worker
 
 
-async def serve(settings: Settings, *, source: Source | None = None) -> None:
-    """Work until SIGTERM or SIGINT; then finish what is in hand."""
+async def serve(settings: Settings, *, source: Source | None = None, pipe: Connection | None = None) -> None:
+    """Work until SIGTERM or SIGINT; then finish what is in hand. What is counted goes into `pipe`."""
     redis = connect(settings)
     worker = make_worker(settings, redis, source=source)
+    telling = asyncio.create_task(tell(worker.tally.metrics, pipe) if pipe else asyncio.sleep(0), name="metrics")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -183,6 +186,7 @@ async def serve(settings: Settings, *, source: Source | None = None) -> None:
         stopping.cancel()
         await cancelled(work)
         await worker.close()
+        await cancelled(telling)
         await disconnect(redis)
     if not work.cancelled():
         work.result()  # a bug that ended it ends the process, and the pool starts another

@@ -10,14 +10,17 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import parent_process
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from threading import Thread
 from time import monotonic
 from types import FrameType
 
 from app.settings import Settings
+from app.telemetry.exposition import State
 from app.telemetry.logs import set_up_logging
+from app.telemetry.pool import PoolMetrics
+from worker.reports import serve_metrics, told
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +41,13 @@ PRELOAD = [
 Target = Callable[[Settings], None]
 
 
-def work(settings: Settings) -> None:
-    """The life of one worker process."""
+def work(settings: Settings, pipe: Connection | None = None) -> None:
+    """The life of one worker process, which tells through `pipe` what it counts."""
     from worker.main import serve  # noqa: PLC0415  # the supervisor itself needs none of it
 
     stop_with_supervisor()
     set_up_logging(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings))
+    asyncio.run(serve(settings, pipe=pipe))
 
 
 def stop_with_supervisor() -> None:
@@ -70,14 +73,33 @@ class Pool:
     ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(preload)
-        start = partial(context.Process, target=target or work, args=(settings,))
-        self._places = [_Place(start, number) for number in range(processes)]
+        self._settings = settings
+        self._context = context
+        self._target = target
+        self._places = [_Place(self._process, number) for number in range(processes)]
         self._is_stopping = False
+
+    def _process(self, name: str) -> "tuple[ForkServerProcess, Connection]":
+        """A process that is yet to start, and the pipe through which it will tell what it counts."""
+        ours, theirs = self._context.Pipe(duplex=False)
+        target = self._target or partial(work, pipe=theirs)
+        return self._context.Process(target=target, args=(self._settings,), name=name), ours
+
+    def scrape(self) -> PoolMetrics:
+        """What all processes have counted, those that have ended too."""
+        states = [place.state for place in self._places if place.state is not None]
+        metrics = PoolMetrics(states, [state for place in self._places for state in place.ended])
+        metrics.processes.set(sum(place.is_alive for place in self._places))
+        metrics.starts.follow(sum(place.starts for place in self._places))
+        return metrics
 
     def run(self) -> None:
         """Keep them alive until SIGTERM or SIGINT."""
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._stop)
+        settings = self._settings
+        if settings.worker_metrics_port:
+            serve_metrics(settings.worker_metrics_host, settings.worker_metrics_port, self.scrape)
         try:
             while not self._is_stopping:
                 for place in self._places:
@@ -101,9 +123,13 @@ class Pool:
 class _Place:
     """One of the pool's processes, and the ones that take its place."""
 
-    def __init__(self, start: Callable[..., ForkServerProcess], number: int) -> None:
-        self._start = start
+    def __init__(self, make: "Callable[[str], tuple[ForkServerProcess, Connection]]", number: int) -> None:
+        self._make = make
         self._number = number
+        self._pipe: Connection | None = None
+        self.state: State | None = None  # what the living process has told
+        self.ended: list[State] = []  # the sum of those that have ended, if any
+        self.starts = 0
         self._process: ForkServerProcess | None = None
         self._started = self._due = monotonic()
         self._pause_s = 0.0
@@ -112,14 +138,33 @@ class _Place:
     def sentinel(self) -> int | None:
         return None if self._process is None else self._process.sentinel
 
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.exitcode is None
+
     def watch(self) -> None:
-        """Notice an end; start again when it is time."""
+        """Notice an end; start again when it is time; hear what the process tells."""
+        self._listen()
         if self._process is not None and self._process.exitcode is not None:
             self._plan(self._process.exitcode)
         if self._process is None and monotonic() >= self._due:
-            self._process = self._start(name=f"worker-{self._number}")
+            self._process, self._pipe = self._make(f"worker-{self._number}")
             self._process.start()
             self._started = monotonic()
+            self.starts += 1
+
+    def _listen(self) -> None:
+        if self._pipe is not None:
+            self.state = told(self._pipe) or self.state
+
+    def _bury(self) -> None:
+        """Keep what the process had counted: totals never fall."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        if self.state is not None:
+            self.ended = [PoolMetrics(ended=[*self.ended, self.state]).registry.state()]
+            self.state = None
 
     def _plan(self, exit_code: int) -> None:
         ran_s = monotonic() - self._started
@@ -128,6 +173,7 @@ class _Place:
         )
         self._due = monotonic() + self._pause_s
         log.warning("worker %d ended (%s); starting it again in %.1f s", self._number, exit_code, self._pause_s)
+        self._bury()
         if self._process is not None:
             self._process.close()
             self._process = None

@@ -49,6 +49,7 @@ class Shelf:
         self.refused: dict[str, str] = {}
         self._refused_version: dict[str, str] = {}
         self._first_look_done = False
+        self.is_away = False  # whether the registry could not be read at the last look
 
     @property
     def is_ready(self) -> bool:
@@ -90,7 +91,9 @@ class Shelf:
                 await asyncio.get_running_loop().run_in_executor(executor, self._look_at, source, alias)
             except Exception:
                 log.exception("the registry cannot be read for alias %s; serving on with what is held", alias)
+                self.is_away = True
                 return
+        self.is_away = False
         self._first_look_done = True
 
     def _look_at(self, source: ModelSource, alias: str) -> None:

@@ -4,7 +4,7 @@ aioprometheus neither escapes label values nor takes numpy's numbers, and finds 
 Here values are escaped once, numbers go through float(), and a label set that was seen costs one look into a dict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, SupportsFloat, TypeVar
 
 import aioprometheus
@@ -43,11 +43,13 @@ class Registry:
         """Everything as plain data, for `add` in another process."""
         return {name: list(family.state()) for name, family in self.families.items()}
 
-    def add(self, state: Mapping[str, Sequence[Sequence[Any]]]) -> None:
-        """Add what another process counted; gauges add up too."""
+    def add(self, state: State, *, with_gauges: bool = True) -> None:
+        """Add what another process counted; gauges add up too, unless it has ended."""
         for name, rows in state.items():
-            for labels, value in rows:
-                self.families[name].add(tuple(labels), value)
+            family = self.families[name]
+            if with_gauges or not isinstance(family, Gauge):
+                for labels, value in rows:
+                    family.add(labels, value)
 
 
 class _Family(Generic[Cell]):
@@ -111,6 +113,10 @@ class Counter(_Number):
     def inc(self, *labels: str, by: SupportsFloat = 1.0) -> None:
         """Count one more, or `by`."""
         self._cell(labels)[0] += float(by)
+
+    def total(self) -> float:
+        """The sum of all series."""
+        return sum(cell[0] for cell in self._cells.values())
 
     def follow(self, value: SupportsFloat, *labels: str) -> None:
         """Take over a total that somebody else counts."""

@@ -10,7 +10,7 @@ from infra.local.home import Home
 from infra.local.secret import secret
 
 PREFIX = "matchpage"
-SCOPES = frozenset({Scope.READ, Scope.PREDICT})
+SCOPES = frozenset({Scope.READ, Scope.PREDICT, Scope.MONITOR})  # the last for the drift report
 
 
 def page_key(settings: Settings, home: Home) -> str | None:

@@ -9,6 +9,8 @@ import pytest
 
 from app.api.routes import ROUTES
 from app.settings import Settings
+from app.telemetry.page import PageMetrics
+from app.telemetry.pool import PoolMetrics
 from app.telemetry.service import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +77,7 @@ def test_the_files_it_names_exist(path: str) -> None:
 def test_every_metric_stands_in_the_table_with_its_labels_and_meaning() -> None:
     """When this fails: who serves it, its labels and its help, as app/telemetry has them."""
     served: dict[str, tuple[str, str, list[str]]] = {}
-    for who, metrics in (("API", Metrics()),):
+    for who, metrics in (("API", Metrics()), ("worker pool", PoolMetrics()), ("match page", PageMetrics())):
         for name, family in metrics.registry.families.items():
             served.setdefault(name, (", ".join(family.labels), family.doc, []))[2].append(who)
     expected = [[name, ", ".join(whose), labels, doc] for name, (labels, doc, whose) in sorted(served.items())]
