@@ -32,7 +32,7 @@ class FeatureRows:
 
     def find(self, match_id: int) -> bytes | None:
         """The row of a match as little-endian float32, NaN where unknown; None when there is none."""
-        at = int(np.searchsorted(self._sorted_ids, match_id))
+        at = int(self._sorted_ids.searchsorted(match_id))
         if at == len(self._sorted_ids) or self._sorted_ids[at] != match_id:
             return None
         matrix = self._twin.matrix

@@ -28,7 +28,7 @@ class Prices:
 
     def find(self, match_id: int) -> Odds | None:
         """The odds of one match; None when there is no such match."""
-        at = int(np.searchsorted(self._sorted_ids, match_id))
+        at = int(self._sorted_ids.searchsorted(match_id))
         if at == len(self._sorted_ids) or self._sorted_ids[at] != match_id:
             return None
         home, draw, away = self._odds[at].tolist()
