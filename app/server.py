@@ -14,7 +14,7 @@ from app.api.connection import Door
 log = structlog.get_logger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 10.0  # what is being answered when a stop is asked for may take so long
-BACKLOG = 128
+BACKLOG = 1024  # a full one costs a caller the second until TCP tries again
 
 
 async def serve(app: web.Application) -> None:

@@ -1,7 +1,7 @@
 """The only reader of the environment: every setting, its default and its meaning."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -63,7 +63,19 @@ class Settings(BaseSettings):
     event_clients: int = Field(256, ge=1, description="clients that may listen to GET /events at once")
     event_heartbeat_s: float = Field(15.0, gt=0, description="seconds between signs of life on GET /events")
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Redis of the queue")
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="Redis of the queue: redis://, rediss:// or unix:///path"
+    )
+    redis_username: str | None = Field(None, description="its ACL user, unless the URL names one")
+    redis_password: SecretStr | None = Field(None, description="its password, unless it stands in the URL")
+    redis_ca_file: Path | None = Field(None, description="who vouches for a rediss:// server; empty: the system's list")
+    redis_client_cert_file: Path | None = Field(None, description="our certificate for a rediss:// server that asks")
+    redis_client_key_file: Path | None = Field(None, description="the key of that certificate")
+    redis_sentinels: tuple[Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")], ...] = Field(
+        (), description="host:port of Sentinels (JSON list); they name the server, the URL only its database and TLS"
+    )
+    redis_sentinel_name: str = Field("touchline", description="what the Sentinels call the Redis of the queue")
+    redis_sentinel_password: SecretStr | None = Field(None, description="password of the Sentinels themselves")
     queue_name: str = Field("touchline:queue", description="Redis key of the queue")
     queue_limit: int = Field(10_000, ge=1, description="waiting jobs past which new ones are refused")
     sync_timeout_s: float = Field(30.0, gt=0, le=300, description="longest wait for a live prediction, seconds")

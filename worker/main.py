@@ -20,7 +20,7 @@ from arq.worker import Function, func
 from app.queue.background import cancelled, running
 from app.queue.connection import connect, disconnect
 from app.queue.jobs import Job
-from app.queue.keys import Keys
+from app.queue.keys import RESULT, Keys
 from app.queue.reports import DriftReports
 from app.queue.shadows import Shadows
 from app.queue.wire import dumps, loads
@@ -112,11 +112,16 @@ class Resources:
         await self._stack.aclose()
 
     async def announce(self, ctx: dict[Any, Any]) -> None:
-        """Tell those who wait to look, where a stock arq worker has written a result."""
-        raw = await ctx["redis"].get(f"arq:result:{ctx['job_id']}")
+        """Tell those who wait what a stock arq worker has written, and forget that they waited."""
+        redis, job_id = ctx["redis"], ctx["job_id"]
+        raw = await redis.get(RESULT + job_id)
         if raw is not None:
             result = loads(raw)
-            await ctx["redis"].publish(self.names.done, dumps([[ctx["job_id"], result["s"], result["r"]]]))
+            async with redis.pipeline(transaction=False) as pipe:
+                pipe.hdel(self.names.interest, job_id)
+                pipe.hdel(self.names.deadlines, job_id)
+                pipe.publish(self.names.done, dumps([[job_id, result["s"], result["r"]]]))
+                await pipe.execute()
 
     def _hurry(self) -> None:
         if self.beat is not None:

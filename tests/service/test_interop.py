@@ -14,6 +14,7 @@ from arq.worker import func
 from app.queue.background import cancelled
 from app.queue.connection import disconnect
 from app.queue.jobs import Job, TaskStatus
+from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
 from app.queue.wire import job_payload, loads
 from app.settings import Settings
@@ -24,8 +25,13 @@ from worker.inference import predict_proba
 from worker.main import stock_settings
 
 
+async def is_gone(redis: ArqRedis, *names: str) -> bool:
+    """Whether Redis has none of these keys."""
+    return await redis.exists(*names) == 0
+
+
 async def test_stock_worker_does_our_jobs(
-    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource
+    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
 ) -> None:
     options = stock_settings(live_settings, source=lambda _: shelf_source)
     stock = Worker(**options, handle_signals=False, poll_delay=0.05)
@@ -40,6 +46,9 @@ async def test_stock_worker_does_our_jobs(
             predict_proba(tiny_booster(), rows), abs=1e-6
         )
         assert stock.jobs_complete == 8
+        # nothing stays behind of those who waited
+        names = Keys(live_settings.queue_name)
+        await until(lambda: is_gone(redis, names.interest, names.deadlines))
     finally:
         await cancelled(work)
         await stock.close()
