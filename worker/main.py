@@ -53,8 +53,18 @@ def cron_jobs(settings: Settings) -> list[CronJob]:
     """What is due by the clock, in UTC: once in all workers, whichever takes it."""
     if not settings.drift_hours:
         return []
-    hours = set(settings.drift_hours)
-    return [cron(check_drift, name=Job.CHECK_DRIFT, hour=hours, minute=0, timeout=CHECK_TIMEOUT_S, max_tries=MAX_TRIES)]
+    return [
+        cron(
+            check_drift,
+            name=Job.CHECK_DRIFT,
+            hour=set(settings.drift_hours),
+            minute=0,
+            timeout=CHECK_TIMEOUT_S,
+            max_tries=MAX_TRIES,
+            # while it is there, a worker whose clock is late does not do it once more
+            keep_result=settings.result_ttl_s,
+        )
+    ]
 
 
 Source = Callable[[Settings], ModelSource]

@@ -108,3 +108,6 @@ class DriftOut(Out):
     current: dict[str, str | int | None]
     features: list[DriftFeatureOut] = Field(description="those that drifted most first")
     probabilities: list[DriftFeatureOut] = Field(description="the predicted ones, compared in the same way")
+    probabilities_reference: dict[str, str | int | None] = Field(
+        description="the earlier predictions they are compared with: of the same model where it has made enough"
+    )

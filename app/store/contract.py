@@ -116,6 +116,7 @@ class DriftReport(BaseModel):
     n_compared: int | None = None
     share_by_chance: float | None = None  # of drifted features, if nothing had changed
     probabilities: tuple[DriftFeature, ...] = ()  # the predicted ones, compared in the same way
+    probabilities_reference: dict[str, str | int | None] = {}  # what with; pydantic copies the default
 
 
 def check(folder: Path, *, checksums: bool = True) -> tuple[Fault, ...]:

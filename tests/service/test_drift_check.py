@@ -218,6 +218,8 @@ async def test_what_is_due_by_the_clock_is_enqueued_once_whoever_looks(
         await worker.run_cron(day.replace(hour=4, minute=59, second=55), 5.0)
     (job_id,) = await redis.zrange(settings.queue_name, 0, -1)
     assert loads(await redis.get(b"arq:job:" + job_id))["f"] == Job.CHECK_DRIFT
+    # arq's default would forget a check that is done, and a late worker would do it again
+    assert [job.keep_result_s for job in ours[0].cron_jobs] == [settings.result_ttl_s]
 
 
 def test_no_hour_is_never(live_settings: Settings, redis: ArqRedis, shelf_source: MemorySource) -> None:

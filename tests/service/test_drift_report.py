@@ -159,26 +159,48 @@ def test_few_rows_differ_by_chance_and_are_called_too_few(tmp_path: Path) -> Non
     assert report.share_by_chance == pytest.approx(report.n_drifted / 10, abs=0.4)
 
 
-def test_predicted_probabilities_are_compared_where_the_model_had_not_seen_the_result(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    late = np.arange(N) >= 500
+def predicted(asked: DriftJob, home: np.ndarray, versions: np.ndarray, seen: np.ndarray | None) -> Path:
+    """The matches' table with predictions; without `seen` nobody says which of them a model was trained on."""
+    table = pq.read_table(asked.matches)
+    columns: dict[str, Any] = {"proba_home": home, "proba_draw": np.full(N, 0.2), "proba_away": 0.8 - home}
+    for name, values in (columns | {"model_version": versions}).items():
+        table = table.append_column(name, pa.array(values))
+    path = asked.matches.with_name("predictions.parquet")
+    pq.write_table(table if seen is None else table.append_column("in_sample", pa.array(seen)), path)
+    return path
+
+
+def test_predictions_are_compared_with_earlier_ones_of_the_same_model(tmp_path: Path) -> None:
+    rng, day = np.random.default_rng(0), np.arange(N)
+    asked = job(tmp_path, {"elo": rng.normal(size=N)}, reference_until=CUT - timedelta(days=300))
+    # the model before it said other things altogether, which is no drift
+    versions = np.where(day < 200, "wf", "1")
+    home = np.clip(rng.normal(np.where(day < 200, 0.7, 0.4), 0.05), 0, 1)
+    report = made(asked, tmp_path, predicted(asked, home, versions, np.zeros(N, dtype=bool)))
+    assert {feature.feature: feature.drifted for feature in report.probabilities} == {
+        "proba_home": False, "proba_away": False, "proba_draw": False,
+    }  # fmt: skip
+    assert report.probabilities_reference == {
+        "from": "2024-07-19", "to": "2025-05-15", "model_version": "1", "rows": 300,
+    }  # fmt: skip
+    assert "Predicted probabilities: steady." in report.summary
+    assert report.n_features == 1
+
+
+@pytest.mark.parametrize("says_which", [True, False])
+def test_predictions_of_a_new_model_are_compared_with_those_of_the_reference(tmp_path: Path, says_which: bool) -> None:
+    rng, late = np.random.default_rng(0), np.arange(N) >= 500
     asked = job(tmp_path, {"elo": rng.normal(size=N)})
     seen = rng.random(N) < 0.3
-    home = np.where(seen, 0.99, np.clip(rng.normal(np.where(late, 0.6, 0.4), 0.05, N), 0, 1))
-    table = pq.read_table(asked.matches)
-    for name, values in {"proba_home": home, "proba_draw": np.full(N, 0.2), "proba_away": 0.8 - home}.items():
-        table = table.append_column(name, pa.array(values))
-    for with_flag in (True, False):
-        path = tmp_path / f"predictions-{with_flag}.parquet"
-        pq.write_table(table.append_column("in_sample", pa.array(seen)) if with_flag else table, path)
-        report = made(asked, tmp_path, path)
-        found = {feature.feature: feature for feature in report.probabilities}
-        assert found["proba_home"].drifted
-        assert found["proba_draw"].state is FeatureState.CONSTANT
-        assert "Predicted probabilities: proba_" in report.summary
-        # without the flag those of the training blur the picture
-        assert (found["proba_home"].score or 0) > (5 if with_flag else 0.1)
-    assert report.n_features == 1
+    home = np.where(seen, 0.75, np.clip(rng.normal(np.where(late, 0.6, 0.4), 0.05), 0, 0.8))
+    path = predicted(asked, home, np.full(N, "1"), seen if says_which else None)
+    report = made(asked, tmp_path, path)
+    found = {feature.feature: feature for feature in report.probabilities}
+    assert found["proba_home"].drifted
+    assert found["proba_draw"].state is FeatureState.CONSTANT
+    assert "Predicted probabilities: proba_" in report.summary
+    # those of the training count only where nobody says which they are
+    assert report.probabilities_reference["rows"] == (500 - seen[:500].sum() if says_which else 500)
 
 
 def test_a_column_over_which_evidently_falls_costs_nobody_else_his_place(

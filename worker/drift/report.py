@@ -27,14 +27,13 @@ def write_drift_report(job: DriftJob, folder: Path, predictions: Callable[[], Pa
     features = compare(reference, current, job.trained_on)
     by_chance = share_by_chance(features, reference, current)
     path = predictions()
-    probabilities = [] if path is None else _probabilities(job, path)
+    predicted = None if path is None else probability_samples(job, path)
+    probabilities = [] if predicted is None else compare(predicted.reference, predicted.current)
     report = _report(job, samples, features, by_chance, probabilities)
+    if predicted is not None:
+        report = report.model_copy(update={"probabilities_reference": predicted.reference_span})
     _write(report, page(report, reference, current), folder)
     return report
-
-
-def _probabilities(job: DriftJob, predictions: Path) -> list[DriftFeature]:
-    return compare(*probability_samples(job, predictions))
 
 
 def _write(report: DriftReport, html: str, folder: Path) -> None:

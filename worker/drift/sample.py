@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.store.lake import connect
+from app.store.lake import Connection, connect
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE_ROWS = 2000  # a window; see README for what it costs and what it leaves to chance
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+LEAST_PREDICTED = 200  # by the same model, to be compared with itself
 PROBABILITIES = ("proba_home", "proba_draw", "proba_away")
 _MEMORY = "1GB"
 Span = dict[str, str | int | None]
@@ -30,10 +31,12 @@ SELECT * EXCLUDE (match_id) FROM read_parquet($features) WHERE match_id IN (
 """  # noqa: S608
 _SPAN = f"SELECT count(*), min(kickoff_utc), max(kickoff_utc) FROM read_parquet($matches) WHERE {_IN_WINDOW}"  # noqa: S608
 # a model knows the results of its own training: what it says of those matches is sharper than anything later
+_OUT_OF_SAMPLE = f"FROM read_parquet($matches) WHERE {_IN_WINDOW} AND {{out_of_sample}}"
 _PREDICTIONS = f"""
-SELECT {", ".join(PROBABILITIES)} FROM read_parquet($matches)
-WHERE {_IN_WINDOW} AND {{out_of_sample}} ORDER BY hash(match_id), match_id LIMIT $rows
-"""  # noqa: S608
+SELECT {", ".join(PROBABILITIES)} {_OUT_OF_SAMPLE} AND ($model IS NULL OR model_version = $model)
+ORDER BY hash(match_id), match_id LIMIT $rows
+"""
+_MODEL = f"SELECT mode(model_version) {_OUT_OF_SAMPLE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,52 @@ def feature_samples(job: DriftJob) -> Samples:
     return Samples(reference, current, reference_span, current_span)
 
 
-def probability_samples(job: DriftJob, predictions: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Predicted probabilities in both windows, of matches whose result the model had not seen."""
-    windows = (job.reference_since, job.reference_until), (job.current_since, FOREVER)
-    reference, current = (_probabilities(predictions, since, until, job.rows) for since, until in windows)
-    return reference, current
+def probability_samples(job: DriftJob, predictions: Path) -> Samples:
+    """Predicted probabilities of matches whose result the model had not seen, now and before.
+
+    Before: of the same model, from the end of its training on, because another model is different without anything
+    having changed; where it has predicted too little, whatever was predicted in the reference window.
+    """
+    with closing(connect(memory=_MEMORY)) as connection:
+        table = _Predictions(connection, predictions, job.rows)
+        now, before = (job.current_since, FOREVER), (job.reference_since, job.reference_until)
+        model = table.model(*now)
+        current = table.sample(*now)
+        same = table.sample(job.reference_until, job.current_since, model)
+        if len(same) >= LEAST_PREDICTED:
+            return Samples(same, current, table.span(job.reference_until, job.current_since, same, model), {})
+        reference = table.sample(*before)
+        return Samples(reference, current, table.span(*before, reference, None), {})
+
+
+class _Predictions:
+    """The predictions' table, with those of the models' own training left out where it says which those are."""
+
+    def __init__(self, connection: Connection, path: Path, rows: int) -> None:
+        self._connection = connection
+        self._where = {"matches": str(path)}
+        self._rows = rows
+        # the contract leaves in_sample open; without it nobody knows, and all count
+        described = connection.execute("DESCRIBE SELECT * FROM read_parquet($matches)", self._where).fetchall()
+        knows = any(name == "in_sample" for name, *_ in described)
+        self._out_of_sample = "in_sample IS NOT TRUE" if knows else "true"
+
+    def model(self, since: datetime, until: datetime) -> str | None:
+        """The version that made most of them."""
+        query = _MODEL.format(out_of_sample=self._out_of_sample)
+        ((version,),) = self._connection.execute(query, self._where | {"since": since, "until": until}).fetchall()
+        return None if version is None else str(version)
+
+    def sample(self, since: datetime, until: datetime, model: str | None = None) -> "pd.DataFrame":
+        """Probabilities of a window, of one model or of any."""
+        query = _PREDICTIONS.format(out_of_sample=self._out_of_sample)
+        window = {"since": since, "until": until, "model": model, "rows": self._rows}
+        return comparable(self._connection.execute(query, self._where | window).df())
+
+    def span(self, since: datetime, until: datetime, frame: "pd.DataFrame", model: str | None) -> Span:
+        """What a sample is of."""
+        window: Span = {"from": since.date().isoformat(), "to": until.date().isoformat()}
+        return window | {"model_version": model, "rows": len(frame)}
 
 
 def comparable(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -98,13 +142,3 @@ def _features(job: DriftJob, since: datetime, until: datetime) -> "tuple[pd.Data
         ((n_matches, first, last),) = connection.execute(_SPAN, where).fetchall()
     span: Span = {"from": first.date().isoformat() if first else None, "to": last.date().isoformat() if last else None}
     return comparable(frame), span | {"matches": n_matches, "rows": len(frame)}
-
-
-def _probabilities(predictions: Path, since: datetime, until: datetime, rows: int) -> "pd.DataFrame":
-    where = {"matches": str(predictions), "since": since, "until": until, "rows": rows}
-    with closing(connect(memory=_MEMORY)) as connection:
-        # the contract leaves in_sample open; without it nobody knows, and all count
-        described = connection.execute("DESCRIBE SELECT * FROM read_parquet($matches)", {"matches": str(predictions)})
-        knows = any(name == "in_sample" for name, *_ in described.fetchall())
-        query = _PREDICTIONS.format(out_of_sample="in_sample IS NOT TRUE" if knows else "true")
-        return comparable(connection.execute(query, where).df())
