@@ -6,7 +6,8 @@ from app.api import bulk
 from app.api.bulk import Content
 from app.api.selections import selection_of
 from app.domain.odds import Devig
-from app.schemas import CardsQuery
+from app.errors import InvalidRequest
+from app.schemas import CardsQuery, CardsSqlOut, CardsSqlQuery
 from app.store import cards
 from app.store.cursor import Order
 from app.store.snapshot import Snapshot
@@ -29,3 +30,10 @@ async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamRespo
         return Content(members, page.rows.picked(query.named()), headers)
 
     return await bulk.answer(request, find, query)
+
+
+async def get_cards_sql(request: web.Request, query: CardsSqlQuery) -> CardsSqlOut:
+    """The SQL that gives these cards in scripts/sql and at POST /sql."""
+    if query.as_of is not None:
+        raise InvalidRequest("query as_of: SQL asks the snapshot as it is now.")
+    return CardsSqlOut(sql=cards.written(selection_of(query), Order(query.sort.value), query.limit))

@@ -5,7 +5,7 @@ from aiohttp import web
 from app.access.scope import Scope
 from app.api.artifacts import refresh_artifacts
 from app.api.bulk import BULK_MEDIA, recall
-from app.api.cards import list_cards
+from app.api.cards import get_cards_sql, list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
 from app.api.drift import get_drift, get_drift_report
 from app.api.events import EVENT_STREAM, follow_events
@@ -98,6 +98,7 @@ ROUTES = (
         recall=recall,
     ),
     Route("GET", "/predict/cards/", list_cards, READING_AS_OF, answer=CardsOut, media=BULK_MEDIA, recall=recall),
+    Route("GET", "/predict/cards/sql", get_cards_sql),
     Route("GET", "/predict/odds/", list_odds, READING_AS_OF, answer=OddsListOut, media=BULK_MEDIA, recall=recall),
     Route(
         "GET",

@@ -8,6 +8,8 @@ from app.schemas.cards import (
     CardSort,
     CardsOut,
     CardsQuery,
+    CardsSqlOut,
+    CardsSqlQuery,
     FacetsQuery,
     RegionRoiRefOut,
 )
@@ -86,6 +88,8 @@ __all__ = [
     "CardSort",
     "CardsOut",
     "CardsQuery",
+    "CardsSqlOut",
+    "CardsSqlQuery",
     "ComparisonOut",
     "ContributionOut",
     "DriftCheckOut",

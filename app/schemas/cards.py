@@ -124,5 +124,18 @@ class CardsQuery(CardFilter, ListQuery):
     cursor: str | None = Field(None, max_length=200, description="next_cursor of the page before")
 
 
+class CardsSqlQuery(CardFilter):
+    """Filter and order."""
+
+    sort: CardSort = CardSort.KICKOFF
+    limit: int | None = Field(None, ge=1, le=1_000_000, description="rows; all when left out")
+
+
+class CardsSqlOut(Out):
+    """A query of DuckDB."""
+
+    sql: str = Field(description="runs as it is in scripts/sql and at POST /sql")
+
+
 class FacetsQuery(CardFilter, ListQuery):
     """Filter and form."""

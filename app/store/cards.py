@@ -112,6 +112,19 @@ async def find_page(snapshot: Snapshot, selection: Selection, page: Page) -> Car
     return found
 
 
+def written(selection: Selection, order: Order, limit: int | None) -> str:
+    """SQL over the table `cards` that gives the flat columns of these cards in this order, whoever runs it."""
+    key = _KEYS[order]
+    lines = [
+        f"SELECT {SHAPE.columns(is_short=True)}",
+        "FROM cards",
+        f"WHERE {selection.written()}",
+        f"ORDER BY {key.column} {key.direction}, match_id {key.direction}",
+        *([f"LIMIT {limit:d}"] if limit is not None else []),
+    ]
+    return "\n".join(lines)
+
+
 def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
     where, params = selection.where()
     selected = digest(selection)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.store.literal import literal
+
 # what a fixture (two teams in a tournament of a region) tells; there are far fewer of them than matches
 _OF_FIXTURE = (
     ("region", "region IN ({})"),
@@ -17,6 +19,7 @@ _OF_MATCH = (
     ("min_edge", "best_edge >= {}"),
     ("min_region_roi", "region_roi_pct >= {}"),
 )
+_SEARCH_TEXT = "strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region)))"
 _FIXTURES = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE {})"
 
 Condition = tuple[list[str], list[Any]]
@@ -47,6 +50,16 @@ class Selection:
         fixtures = [_FIXTURES.format(" AND ".join(of_fixture))] if of_fixture else []
         value = ["is_value"] if self.value_only else []
         return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
+
+    def written(self) -> str:
+        """The condition on `cards` alone with its values written into it, for people to read and to run elsewhere."""
+        of_match, params = self._asked(_OF_MATCH)
+        of_fixture, more = self._asked(_OF_FIXTURE)
+        condition = " AND ".join([*of_match, *(["is_value"] if self.value_only else []), *of_fixture]) or "true"
+        # the marks first, as a value may hold one too
+        pieces = condition.replace("search_text", _SEARCH_TEXT).split("?")
+        values = [literal(value) for value in (*params, *more)]
+        return "".join(piece + value for piece, value in zip(pieces, [*values, ""], strict=True))
 
     def _asked(self, conditions: tuple[tuple[str, str], ...]) -> Condition:
         asked: list[str] = []

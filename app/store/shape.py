@@ -38,10 +38,10 @@ class Shape:
         """SQL of a row as a JSON object."""
         return struct(**{name: member.json for name, member in self.members.items()})
 
-    def columns(self) -> str:
-        """What follows SELECT."""
+    def columns(self, *, is_short: bool = False) -> str:
+        """What follows SELECT; in short, a column that keeps its name is not named twice."""
         flat = {name: sql for member in self.members.values() for name, sql in member.columns.items()}
-        return ", ".join(f"{sql} AS {name}" for name, sql in flat.items())
+        return ", ".join(name if is_short and sql == name else f"{sql} AS {name}" for name, sql in flat.items())
 
     def __or__(self, more: "Shape") -> "Shape":
         return Shape(self.members | more.members)

@@ -12,6 +12,7 @@ PROMISED = """
 GET /predict/predictions/
 GET /predict/precomputed/{match_id}
 GET /predict/cards/
+GET /predict/cards/sql
 GET /predict/odds/
 GET /predict/region-roi/
 GET /predict/roi/
@@ -23,6 +24,7 @@ GET /monitoring/task_status/{task_id}
 GET /monitoring/arq/queues
 GET /monitoring/arq/workers
 GET /monitoring/drift
+POST /sql
 GET /events
 GET /healthcheck/
 GET /livez
