@@ -20,7 +20,7 @@ from app.store.rendered import Rendered
 from app.store.tables import fill_from_folder
 from app.store.totals import Totals
 
-_PAST_ROWS = 1_000_000  # cards of earlier times kept as tables, about half a gigabyte
+_PAST_ROWS = 500_000  # cards of earlier times kept as tables: about half a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
