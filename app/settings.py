@@ -95,7 +95,9 @@ class Settings(BaseSettings):
     kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
     kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")
     min_bets: int = Field(20, ge=2, description="settled bets below which ROI says 'too few'")
-    min_history: int = Field(5, ge=0, description="earlier matches of each team below which a match is no value bet")
+    min_history: int = Field(
+        5, ge=0, description="matches of each team in the 400 days before below which there is no value bet"
+    )
 
     drift_hours: tuple[int, ...] = Field(
         (5,), description="hours of the day, UTC, at which a worker checks for drift; [] for never (JSON list)"

@@ -49,7 +49,7 @@ class CardOut(PredictionOut):
     """One match: prediction, odds, edge."""
 
     too_little_history: bool = Field(
-        description="a team has too few earlier matches for the model to know it; such a match is no value bet"
+        description="a team has too few recent matches for the model to know it; such a match is no value bet"
     )
     hit: bool | None = Field(description="predicted equals outcome; null before the result")
     money: CardMoneyOut | None = Field(description="null when there are no odds")

@@ -124,8 +124,6 @@ def test_predictions_are_the_matches_with_the_models_words(tmp_path: Path) -> No
             "model_stage": ["champion", "walk-forward"],
             "model_run_id": ["r"] * 2,
             "in_sample": [False] * 2,
-            "n_history_home": pa.array([12, 3], pa.int16()),
-            "n_history_away": pa.array([12, 0], pa.int16()),
         }
     )
     out = tmp_path / "predictions.parquet"
@@ -135,4 +133,27 @@ def test_predictions_are_the_matches_with_the_models_words(tmp_path: Path) -> No
     assert (second["match_id"], second["outcome"], second["model_stage"]) == (2, 0, "walk-forward")
     assert first["computed_at"] == KICKOFF
     assert (first["has_time"], second["has_time"]) == (True, False)
-    assert (second["n_history_home"], second["n_history_away"]) == (3, 0)
+
+
+def test_history_of_a_team_is_what_it_played_in_the_400_days_before(tmp_path: Path) -> None:
+    def on(match_id: int, days: float, home: str, away: str, status: str = "finished") -> dict[str, Any]:
+        kickoff = KICKOFF + timedelta(days=days)
+        return a_match(match_id, kickoff_utc=kickoff, home_team=home, away_team=away, status=status)
+
+    matches = stored(
+        tmp_path,
+        on(1, -401, "Arsenal", "Leeds"),
+        on(2, -400, "Leeds", "Arsenal"),
+        on(3, -30, "Arsenal", "Stoke"),
+        on(4, -20, "Arsenal", "Leeds", status="cancelled"),
+        on(5, -0.2, "Stoke", "Arsenal"),  # the same day
+        on(6, 0, "Arsenal", "Leeds"),
+        on(7, 3, "Leeds", "Newcomers", status="upcoming"),
+    )
+    same = {"proba_home": 0.5, "proba_draw": 0.3, "proba_away": 0.2, "predicted_class": 0, "in_sample": False}
+    model = {"model_name": "m", "model_version": "1", "model_stage": "champion", "model_run_id": "r"}
+    probabilities = pa.Table.from_pylist([{"match_id": i, **same, **model} for i in range(1, 8)])
+    write_predictions(matches, probabilities, tmp_path / "predictions.parquet", KICKOFF)
+    found = {row["match_id"]: row for row in pq.read_table(tmp_path / "predictions.parquet").to_pylist()}
+    histories = {i: (row["n_history_home"], row["n_history_away"]) for i, row in found.items()}
+    assert histories == {1: (0, 0), 2: (1, 1), 3: (2, 0), 4: (3, 2), 5: (1, 2), 6: (2, 1), 7: (1, 0)}

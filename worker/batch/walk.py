@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xgboost as xgb
 
-from worker.batch.features import WINDOWS, feature_names
+from worker.batch.features import feature_names
 from worker.batch.fitting import Fit, Recipe, World, fit, instant
 from worker.batch.progress import Progress
 from worker.inference import Probabilities, predict_proba
@@ -139,14 +139,5 @@ def _table(world: World, probabilities: Probabilities, stretches: list[_Stretch]
             "model_stage": pa.array(np.repeat([stretch.stage for stretch in stretches], lengths)),
             "model_run_id": pa.array([result.champion.run_id] * n),
             "in_sample": pa.array(np.repeat([stretch.in_sample for stretch in stretches], lengths)),
-            "n_history_home": _n_earlier(world, "home"),
-            "n_history_away": _n_earlier(world, "away"),
         }
     )
-
-
-def _n_earlier(world: World, side: str) -> npt.NDArray[np.int16]:
-    """Earlier matches of a team as the longest window of form counts them: 12 stands for more."""
-    window = max(WINDOWS)
-    coverage = world.features[:, feature_names().index(f"form_coverage_all_{window}_{side}")]
-    return np.rint(window * coverage).astype(np.int16)
