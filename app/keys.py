@@ -14,7 +14,9 @@ from app.settings import Settings
 from app.sql.desk import Desk
 from app.store.gate import Gate
 from app.store.snapshots import Snapshots
+from app.telemetry.export import SpanExport
 from app.telemetry.service import Metrics
+from app.telemetry.trace import Trace
 
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
@@ -30,6 +32,9 @@ KEYRING = web.AppKey("keyring", Keyring)
 RATE_LIMIT: web.AppKey[RateLimit | None] = web.AppKey("rate_limit")
 LEDGER: web.AppKey[Ledger | NoLedger] = web.AppKey("ledger")
 
+EXPORT: web.AppKey[SpanExport | None] = web.AppKey("export")
+
 REQUEST_ID = web.RequestKey("request_id", str)
+TRACE = web.RequestKey("trace", Trace)
 CALLER = web.RequestKey("caller", str)  # prefix of the API key
 QUOTA: web.RequestKey[Quota | None] = web.RequestKey("quota")

@@ -1,5 +1,6 @@
 """Wires the HTTP service together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from app import keys
 from app.access.keyring import Keyring
 from app.access.rate import RateLimit, per_minute_of
 from app.api.headers import add_headers, preflight
+from app.api.metrics import follow_drift
 from app.api.middleware import access, request_id
 from app.api.openapi import document
 from app.api.problems import problems
@@ -28,6 +30,7 @@ from app.sql.desk import Desk
 from app.store.gate import Gate
 from app.store.opening import open_snapshots
 from app.store.snapshot import Snapshot
+from app.telemetry.export import SpanExport, open_export
 from app.telemetry.service import Metrics
 from app.upkeep.draining import draining
 from app.upkeep.measuring import Measuring
@@ -41,6 +44,7 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[request_id, access, problems, preflight], client_max_size=MAX_BODY_BYTES)
     app[keys.SETTINGS] = settings
     app[keys.METRICS] = Metrics()
+    app[keys.EXPORT] = _open_export(settings)
     app[keys.GATE] = Gate(settings.query_concurrency, settings.query_queue_limit)
     app[keys.STARTED_AT] = datetime.now(UTC)
     app[keys.OPENAPI] = orjson.dumps(document(ROUTES))
@@ -56,6 +60,8 @@ def create_app(settings: Settings) -> web.Application:
 async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[keys.SETTINGS]
     async with AsyncExitStack() as stack:
+        if (export := app[keys.EXPORT]) is not None:
+            stack.push_async_callback(asyncio.to_thread, export.close)
         ledger = app[keys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
         await stack.enter_async_context(draining(settings, ledger))
         app[keys.KEYRING] = await stack.enter_async_context(Keyring.open(settings))
@@ -73,12 +79,19 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[keys.SQL] = await stack.enter_async_context(Desk.open(settings)) if settings.sql_enabled else None
         await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
         await stack.enter_async_context(running(follow_models(app[keys.FEED], queue)))
+        await stack.enter_async_context(running(follow_drift(app)))
         yield
 
 
 async def _end_feed(app: web.Application) -> None:
     # before the server waits for what is being answered: these answers never end by themselves
     app[keys.FEED].close()
+
+
+def _open_export(settings: Settings) -> SpanExport | None:
+    headers = settings.otel_exporter_otlp_headers
+    told = headers.get_secret_value() if headers else ""
+    return open_export(settings.otel_exporter_otlp_endpoint, "touchline-api", headers=told)
 
 
 def _rate_limit(settings: Settings, stack: AsyncExitStack) -> RateLimit | None:

@@ -103,6 +103,17 @@ class Settings(BaseSettings):
         (5,), description="hours of the day, UTC, at which a worker checks for drift; [] for never (JSON list)"
     )
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="OpenTelemetry collector for traces, such as http://127.0.0.1:4318; needs the extra traces",
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="headers for the collector: name=value,name=value"
+    )
+    otel_traces_sampler_arg: float = Field(
+        1.0, ge=0, le=1, description="share of the traces that begin here which is exported"
+    )
+
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: JSON unless on a terminal")
 

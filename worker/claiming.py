@@ -11,6 +11,7 @@ from time import time
 from typing import Any
 
 import orjson
+import structlog
 from arq import Worker
 from arq.jobs import serialize_result
 
@@ -21,6 +22,7 @@ from app.queue.connection import REDIS_ERRORS
 from app.queue.failures import failure_payload
 from app.queue.jobs import Payload
 from app.queue.wire import dumps, loads
+from app.telemetry.trace import parse
 from worker.beat import Tally
 from worker.leases import Answer, Claim, Leases, announcement
 from worker.tasks import Call, Outcome
@@ -198,9 +200,17 @@ class BatchWorker(Worker):
                 answers.append(job.answer(outcome, started_ms, success=True))
         self.tally.done += len(answers)
         await self._hand_in(answers)
+        self._tell(jobs, outcomes)
         if outcomes:
             self.on_answered(calls, outcomes)
         await self._try_again(bugs)
+
+    def _tell(self, jobs: "list[_Held]", outcomes: list[Outcome]) -> None:
+        """A line a job, where somebody wants as many."""
+        if log.isEnabledFor(logging.DEBUG):
+            for job, outcome in zip(jobs, outcomes, strict=False):
+                with structlog.contextvars.bound_contextvars(**job.context()):
+                    log.debug("%s answered: %s", job.claim.job_id, type(outcome).__name__)
 
     async def _outcomes(self, jobs: "list[_Held]", calls: list[Call], task: BatchTask) -> list[Outcome]:
         """What the task makes of the jobs; nothing when they must be done another time."""
@@ -219,7 +229,8 @@ class BatchWorker(Worker):
     async def _try_again(self, bugs: "list[tuple[_Held, Exception]]") -> None:
         hopeless = []
         for job, error in bugs:
-            log.error("%s failed at try %d", job.claim.job_id, job.claim.job_try, exc_info=error)
+            with structlog.contextvars.bound_contextvars(**job.context()):
+                log.error("%s failed at try %d", job.claim.job_id, job.claim.job_try, exc_info=error)
             if job.claim.job_try >= self.max_tries:
                 hopeless.append((job, f"{type(error).__name__}: {error}"))
             else:
@@ -232,6 +243,9 @@ class BatchWorker(Worker):
         now_ms = round(time() * 1000)
         self.tally.failed += len(hopeless)
         self.tally.metrics.dead.inc(by=len(hopeless))
+        for job, reason in hopeless:
+            with structlog.contextvars.bound_contextvars(**job.context()):
+                log.error("%s is given up: %s", job.claim.job_id, reason)
         await self._hand_in([job.dead(reason, now_ms) for job, reason in hopeless])
 
     async def _hand_in(self, answers: list[Answer]) -> None:
@@ -258,6 +272,13 @@ class _Held:
         self.kwargs: Payload = job["k"]
         self.enqueued_ms: int = job["et"]
         self._queue_name = queue_name
+
+    def context(self) -> dict[str, str]:
+        """Whose job it is, for the log: the request and the trace that asked."""
+        payload = self.args[0] if self.args and isinstance(self.args[0], dict) else {}
+        trace = parse(str(payload.get("traceparent", "")))
+        known = {"request_id": str(payload.get("request_id", "")), "trace_id": trace.trace_id if trace else ""}
+        return {name: value for name, value in known.items() if value}
 
     def call(self) -> Call:
         payload = dict(self.args[0]) if self.args and isinstance(self.args[0], dict) else {}

@@ -25,6 +25,7 @@ from app.queue.reports import DriftReports
 from app.queue.shadows import Shadows
 from app.queue.wire import dumps, loads
 from app.settings import Settings
+from app.telemetry.export import SpanExport, open_export
 from worker import tasks
 from worker.beat import BeatPublisher, Tally
 from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
@@ -34,6 +35,7 @@ from worker.leases import Leases
 from worker.reports import tell
 from worker.shadow import ShadowModel
 from worker.shelf import ModelSource, Shelf
+from worker.spans import spans_of
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +82,13 @@ class Resources:
         self.names = Keys(settings.queue_name)
         self.tally = Tally()
         self.beat: BeatPublisher | None = None
+        self.export: SpanExport | None = None
         self.shadow: ShadowModel | None = None
 
     async def startup(self, ctx: dict[Any, Any]) -> None:
         """Load the models while beating; returns when the worker is ready."""
         redis: ArqRedis = ctx["redis"]
+        self.export = await self._open_export()
         model_thread = self._stack.enter_context(ThreadPoolExecutor(1, "model"))
         registry_thread = self._stack.enter_context(ThreadPoolExecutor(1, "registry"))
         shelf = Shelf(self._settings.model_aliases, on_change=self._hurry)
@@ -110,8 +114,21 @@ class Resources:
         await self._stack.enter_async_context(running(shadow.run()))
         return shadow
 
+    async def _open_export(self) -> SpanExport | None:
+        headers = self._settings.otel_exporter_otlp_headers
+        told = headers.get_secret_value() if headers else ""
+        endpoint = self._settings.otel_exporter_otlp_endpoint
+        # OpenTelemetry looks around the machine first
+        export = await asyncio.to_thread(open_export, endpoint, "touchline-worker", headers=told)
+        if export is not None:
+            self._stack.push_async_callback(asyncio.to_thread, export.close)
+        return export
+
     def answered(self, calls: Sequence[tasks.Call], outcomes: Sequence[tasks.Outcome]) -> None:
         """A batch has its answers."""
+        if self.export is not None:
+            for span in spans_of(calls, outcomes):
+                self.export.record(span)
         if self.shadow is not None:
             self.shadow.follow(calls, outcomes)
 

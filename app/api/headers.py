@@ -30,6 +30,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Complete an answer's head, which for a streamed one is written before the handler returns."""
     headers = response.headers
     headers[REQUEST_ID_HEADER] = request[keys.REQUEST_ID]
+    headers[TRACEPARENT_HEADER] = request[keys.TRACE].header
     for name, value in _SECURITY.items():
         headers.setdefault(name, value)
     # its default tells the versions of Python and aiohttp

@@ -102,6 +102,7 @@ async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: 
             request_id=request[keys.REQUEST_ID],
             deadline_at=time.time() + wait_s,
             explain=query.explain,
+            traceparent=request[keys.TRACE].header,
         )
     return _Asked(job, inputs, _since_ms(started))
 

@@ -1,15 +1,20 @@
 """What the service has measured, and what a scrape reads from the rest of it."""
 
-from time import time
+import asyncio
+from time import monotonic, time
 
 from aiohttp import web
 
 from app import keys
+from app.api.drift import newest_drift
+from app.errors import ServiceError
 from app.ledger.database import DatabaseState
 from app.pulse import Live
 from app.queue.jobs import ModelInfo
 from app.telemetry.service import Metrics, ModelSeries
 
+DRIFT_EVERY_S = 10.0  # the workers may have made a newer report
+_LOOK_EVERY_S = 0.25  # a comparison in memory
 _UP: dict[DatabaseState, int | None] = {"connected": 1, "unreachable": 0, "not configured": None}
 
 
@@ -29,6 +34,31 @@ async def get_metrics(request: web.Request) -> web.Response:
     metrics.process.set(pulse.process.value)
     body, media_type = metrics.text()
     return web.Response(body=body, headers={"Content-Type": media_type})
+
+
+async def follow_drift(app: web.Application) -> None:
+    """Keep the gauge of drift current, for ever and without anybody asking; a scrape reads no report."""
+    seen, due = "", 0.0
+    while True:
+        current = app[keys.SNAPSHOTS].current
+        identity = current.id if current else ""
+        if identity != seen or monotonic() > due:
+            await _read_drift(app)
+            seen, due = identity, monotonic() + DRIFT_EVERY_S
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _read_drift(app: web.Application) -> None:
+    series = app[keys.METRICS].artifacts
+    try:
+        report = (await newest_drift(app)).report
+    except (ServiceError, ValueError):
+        # there is none, or it cannot be read
+        series.drift.set(None)
+        series.drift_at_s = None
+    else:
+        series.drift.set(report.score)
+        series.drift_at_s = report.computed_at.timestamp()
 
 
 def _set_live(metrics: Metrics, live: Live | None) -> None:

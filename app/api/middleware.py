@@ -1,15 +1,16 @@
-"""What happens to every request: an id, a line in the log, a count."""
+"""What happens to every request: an id and a trace, a line in the log, a count, a span."""
 
 import re
+import secrets
 import time
-from uuid import uuid4
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app import keys
-from app.api.headers import REQUEST_ID_HEADER
+from app.api.headers import REQUEST_ID_HEADER, TRACEPARENT_HEADER
+from app.telemetry.trace import Kind, Span, begin
 
 log = structlog.get_logger("app.access")
 UNMATCHED = "unmatched"
@@ -23,9 +24,11 @@ _QUIET = frozenset({"/livez", "/readyz", "/metrics", "/healthcheck/"})
 async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Take the caller's id of the request, or make one; it stands in every log line and answer."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
-    identity = given if _GIVEN_ID.fullmatch(given) else uuid4().hex
+    identity = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
     request[keys.REQUEST_ID] = identity
-    with structlog.contextvars.bound_contextvars(request_id=identity):
+    share = request.app[keys.SETTINGS].otel_traces_sampler_arg if request.app[keys.EXPORT] else 0.0
+    trace = request[keys.TRACE] = begin(request.headers.get(TRACEPARENT_HEADER), share=share)
+    with structlog.contextvars.bound_contextvars(request_id=identity, trace_id=trace.trace_id):
         return await handler(request)
 
 
@@ -50,6 +53,9 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
     route = resource.canonical if resource is not None else UNMATCHED
     method = request.method if request.method in hdrs.METH_ALL else _OTHER_METHOD
     request.app[keys.METRICS].count_request(route, method, status, duration_s)
+    export = request.app[keys.EXPORT]
+    if export is not None and request[keys.TRACE].is_sampled:
+        export.record(_span(request, f"{method} {route}", status, duration_s))
     if route not in _QUIET:
         log.info(
             "request",
@@ -59,3 +65,15 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
             duration_ms=round(1000 * duration_s, 2),
             key=request.get(keys.CALLER),
         )
+
+
+def _span(request: web.Request, name: str, status: int, duration_s: float) -> Span:
+    now_s = time.time()
+    about: dict[str, str | int | float | bool] = {
+        "http.request.method": request.method,
+        "url.path": request.path,
+        "http.response.status_code": status,
+        "request_id": request[keys.REQUEST_ID],
+    }
+    trace = request[keys.TRACE]
+    return Span(name, trace, Kind.SERVER, now_s - duration_s, now_s, about, is_error=status >= 500)

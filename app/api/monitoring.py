@@ -42,9 +42,10 @@ async def cancel_task(request: web.Request, path: TaskPath) -> web.Response:
 
 
 async def list_queues(request: web.Request) -> QueuesOut:
-    """How much work waits."""
-    states = await request.app[keys.QUEUE].queues()
-    return QueuesOut(items=[QueueOut(**asdict(state)) for state in states])
+    """How much work waits, how long the oldest has, and how fast it is answered."""
+    queue = request.app[keys.QUEUE]
+    rate = await queue.jobs_per_s()
+    return QueuesOut(items=[QueueOut(**asdict(state), drain_rate_per_s=rate) for state in await queue.queues()])
 
 
 async def list_workers(request: web.Request) -> WorkersOut:

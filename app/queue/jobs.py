@@ -26,6 +26,7 @@ class PredictJob:
     request_id: str
     deadline_at: float  # unix seconds; later than this nobody waits and nothing is computed
     explain: bool = False
+    traceparent: str = ""  # of the request that asked, as W3C writes it
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ def job_payload(job: PredictJob) -> Payload:
         "request_id": job.request_id,
         "deadline_at": job.deadline_at,
         "explain": job.explain,
+        "traceparent": job.traceparent,
     }
 
 
@@ -57,6 +58,7 @@ def job_of(payload: Payload) -> PredictJob:
         request_id=str(payload.get("request_id", "")),
         deadline_at=float(payload["deadline_at"]),
         explain=bool(payload.get("explain", False)),
+        traceparent=str(payload.get("traceparent", "")),
     )
 
 

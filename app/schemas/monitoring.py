@@ -39,6 +39,7 @@ class QueueOut(Out):
     in_progress: int
     oldest_age_s: float | None
     dead_letters: int
+    drain_rate_per_s: float = Field(description="jobs that the workers answer each second at present")
 
 
 class QueuesOut(Out):

@@ -1,10 +1,8 @@
-"""Measures each snapshot once, when it is opened: how far the features have drifted, how old the odds are."""
+"""Measures each snapshot once, when it is opened: how old its odds are."""
 
 import structlog
 
 from app.errors import ServiceError
-from app.store import reports
-from app.store.contract import DriftReport
 from app.store.snapshot import Snapshot
 from app.telemetry.service import Metrics
 
@@ -25,11 +23,5 @@ class Measuring:
         try:
             rows = await snapshot.lake.fetch(_NEWEST_ODDS)
             self._metrics.odds_at_s = rows[0][0]
-            self._take(await reports.drift(snapshot))
-        except (ServiceError, ValueError) as error:
-            log.warning("a snapshot cannot be measured", snapshot=snapshot.id, error=str(error))
-            self._take(None)
-
-    def _take(self, report: DriftReport | None) -> None:
-        self._metrics.drift.set(report.score if report else None)
-        self._metrics.drift_at_s = report.computed_at.timestamp() if report else None
+        except ServiceError as error:
+            log.warning("a snapshot cannot be measured", snapshot=snapshot.id, error=error.detail)

@@ -35,6 +35,10 @@ async def scraped(client: Client) -> str:
     return await response.text()
 
 
+async def says(client: Client, line: str) -> bool:
+    return line in await scraped(client)
+
+
 def series(text: str) -> set[str]:
     """Names with labels, without values."""
     return {line.rpartition(" ")[0] for line in text.splitlines() if line and not line.startswith("#")}
@@ -108,7 +112,7 @@ async def test_ten_thousand_paths_make_a_handful_of_series(client: Client) -> No
 
 
 async def test_drift_is_there_without_anybody_asking_and_follows_the_artifacts(client: Client, artifacts: Path) -> None:
-    assert "model_feature_drift_score 0.0" in await scraped(client)
+    await until(lambda: says(client, "model_feature_drift_score 0.0"))
     report = artifacts / DRIFT
 
     def drift_more() -> None:
@@ -117,9 +121,8 @@ async def test_drift_is_there_without_anybody_asking_and_follows_the_artifacts(c
 
     await asyncio.to_thread(drift_more)
     await client.app[keys.SNAPSHOTS].refresh()
-    text = await scraped(client)
-    assert "model_feature_drift_score 0.5" in text
-    assert "snapshot_swaps_total 2.0" in text
+    await until(lambda: says(client, "model_feature_drift_score 0.5"))
+    assert "snapshot_swaps_total 2.0" in await scraped(client)
 
 
 async def test_looks_for_rendered_answers_are_counted(client: Client) -> None:

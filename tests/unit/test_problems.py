@@ -24,6 +24,7 @@ async def answer_to(aiohttp_client: Any, failure: Exception) -> Any:
 
     app = web.Application(middlewares=[request_id, problems])
     app[keys.SETTINGS] = Settings()
+    app[keys.EXPORT] = None
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", fail)
     client = await aiohttp_client(app)
