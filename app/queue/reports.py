@@ -52,14 +52,22 @@ class DriftReports:
         return None if page is None else zlib.decompress(page)
 
     async def begin(self, owner: str, ttl_s: float) -> bool:
-        """Whether this check may run: one at a time of all workers. The claim ends by itself."""
-        return bool(await self._redis.set(self._lock_name, owner, nx=True, px=round(ttl_s * 1000)))
+        """Whether this check may run: one at a time of all workers. The claim ends by itself; its owner gets it again.
+
+        So a job whose worker was killed can be tried again by another.
+        """
+        if await self._redis.set(self._lock_name, owner, nx=True, px=round(ttl_s * 1000)):
+            return True
+        return await self._is_held_by(owner)
 
     async def end(self, owner: str) -> None:
         """Let the next one run."""
-        held = await self._redis.get(self._lock_name)
-        if held is not None and held.decode() == owner:
+        if await self._is_held_by(owner):
             await self._redis.delete(self._lock_name)
+
+    async def _is_held_by(self, owner: str) -> bool:
+        held = await self._redis.get(self._lock_name)
+        return held is not None and held.decode() == owner
 
 
 def _check_of(raw: bytes) -> LastCheck:

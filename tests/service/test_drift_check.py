@@ -199,6 +199,8 @@ async def test_one_check_at_a_time(
         assert (await job.result(timeout=8, poll_delay=0.02))["state"] == "another check is running"
     await reports.end("nobody")
     assert not await reports.begin("third", 60)
+    # tried again after its worker was killed
+    assert await reports.begin("another", 60)
     await reports.end("another")
     assert await reports.begin("third", 60)
 

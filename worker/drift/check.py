@@ -9,7 +9,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from app.queue.jobs import Payload
 from app.queue.reports import DriftReports
@@ -35,9 +34,8 @@ class DriftCheck:
         self._reports = reports
         self._shelf = shelf
 
-    async def run(self) -> Payload:
+    async def run(self, owner: str) -> Payload:
         """Check, unless another does; the state and a sentence. The model's thread has no part in it."""
-        owner = uuid4().hex
         if not await self._reports.begin(owner, CHECK_TIMEOUT_S):
             return {"state": CheckState.BUSY.value, "detail": ""}
         try:
@@ -69,7 +67,7 @@ class DriftCheck:
 async def check_drift(ctx: dict[Any, Any]) -> Payload:
     """The job: check, and say what came of it."""
     check: DriftCheck = ctx[DRIFT]
-    return await check.run()
+    return await check.run(ctx["job_id"])
 
 
 def _read(folder: Path) -> tuple[bytes, bytes]:
