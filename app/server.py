@@ -10,6 +10,7 @@ from aiohttp import web
 
 from app import keys
 from app.api.connection import Door
+from app.memory import settled
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,8 @@ async def serve(app: web.Application) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with listening(app):
-        await stop.wait()
+        with settled():
+            await stop.wait()
 
 
 @asynccontextmanager

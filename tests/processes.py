@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Sized
 
 from app.settings import Settings
 from worker.pool import stop_with_supervisor
@@ -21,3 +22,23 @@ def fall_over(settings: Settings) -> None:
     """A worker process that cannot start."""
     (settings.touchline_home / str(os.getpid())).touch()
     sys.exit(3)
+
+
+class Dawdler:
+    """A model that takes its time; scikit-learn's interface, and always the same answer."""
+
+    ANSWER = (0.5, 0.3, 0.2)
+
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s = pause_s
+
+    def fit(self, _rows: object, _outcomes: object) -> "Dawdler":
+        """Nothing to learn."""
+        return self
+
+    def predict_proba(self, rows: Sized) -> list[tuple[float, float, float]]:
+        """Late for one row; at once for the two that warm a model up."""
+        time.sleep(self._pause_s if len(rows) == 1 else 0)
+        return [self.ANSWER] * len(rows)
+
+    predict = predict_proba

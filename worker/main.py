@@ -17,6 +17,7 @@ from arq.cron import CronJob, cron
 from arq.typing import StartupShutdown
 from arq.worker import Function, func
 
+from app.memory import settled
 from app.queue.background import cancelled, running
 from app.queue.connection import connect, disconnect
 from app.queue.jobs import Job
@@ -210,18 +211,26 @@ async def serve(settings: Settings, *, source: Source | None = None, pipe: Conne
         loop.add_signal_handler(signum, stop.set)
     work = asyncio.create_task(worker.main(), name="worker")
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    settling = asyncio.create_task(_settled_from(worker.serving), name="settle")
     try:
         await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
         worker.drain()
         await asyncio.wait({work}, timeout=DRAIN_S if worker.serving.is_set() else 0)
     finally:
         stopping.cancel()
+        await cancelled(settling)
         await cancelled(work)
         await worker.close()
         await cancelled(telling)
         await disconnect(redis)
     if not work.cancelled():
         work.result()  # a bug that ended it ends the process, and the pool starts another
+
+
+async def _settled_from(serving: asyncio.Event) -> None:
+    await serving.wait()
+    with settled():
+        await asyncio.Event().wait()  # until cancelled
 
 
 def _open_registry(settings: Settings) -> ModelSource:

@@ -1,6 +1,6 @@
 """The contract between the API and the workers: names, questions and answers of background work."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -125,6 +125,7 @@ class WorkerState:
     jobs_failed: int
     memory_mb: float
     models: dict[str, str]  # alias to version
+    refused: dict[str, str] = field(default_factory=dict)  # alias to what it does not take, and why
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Which workers are alive, and which model versions they hold."""
 
 import asyncio
+from dataclasses import replace
 from time import monotonic
 
 from arq.connections import ArqRedis
@@ -62,7 +63,7 @@ class Roster:
 
     async def workers(self) -> list[WorkerState]:
         """The living workers."""
-        return [beat.worker for beat in await self.beats()]
+        return [replace(beat.worker, refused=beat.refused) for beat in await self.beats()]
 
     async def models(self) -> list[ModelInfo]:
         """The models they hold: one per alias and version, newest first in each alias."""

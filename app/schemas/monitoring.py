@@ -60,6 +60,7 @@ class WorkerOut(Out):
     jobs_failed: int
     memory_mb: float
     models: dict[str, str] = Field(description="alias to version")
+    refused: dict[str, str] = Field(description="alias to the version that this worker does not take, and why")
 
 
 class WorkersOut(Out):
