@@ -1,19 +1,33 @@
 """The real collection, where a developer has it: every match of every file, and real bookmaker lines linked."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from app.domain.odds import fair
+from app.store.as_of import seen
+from app.store.contract import FEATURES, ODDS, PREDICTIONS
+from app.store.snapshot import OpenRules, Snapshot, open_snapshot
+from tests.build_artifacts import stamp, write_drift
 from worker.batch.fonbet import read_line
+from worker.batch.history import Earlier, extend
 from worker.batch.line_import import import_line
+from worker.batch.odds import write_odds
+from worker.batch.predictions import write_predictions
 from worker.batch.reader import Ingest, read_folder
+from worker.batch.roi_tables import write_roi_tables
+from worker.batch.settlement import Rules, judge
 
 FOLDER = Path(os.environ.get("TOUCHLINE_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data")  # noqa: TID251
+BUILT = datetime(2026, 8, 20, 12, tzinfo=UTC)
 pytestmark = [
     pytest.mark.skipif(not (FOLDER / "main").is_dir(), reason="no real data: set TOUCHLINE_REAL_DATA to its folder"),
     pytest.mark.timeout(180),
@@ -103,3 +117,77 @@ def test_line_of_october_2023_links_to_the_matches_it_priced(real: Ingest, tmp_p
 def test_excerpt_of_2026_holds_no_football() -> None:
     line = read_line([FOLDER / "fonbet" / "line_2026_excerpt" / "events_list_excerpt.json"])
     assert not line.matches
+
+
+@pytest.fixture(scope="module")
+def priced(real: Ingest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions, odds and history of every real match; the market's own chances stand for a model's."""
+    folder = tmp_path_factory.mktemp("priced")
+    pq.write_table(real.matches, folder / "matches.parquet")
+    for name in (PREDICTIONS, ODDS):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    write_predictions(folder / "matches.parquet", market_chances(real.matches), folder / PREDICTIONS, BUILT)
+    write_odds(folder / "matches.parquet", folder / ODDS, simulated=False)
+    assert extend(folder, Earlier(folder), BUILT) == BUILT
+    return folder
+
+
+def market_chances(matches: pa.Table) -> pa.Table:
+    columns = [matches[f"avg_{side}"].fill_null(3.0).to_numpy() for side in ("home", "draw", "away")]
+    chances = fair(np.column_stack(columns))
+    n = len(chances)
+    names = {"model_name": "market", "model_version": "1", "model_stage": "walk-forward", "model_run_id": "0"}
+    return pa.table(
+        {
+            "match_id": matches["match_id"],
+            "in_sample": np.zeros(n, dtype=bool),
+            "predicted_class": chances.argmax(axis=1),
+        }
+        | {f"proba_{side}": chances[:, i] for i, side in enumerate(("home", "draw", "away"))}
+        | {name: [value] * n for name, value in names.items()}
+    )
+
+
+def test_history_holds_prices_from_before_each_match_and_its_closing_prices(priced: Path) -> None:
+    quotes = pq.read_table(sorted(priced.glob("history/odds/*/*.parquet")))
+    kinds = dict(zip(*(column.to_pylist() for column in quotes["kind"].value_counts().flatten()), strict=True))
+    assert kinds["offer"] > 150_000
+    assert kinds["closing"] > 40_000
+    assert not pc.any(pc.less(quotes["known_at"], quotes["captured_at"])).as_py()
+    assert pc.max(quotes["known_at"]).as_py() <= BUILT
+
+
+async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path) -> None:
+    moment = datetime(2025, 1, 1, 12, tzinfo=UTC)
+    snapshot = await asyncio.to_thread(opened, priced, tmp_path)
+    async with seen(snapshot, moment) as then:
+        ((n, last, late, bets, clv),) = await then.lake.fetch(_OF_THEN)
+        ((n_now,),) = await snapshot.lake.fetch(
+            "SELECT count(*) FROM cards WHERE kickoff_utc < TIMESTAMPTZ '2025-01-01'"
+        )
+    assert n_now <= n <= n_now + 100
+    assert last < moment
+    assert late == 0
+    assert bets > 1000
+    # the average of many books against Bet365's price: where that is the better one, it beats the closing line too
+    assert -2 < clv < 10
+    await asyncio.to_thread(snapshot.lake.close)
+
+
+def opened(folder: Path, home: Path) -> Snapshot:
+    """The folder as a snapshot; what the history does not need is made up."""
+    judged = judge(folder / PREDICTIONS, folder / ODDS)
+    regions = pc.unique(pq.read_table(folder / PREDICTIONS, columns=["region"])["region"]).to_pylist()
+    write_roi_tables(judged, regions, folder, BUILT, Rules())
+    ids = pq.read_table(folder / PREDICTIONS, columns=["match_id"])
+    pq.write_table(ids.append_column("x", pa.array(np.zeros(len(ids), np.float32))), folder / FEATURES)
+    write_drift(folder, ["x"], BUILT, simulated=False)
+    stamp(folder, now=BUILT, simulated=False, history_until=BUILT)
+    return open_snapshot("real", folder, OpenRules(feature_cache=home, query_timeout_s=60))
+
+
+_OF_THEN = """
+SELECT count(*), max(kickoff_utc) FILTER (outcome IS NOT NULL),
+    count(*) FILTER (captured_at > TIMESTAMPTZ '2025-01-01 12:00:00Z'), count(profit), 100 * avg(clv)
+FROM cards
+"""
