@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.settings import Settings
-from app.store.contract import FEATURES, INGEST, ODDS, PREDICTIONS, SCORES, check, read_manifest
+from app.store.contract import FEATURES, INGEST, ODDS, PREDICTIONS, SCORES, check, history_pattern, read_manifest
 from worker.batch.build import main
 from worker.batch.simulator import simulate
 
@@ -99,6 +99,8 @@ def test_a_simulated_world_becomes_artifacts_that_keep_the_contract(
     assert set(predictions["model_stage"].to_pylist()) == {"champion", "walk-forward"}
     assert set(pq.read_table(out / ODDS)["bookmaker"].to_pylist()) == {"Simulated bookmaker"}
 
+    assert_remembered(out)
+
     words = said(capsys)
     assert "champion" in words
     assert "Published" in words
@@ -106,6 +108,16 @@ def test_a_simulated_world_becomes_artifacts_that_keep_the_contract(
     assert scores
     upcoming = predictions.filter(np.asarray(predictions["status"].to_pylist()) == "upcoming")
     assert 0.2 < np.mean(upcoming["proba_home"].to_numpy()) < 0.7
+
+
+def assert_remembered(out: Path) -> None:
+    """The history starts with every prediction and every price."""
+    manifest = read_manifest(out)
+    assert manifest.history_until is not None
+    kinds = [row["kind"] for row in pq.read_table(sorted(out.glob(history_pattern("odds")))).to_pylist()]
+    assert kinds.count("offer") == manifest.files[ODDS].rows
+    assert kinds.count("closing") > 1000
+    assert len(pq.read_table(sorted(out.glob(history_pattern("predictions"))))) == manifest.files[PREDICTIONS].rows
 
 
 @pytest.mark.timeout(400)

@@ -178,8 +178,11 @@ class _Build:
         with drift_process(self._drift_job(oldest, newest), self._staged) as drift:
             registry = self._registry()
             trained = self._train(registry, console)
-            rows = self._predict(trained) | self._price()
+            rows = self._predict(trained)
+            self._price()
             history_until = self._remember()
+            # the history may know prices that this build does not
+            rows[contract.ODDS] = pq.read_metadata(self._staged / contract.ODDS).num_rows
             self._settle()
             self._say_drift(drift)
         origin = Origin(
@@ -242,10 +245,10 @@ class _Build:
             seed=self._plan.known_seed,
         )
 
-    def _price(self) -> dict[str, int]:
+    def _price(self) -> None:
         path = self._staged / contract.ODDS
         path.parent.mkdir(parents=True, exist_ok=True)
-        return {contract.ODDS: write_odds(self._matches, path, simulated=self._plan.is_simulated)}
+        write_odds(self._matches, path, simulated=self._plan.is_simulated)
 
     def _remember(self) -> datetime:
         """Add to the history of the artifacts that these replace, if they are of the same world."""
