@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         5, ge=0, description="matches of each team in the 400 days before below which there is no value bet"
     )
 
-    drift_hours: tuple[int, ...] = Field(
+    drift_hours: tuple[Annotated[int, Field(ge=0, le=23)], ...] = Field(
         (5,), description="hours of the day, UTC, at which a worker checks for drift; [] for never (JSON list)"
     )
 

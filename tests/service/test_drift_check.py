@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from arq import Worker
 from arq.connections import ArqRedis
+from pydantic import ValidationError
 
 from app.domain.drift import ReportState
 from app.queue.jobs import Job
@@ -231,3 +232,8 @@ def test_no_hour_is_never(live_settings: Settings, redis: ArqRedis, shelf_source
 def test_a_state_survives_the_exit_code() -> None:
     assert [CheckState.of_exit(state.exit_code) for state in CheckState] == list(CheckState)
     assert {CheckState.of_exit(code) for code in (1, 2, -9, 137)} == {CheckState.FAILED}
+
+
+def test_an_hour_that_no_clock_shows_is_refused_at_the_start() -> None:
+    with pytest.raises(ValidationError, match="drift_hours"):
+        Settings(drift_hours=(5, 25))
