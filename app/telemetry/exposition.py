@@ -56,6 +56,7 @@ class _Family(Generic[Cell]):
     """The series of one metric by their label values."""
 
     kind: Any
+    starts_at_zero = True  # a rate needs a first point; a gauge that was never set is not zero but unknown
 
     def __init__(self, registry: Registry, name: str, doc: str, labels: Labels = (), **options: Any) -> None:
         self.doc = doc
@@ -63,6 +64,8 @@ class _Family(Generic[Cell]):
         self._cells: dict[Labels, Cell] = {}
         self._inner = self.kind(name, doc, registry=registry.inner, **options)
         registry.families[name] = self  # type: ignore[assignment]  # each is one of the three
+        if self.starts_at_zero and not labels:
+            self._cell(())
 
     def _cell(self, labels: Labels) -> Cell:
         cell = self._cells.get(labels)
@@ -127,6 +130,7 @@ class Gauge(_Number):
     """What goes up and down."""
 
     kind = aioprometheus.Gauge
+    starts_at_zero = False
 
     def set(self, value: SupportsFloat | None, *labels: str) -> None:
         """The number now; None: nobody knows, and the series ends rather than tell what is not so any more."""

@@ -61,6 +61,14 @@ def test_counters_count_and_gauges_forget(registry: Registry) -> None:
     assert not any(line.startswith("b{") for line in lines(registry))
 
 
+def test_what_only_grows_begins_at_nought_and_what_nobody_set_is_unknown(registry: Registry) -> None:
+    Counter(registry, "a_total", "A.")
+    Gauge(registry, "b", "B.")
+    Histogram(registry, "c_seconds", "C.", bounds=(1,))
+    assert {"a_total 0.0", "c_seconds_count 0.0"} <= set(lines(registry))
+    assert not any(line.startswith("b ") for line in lines(registry))
+
+
 def test_wrong_number_of_labels_is_a_bug_of_ours(registry: Registry) -> None:
     with pytest.raises(ValueError, match="has the labels"):
         Counter(registry, "a_total", "A.", ("of",)).inc()
