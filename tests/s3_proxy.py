@@ -1,6 +1,7 @@
 """A TCP proxy before the S3 server that spoils chosen answers on their way."""
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -97,15 +98,23 @@ async def _serve(
     except (ConnectionError, asyncio.IncompleteReadError):
         pass  # the client went away
     finally:
-        writer.close()
+        await _close(writer)
 
 
 async def _ask(upstream: SplitResult, head: bytes) -> tuple[bytes, bytes]:
     """The server's answer, head and body, to a request that has none."""
     reader, writer = await asyncio.open_connection(upstream.hostname, upstream.port)
-    # the signature covers Host, which stays, and not this
-    writer.write(head.removesuffix(_END) + b"\r\nConnection: close" + _END)
-    raw = await reader.read()
-    writer.close()
+    try:
+        # the signature covers Host, which stays, and not this
+        writer.write(head.removesuffix(_END) + b"\r\nConnection: close" + _END)
+        raw = await reader.read()
+    finally:
+        await _close(writer)
     found, _, body = raw.partition(_END)
     return found + _END, body
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()

@@ -36,12 +36,18 @@ class Part:
 
     def write(self, chunk: bytes) -> None:
         """Append; CannotStore when the disk takes no more."""
-        try:
-            self._file.write(chunk)
-        except OSError as error:
-            raise CannotStore(f"the cache of artifacts: {error.strerror}") from error
+        rest = memoryview(chunk)
+        while rest:
+            # a disk that fills up takes a part and says nothing: only the next write fails
+            rest = rest[self._write(rest) :]
         self._digest.update(chunk)
         self.size_bytes += len(chunk)
+
+    def _write(self, rest: memoryview) -> int:
+        try:
+            return self._file.write(rest)
+        except OSError as error:
+            raise CannotStore(f"the cache of artifacts: {error.strerror}") from error
 
     def sha256(self) -> str:
         """The checksum of all that was written."""

@@ -48,9 +48,13 @@ _SEALING = (
 _INTERRUPT_EVERY_S = 0.05
 
 
-def connect(*, threads: int = 2, memory: str = "2GB") -> Connection:
-    """Open an in-memory DuckDB with UTC as its time zone; `memory` as DuckDB spells it (`2GB`)."""
-    connection = duckdb.connect(config=_CONFIG | {"threads": threads, "memory_limit": memory})
+def connect(*, threads: int = 2, memory: str = "2GB", spill: Path | None = None) -> Connection:
+    """Open an in-memory DuckDB with UTC as its time zone; `memory` as DuckDB spells it (`2GB`).
+
+    What exceeds the memory goes to the folder `spill`, made when needed; without one to `.tmp` where the process runs.
+    """
+    spilling = {"temp_directory": str(spill)} if spill else {}
+    connection = duckdb.connect(config=_CONFIG | spilling | {"threads": threads, "memory_limit": memory})
     connection.execute("SET TimeZone = 'UTC'")
     # it would draw over the pipeline's own bars, and into logs
     connection.execute("SET enable_progress_bar = false")

@@ -87,7 +87,7 @@ class Snapshot:
 def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     """Check a private folder of artifacts and open it; BrokenArtifacts when it does not keep the contract."""
     manifest = read_manifest(folder)
-    connection = connect(threads=rules.query_threads, memory=rules.query_memory)
+    connection = connect(threads=rules.query_threads, memory=rules.query_memory, spill=folder / "spill")
     try:
         # one that was derived has just taken the checksums
         _fill_checked(connection, folder, manifest.built_at, rules.money, checksums=not manifest.is_derived)

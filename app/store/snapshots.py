@@ -141,8 +141,10 @@ class Snapshots:
         except CannotStore as error:
             self._note_fault("storage", f"artifacts cannot be stored: {error}")
         except (OSError, ValueError, LakeError) as error:
-            is_full = isinstance(error, OSError) and error.errno in DISK_FULL
-            self._note_fault("storage" if is_full else "broken", f"artifacts cannot be opened: {error}")
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                self._note_fault("storage", f"artifacts cannot be stored: {error.strerror}")
+            else:
+                self._note_fault("broken", f"artifacts cannot be opened: {error}")
         except Exception as error:
             # whatever it is, the watch goes on: a later look may find artifacts that can be opened
             log.exception("looking for artifacts failed")

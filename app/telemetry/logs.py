@@ -1,5 +1,6 @@
 """How logs are written: one line an event, readable on a terminal, JSON elsewhere."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -21,8 +22,9 @@ class Lines:
         self.name = name
 
     def msg(self, line: str) -> None:
-        """One line."""
-        sys.stderr.write(line + "\n")
+        """One line; where the disk takes no more, what it tells of goes on all the same."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(line + "\n")
 
     debug = info = warning = error = critical = exception = msg
 

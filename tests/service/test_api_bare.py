@@ -119,7 +119,7 @@ async def test_broken_files_never_replace_good_ones(
     await refresh(client)
     served = await json_of(client, "/predict/predictions/")
     assert (served["count"], served["snapshot"]["stale"]) == (60, True)
-    ready = await json_of(client, "/readyz")
+    ready = await json_of(client, "/readyz", need="reads")
     assert why in ready["parts"][0]["detail"]
     assert client.app[keys.SNAPSHOTS].fault_kind == "broken"
 

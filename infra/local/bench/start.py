@@ -62,7 +62,7 @@ class Api:
         deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline and self._child.exit_code is None:
             try:
-                self.ask("/readyz")
+                self.ask("/readyz?need=reads")
             except OSError:  # refused, or 503
                 time.sleep(0.01)
             else:
