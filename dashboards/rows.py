@@ -26,6 +26,7 @@ def row_of(card: CardOut) -> dict[str, Any]:
         "out": None if card.outcome is None else OUTCOMES.index(card.outcome),
         "hit": card.hit,
         "ins": card.in_sample,
+        "thin": card.too_little_history,
         "model": [card.model.name, card.model.version, card.model.stage, card.model.run_id],
         "at": _millis(card.computed_at),
         "money": None if card.money is None else _money(card.money),

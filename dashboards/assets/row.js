@@ -70,7 +70,7 @@ function tile(row, outcome, signal) {
 
 function signalParts(row, signal) {
   if (!row.money) return [h("span", {class: "quiet"}, "no odds")]
-  if (!signal.isValue) return [h("span", {class: "quiet", title: "Best edge of the three outcomes; below the value threshold"}, f.edge(signal.edge)), age(row)]
+  if (!signal.isValue) return [h("span", {class: "quiet", title: "Best edge of the three outcomes; below the value threshold"}, f.edge(signal.edge)), row.thin ? h("span", {class: "age", title: "The model hardly knows these teams, so no edge of theirs counts as value"}, "little history") : age(row)]
   const title = signal.isSuspect ? "An edge above 30 % is likelier a wrong or old price than value: check the odds" : "Edge: probability × odds − 1"
   return [
     h("span", {class: signal.isSuspect ? "chip check" : "chip value", title},

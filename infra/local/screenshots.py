@@ -10,6 +10,8 @@ from typing import Any
 
 from playwright.async_api import Browser, Error, Page
 
+from app.settings import Settings
+from dashboards.server import running
 from infra.local.browser import chromium
 from infra.local.children import LocalError
 
@@ -53,8 +55,12 @@ SHOTS = (
     Shot("finished", "?status=finished"),
     Shot("value", "?status=all&value=1&sort=edge"),
     Shot("detail", "", DESK, _open_match),
+    Shot("performance", "?status=finished&view=performance", {"viewport": {"width": 1440, "height": 1500}}),
+    Shot("operations", "?view=operations"),
     Shot("empty", "?q=nobody+is+called+so&edge=10"),
 )
+ERROR = Shot("error")
+NOBODY = "http://127.0.0.1:1"  # a reserved port: there is never an API
 
 
 async def take(url: str, out: Path) -> list[str]:
@@ -63,6 +69,9 @@ async def take(url: str, out: Path) -> list[str]:
     async with chromium() as browser:
         for shot in SHOTS:
             await _take(browser, url, out, shot, errors)
+        settings = Settings(dashboard_port=0, api_url=NOBODY, _env_file=None)  # type: ignore[call-arg]  # pydantic's own
+        async with running(settings) as server:
+            await _take(browser, f"http://127.0.0.1:{server.port}", out, ERROR, errors)
     return errors
 
 
@@ -73,7 +82,7 @@ async def _take(browser: Browser, url: str, out: Path, shot: Shot, errors: list[
     page.on("pageerror", lambda error: errors.append(f"{shot.name}: {error}"))
     try:
         await page.goto(f"{url.rstrip('/')}/{shot.query}")
-        await page.locator(".row, .state").first.wait_for()
+        await page.locator(".row, .state, .chart svg, .panel").first.wait_for()
         await page.wait_for_timeout(SETTLE_MS)
         await shot.act(page)
         path = out / f"{shot.name}.png"

@@ -2,6 +2,7 @@ import asyncio
 import gc
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 from weakref import WeakSet
 
@@ -12,28 +13,50 @@ from bokeh.document import Document
 from playwright.async_api import Browser
 
 from dashboards.views.board import Board
-from tests.dashboards.conftest import Api, page_server, visiting
+from infra.local.bench import sessions
+from tests.dashboards.conftest import Api, page_server
+from tests.dashboards.conftest import visiting as watching
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
+N_ROUNDS, N_AT_ONCE = 20, 10  # two hundred
 CLEAN_UP_TIMEOUT_S = 60.0  # a session lives on for 15 s, and is looked for every 5
 
 
 async def test_closed_sessions_leave_nothing_behind(api: Api, browser: Browser) -> None:
     others = Living()  # sessions of earlier tests
-    async with page_server(api.url) as site:
-        for _ in range(8):
-            async with visiting(browser, site) as visit:
-                await visit.open()
-        async with aiohttp.ClientSession() as session:  # opened and left before the socket was there
-            for _ in range(20):
-                async with session.get(site) as response:
-                    assert response.status == 200
+    async with page_server(api.url) as site, aiohttp.ClientSession() as client:
+        for _ in range(N_ROUNDS):
+            await asyncio.gather(*(look(site, client) for _ in range(N_AT_ONCE)))
+        for _ in range(3):
+            async with watching(browser, site) as visit:
+                await visit.open("?view=performance")
+        for _ in range(20):  # opened and left before the socket was there
+            async with client.get(site) as response:
+                assert response.status == 200
         assert others.born_since()["Board"] >= 20
         ends_at = time.monotonic() + CLEAN_UP_TIMEOUT_S
         while any(others.born_since().values()) and time.monotonic() < ends_at:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(1)
         assert others.born_since() == {"Board": 0, "Template": 0, "Document": 0, "views": 0, "roots": 0}
+
+
+async def look(site: str, client: aiohttp.ClientSession) -> None:
+    """A session with a socket that filters, looks elsewhere and leaves."""
+    async with sessions.visiting(site, client) as visitor:
+        await visitor.change(status="finished")
+        await visitor.change(region="Italy")
+
+
+async def test_fifty_people_come_at_once_and_every_one_sees_matches(api: Api) -> None:
+    async with page_server(api.url) as site, AsyncExitStack() as stack:
+        connector = aiohttp.TCPConnector(limit=0)
+        client = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        opening = (stack.enter_async_context(sessions.visiting(site, client)) for _ in range(50))
+        visitors = await asyncio.gather(*opening)
+        took_s = await asyncio.gather(*(visitor.change(status="all") for visitor in visitors))
+        assert len(took_s) == 50
+        assert all(visitor.received_bytes > 10_000 for visitor in visitors)
 
 
 class Living:
