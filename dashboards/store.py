@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.schemas import (
     CardsOut,
+    CardsSqlOut,
     DriftOut,
     FacetsOut,
     LivePredictionOut,
@@ -112,13 +113,21 @@ class Store:
         """How model and value bets did on the filtered matches, to be drawn."""
         return await self._series.get("/predict/performance/", asked)
 
-    async def facets(self) -> Kept[FacetsOut]:
-        """The regions and tournaments there are."""
-        return await self._facets.get("/predict/facets/", {})
+    async def facets(self, asked: Mapping[str, str]) -> Kept[FacetsOut]:
+        """The regions and tournaments of the matches that pass the other filters."""
+        return await self._facets.get("/predict/facets/", asked)
 
     async def history(self, match_id: str) -> Kept[MatchHistoryOut]:
         """The prices and predictions of a match over time."""
         return await self._histories.get(f"/predict/odds/{int(match_id)}/history", {})
+
+    async def sql(self, asked: Mapping[str, str], *, sort: str) -> str:
+        """The SQL that gives the filtered cards."""
+        reply = await self.client.get("/predict/cards/sql", {**asked, "sort": sort})
+        try:
+            return CardsSqlOut.model_validate_json(reply.body or b"").sql
+        except ValidationError as error:
+            raise ApiFailure.unreadable() from error
 
     async def operations(self) -> dict[str, Kept[BaseModel] | ApiFailure]:
         """The state of workers, queues, models and artifacts, by part; what cannot be had is its failure."""

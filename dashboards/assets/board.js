@@ -3,6 +3,7 @@
 import * as f from "./format.js"
 import {fill, h, icon} from "./dom.js"
 import {Controls} from "./controls.js"
+import {copyButton} from "./copy.js"
 import {MatchList} from "./list.js"
 import {Notices, emptyState, errorState, waitingState} from "./notices.js"
 import {Operations} from "./operations.js"
@@ -26,7 +27,7 @@ class Board {
     this.performance = new Performance()
     this.operations = new Operations()
     this.view = "matches"
-    this.controls = new Controls(patch => this.change(patch), () => this.reset(), () => { this.list.relayout(); this.results.again() })
+    this.controls = new Controls(patch => this.change(patch), {onReset: () => this.reset(), onOdds: () => { this.list.relayout(); this.results.again() }, onSql: () => this.send({kind: "sql"})})
     this.list = new MatchList({config: this.config, onMore: cursor => this.send({kind: "more", cursor}), onPredict: (id, stage) => this.send({kind: "predict", id, stage}), onHistory: id => this.send({kind: "history", id})})
     this.stage = h("div", {class: "stage"}, waitingState())
     this.el = this.frame()
@@ -44,12 +45,13 @@ class Board {
     this.tabs = h("nav", {class: "tabs", "aria-label": "Views"}, VIEWS.map(([view, name]) => h("button", {type: "button", "data-view": view, onclick: () => this.change({view})}, name)))
     this.live = h("span", {class: "live-state", role: "status"})
     this.help = helpDialog()
+    this.sql = h("dialog", {class: "help sql", "aria-labelledby": "sql-title"})
     return h("div", {class: "touchline"},
       h("header", {class: "bar"}, h("button", {type: "button", class: "button skip", onclick: () => this.list.move(1)}, "Skip to matches"), h("h1", {}, h("span", {class: "logo", "aria-hidden": "true"}), h("span", {class: "brand-name"}, "Touchline")), this.tabs, this.fresh, this.live,
         h("button", {type: "button", class: "icon-button theme", "aria-label": "Switch between light and dark", onclick: switchTheme}, icon("sun"), icon("moon"))),
       h("div", {class: "busy", role: "progressbar", "aria-label": "Loading", hidden: true}),
       h("div", {class: "frame"}, this.drawer, h("div", {class: "scrim", onclick: () => this.open(false)}),
-        h("main", {class: "main", id: "matches"}, this.notices.el, this.results.el, this.controls.bar, this.stage, footer())), this.help)
+        h("main", {class: "main", id: "matches"}, this.notices.el, this.results.el, this.controls.bar, this.stage, footer())), this.help, this.sql)
   }
 
   listen(model) {
@@ -94,7 +96,7 @@ class Board {
   receive(message) {
     clearTimeout(this.answering)
     this.notices.clear("cut-off")
-    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, history: this.onHistory, problem: this.onProblem,
+    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, history: this.onHistory, sql: this.onSql, problem: this.onProblem,
       series: this.onSeries, operations: this.onOperations, live: this.onLive}
     handlers[message.kind]?.call(this, message)
   }
@@ -192,6 +194,11 @@ class Board {
 
   onHistory(message) { this.list.remembered(message) }
 
+  onSql({sql, reason}) {
+    fill(this.sql, ...sqlParts(sql, reason))
+    this.sql.showModal()
+  }
+
   onProblem(problem) {
     if (problem.part === "results") return this.results.fail(problem.reason)
     if (problem.part === "facets") return
@@ -264,6 +271,12 @@ const KEYS = [["j", "next match"], ["k", "match before"], ["Enter", "details of 
 const footer = () => h("footer", {},
   h("p", {}, "Probabilities are a model's estimates, for information only and no advice to bet. Odds are a snapshot: check them before you rely on them. 18+."),
   h("p", {class: "keys"}, h("kbd", {}, "?"), " keys"))
+
+const sqlParts = (sql, reason) => [
+  h("h2", {id: "sql-title"}, "SQL of these matches"),
+  reason ? h("p", {class: "missing"}, `Not available: ${reason}`) : h("p", {class: "quiet"}, "For scripts/sql, or POST /sql with a key that may."),
+  sql && h("div", {class: "call"}, h("pre", {tabindex: 0}, h("code", {}, sql)), copyButton("Copy the SQL", sql)),
+  h("form", {method: "dialog"}, h("button", {class: "button primary"}, "Close"))]
 
 function helpDialog() {
   const dialog = h("dialog", {class: "help", "aria-labelledby": "help-title"}, h("h2", {id: "help-title"}, "Keys"),

@@ -1,7 +1,7 @@
 /* The filters: every control tells its change and shows the state it is given. */
 
 import {fill, h, icon} from "./dom.js"
-import {ODDS_FORMS, oddsIn, useOdds, zone} from "./format.js"
+import {ODDS_FORMS, count, oddsIn, useOdds, zone} from "./format.js"
 
 export const PERIODS = [
   ["all", "Any time"], ["today", "Today"], ["tomorrow", "Tomorrow"], ["next3", "Next 3 days"], ["next7", "Next 7 days"],
@@ -15,7 +15,7 @@ const REGION_ROIS = [["", "Any"], ["-20", "≥ −20 %"], ["-10", "≥ −10 %"]
 const NAMES = {q: "Search", region: "Region", tournament: "Tournament", status: "Status", period: "Period", edge: "Min edge", rroi: "Min region ROI", value: "Value bets only"}
 
 export class Controls {
-  constructor(onChange, onReset, onOdds) {
+  constructor(onChange, {onReset, onOdds, onSql}) {
     this.onChange = onChange
     this.items = []
     this.state = {}
@@ -42,7 +42,8 @@ export class Controls {
       field("Min region ROI", "rroi", this.rroi, h("p", {class: "hint"}, "From bets settled before each match, so nothing is chosen by its own result; drawn towards the overall ROI where bets are few.")),
       this.reset,
       field("Odds shown as", "odds", this.odds),
-      this.export = h("a", {class: "button wide", href: "cards.csv", download: "matches.csv"}, icon("down"), "Export CSV"))
+      this.export = h("a", {class: "button wide", href: "cards.csv", download: "matches.csv"}, icon("down"), "Export CSV"),
+      h("button", {type: "button", class: "button wide", onclick: onSql}, "Show SQL"))
     this.bar = h("div", {class: "toolbar"}, this.status,
       h("label", {class: "switch", for: "value"}, this.value, h("span", {class: "knob"}), "Value bets only"),
       h("label", {class: "sort", for: "sort"}, h("span", {}, "Sort"), this.sort))
@@ -76,17 +77,17 @@ export class Controls {
   showPlaces() {
     const {region = "", tournament = ""} = this.state
     const places = new Map()
-    for (const [name, league] of [...this.items, ...(region ? [[region, tournament]] : [])]) {
-      if (!places.has(name)) places.set(name, new Set())
-      if (league) places.get(name).add(league)
+    for (const [name, league, n] of [...this.items, ...(region ? [[region, tournament, 0]] : [])]) {
+      if (!places.has(name)) places.set(name, new Map())
+      if (league) places.get(name).set(league, (places.get(name).get(league) ?? 0) + n)
     }
-    const names = [...places.keys()].sort((a, b) => a.localeCompare(b))
-    options(this.region, [["", "All regions"], ...names.map(name => [name, name])], region)
+    const names = [...places.keys()].sort((a, b) => a.localeCompare(b)), sum = leagues => [...leagues.values()].reduce((total, n) => total + n, 0)
+    options(this.region, [["", "All regions"], ...names.map(name => [name, counted(name, sum(places.get(name)))])], region)
     this.showTournaments(places, names, region, tournament)
   }
 
   showTournaments(places, names, region, tournament) {
-    const of = name => [...places.get(name)].map(league => h("option", {value: `${name}\n${league}`}, league))
+    const of = name => [...places.get(name)].map(([league, n]) => h("option", {value: `${name}\n${league}`}, counted(league, n)))
     const shown = region ? of(region) : names.map(name => h("optgroup", {label: name}, of(name)))
     fill(this.tournament, h("option", {value: ""}, region ? `All of ${region}` : "All tournaments"), shown)
     this.tournament.value = tournament ? `${region}\n${tournament}` : ""
@@ -108,6 +109,7 @@ export class Controls {
 }
 
 const field = (label, id, control, more) => h("div", {class: `field ${id}`}, h("label", {for: id}, label), control, more)
+const counted = (name, n) => `${name} (${count(n)})`
 const isFocused = el => el.getRootNode().activeElement === el
 
 function choice(id, onPick, choices = []) {

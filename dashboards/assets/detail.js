@@ -2,7 +2,8 @@
 
 import * as f from "./format.js"
 import {linear} from "./chart.js"
-import {fill, h, icon, s} from "./dom.js"
+import {copyButton} from "./copy.js"
+import {fill, h, s} from "./dom.js"
 
 export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onResize}) {
   const live = h("div", {class: "live", "aria-live": "polite"})
@@ -137,11 +138,5 @@ function knows(row, until) {
 
 function call(row, apiUrl) {
   const text = `curl '${apiUrl}/predict/${row.id}?stage=champion'`
-  const button = h("button", {type: "button", class: "button ghost", "aria-label": "Copy the API call"}, icon("copy"), h("span", {}, "Copy"))
-  button.addEventListener("click", async () => {
-    try { await navigator.clipboard.writeText(text); button.lastChild.textContent = "Copied" }
-    catch { button.lastChild.textContent = "Select and copy by hand" }
-    setTimeout(() => { button.lastChild.textContent = "Copy" }, 2000)
-  })
-  return h("div", {class: "call"}, h("code", {tabindex: 0}, text), button)
+  return h("div", {class: "call"}, h("code", {tabindex: 0}, text), copyButton("Copy the API call", text))
 }

@@ -53,6 +53,7 @@ class Board(JSComponent):
             "more": self._more,
             "predict": self._predict,
             "history": self._history,
+            "sql": self._sql,
             "tick": self._tick,
         }
         if isinstance(data, dict) and data.get("kind") in handlers:
@@ -113,6 +114,13 @@ class Board(JSComponent):
         except ApiFailure as failure:
             message |= messages.words(failure)
         self._send_msg(message)
+
+    async def _sql(self, _: Mapping[str, Any]) -> None:
+        try:
+            answer = {"sql": await self._store.sql(self._asked(), sort=self._filters.order())}
+        except ApiFailure as failure:
+            answer = messages.words(failure)
+        self._send_msg({"kind": "sql", **answer})
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -214,7 +222,8 @@ class Board(JSComponent):
             self._send_msg({"kind": "operations", "turn": turn, "parts": messages.operations(parts)})
 
     async def _send_facets(self, turn: int) -> None:
-        kept = await self._store.facets()
+        others = {name: value for name, value in self._asked().items() if name not in {"region", "tournament"}}
+        kept = await self._store.facets(others)
         if not self._has(turn, "facets", kept):
             self._send_msg({"kind": "facets", "items": messages.facets(kept)})
 

@@ -59,3 +59,15 @@ async def test_without_the_api_there_is_a_sentence(path: str) -> None:
         response, text = await fetched(f"{site}/{path}")
     assert response.status == 502
     assert text == "The prediction service cannot be reached.\n"
+
+
+@session_loop
+async def test_the_sql_of_the_filter_can_be_copied(api: Api, visit: Visit) -> None:
+    page = await visit.open("?status=finished&region=Italy")
+    await page.get_by_role("button", name="Show SQL").click()
+    shown = page.get_by_role("dialog").locator("code")
+    await expect(shown).to_contain_text("Italy")
+    asked = await api.ask("/predict/cards/sql", status="finished", region="Italy", sort="-kickoff")
+    assert await shown.text_content() == asked["sql"]
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)

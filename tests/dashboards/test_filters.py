@@ -14,7 +14,7 @@ Act = Callable[[Page], Awaitable[object]]
 FILTERS: dict[str, tuple[Act, dict[str, str], str]] = {
     "region": (lambda p: p.select_option("#region", "Italy"), {"region": "Italy"}, "region=Italy"),
     "tournament": (
-        lambda p: p.select_option("#tournament", label="Championship"),
+        lambda p: p.select_option("#tournament", "England\nChampionship"),
         {"region": "England", "tournament": "Championship"},
         "region=England&tournament=Championship",
     ),
@@ -118,6 +118,14 @@ async def test_an_empty_list_says_which_filter_to_loosen(api: Api, visit: Visit)
     await state.locator("[data-loosen=q]").click()
     await shows(page, await api.total(status="upcoming", region="Italy"))
     await expect(state).to_have_count(0)
+
+
+async def test_counts_of_the_choices_follow_the_other_filters(api: Api, visit: Visit) -> None:
+    page = await visit.open("?status=finished&region=England")
+    for query in ({}, {"min_edge": "0.1"}):
+        n = await api.total(status="finished", region="Italy", **query)
+        await expect(page.locator("#region option[value=Italy]")).to_have_text(f"Italy ({n})")
+        await page.select_option("#edge", "10")
 
 
 async def test_two_people_do_not_share_their_filters(api: Api, browser: Browser, site: str) -> None:
