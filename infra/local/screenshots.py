@@ -69,7 +69,7 @@ async def take(url: str, out: Path) -> list[str]:
     async with chromium() as browser:
         for shot in SHOTS:
             await _take(browser, url, out, shot, errors)
-        settings = Settings(dashboard_port=0, api_url=NOBODY, _env_file=None)  # type: ignore[call-arg]  # pydantic's own
+        settings = Settings(dashboard_port=0, api_url=NOBODY, _env_file=None)
         async with running(settings) as server:
             await _take(browser, f"http://127.0.0.1:{server.port}", out, ERROR, errors)
     return errors

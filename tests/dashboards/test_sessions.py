@@ -17,10 +17,10 @@ from infra.local.bench import sessions
 from tests.dashboards.conftest import Api, page_server
 from tests.dashboards.conftest import visiting as watching
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
 
 N_ROUNDS, N_AT_ONCE = 20, 10  # two hundred
-CLEAN_UP_TIMEOUT_S = 60.0  # a session lives on for 15 s, and is looked for every 5
+CLEAN_UP_TIMEOUT_S = 120.0  # a session lives on for 15 s, and is looked for every 5
 
 
 async def test_closed_sessions_leave_nothing_behind(api: Api, browser: Browser) -> None:
