@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from app import __version__, keys
-from app.api.question import MAY_CHANGE, NEVER_CHANGES, Question, question_of, words_of
+from app.api.question import MAY_CHANGE, NEVER_CHANGES, NEVER_CHANGES_FOR_YOU, Question, question_of, words_of
 from app.api.streaming import send_pieces
 from app.api.variants import respond, tagged, variant_wanted, with_variant
 from app.schemas import AsOfQuery
@@ -62,7 +62,7 @@ async def answer(
     """Answer from the current snapshot; `find` is asked only when the bytes are not at hand."""
     snapshots = request.app[keys.SNAPSHOTS]
     as_of = query.as_of if isinstance(query, AsOfQuery) else None
-    question = question_of(request, query, forms, cache_control if as_of is None else NEVER_CHANGES)
+    question = question_of(request, query, forms, cache_control if as_of is None else _for_ever(request))
     async with snapshots.reading() as snapshot:
         then = partial(seen, snapshot, as_of)
         rendering = _Rendering(then, snapshot.rendered, question, find, is_stale=snapshots.is_stale and as_of is None)
@@ -139,6 +139,11 @@ class _Rendering:
         """Of the bytes; of all that they depend on where they are too many to be seen before they are sent."""
         of = body if body is not None else repr((__version__, snapshot.id, self.key)).encode()
         return blake2b(of, digest_size=16).hexdigest()
+
+
+def _for_ever(request: web.Request) -> str:
+    """What may be kept unasked; where keys are asked for, by no cache that others share."""
+    return NEVER_CHANGES if request.app[keys.KEYRING].is_open else NEVER_CHANGES_FOR_YOU
 
 
 def _will_do(request: web.Request, kept: Answer, codings: tuple[Coding, ...]) -> bool:

@@ -13,6 +13,7 @@ from app.store.forms import Form
 
 MAY_CHANGE = "no-cache"  # may be kept, must be asked for again: a 304 is cheap
 NEVER_CHANGES = "public, max-age=31536000, immutable"  # what was known at a time stays what it was
+NEVER_CHANGES_FOR_YOU = NEVER_CHANGES.replace("public", "private")
 _TYPES = {Form.CSV: "text/csv; charset=utf-8"}
 
 

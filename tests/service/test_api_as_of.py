@@ -10,6 +10,7 @@ import pytest
 
 from app.schemas import CardsOut
 from tests.build_artifacts import NOW, write_artifacts
+from tests.build_keys import a_key, as_setting
 from tests.service.test_history import UPCOMING, build, changed
 from tests.serving import Client, Serve, json_of
 
@@ -156,3 +157,11 @@ async def test_arrow_of_then_has_the_columns_of_now(serve: Serve) -> None:
         async with client.get(url) as response:
             schemas.append(pa.ipc.open_stream(await response.read()).schema)
     assert schemas[0] == schemas[1]
+
+
+async def test_no_shared_cache_keeps_what_a_key_was_needed_for(serve: Serve) -> None:
+    text, key = a_key()
+    client = await serve(api_keys=as_setting(key))
+    response = await client.get(at("/predict/odds/", NOW), headers={"X-API-Key": text})
+    assert response.status == 200
+    assert response.headers["Cache-Control"] == "private, max-age=31536000, immutable"
