@@ -109,6 +109,22 @@ class TinyRegistry:
 
         return self._register(log, alias)
 
+    def add_pyfunc(self, model: Any, *, kind: str = "double") -> str:
+        """Register any Python object that predicts; its version."""
+
+        def log() -> None:
+            import mlflow.pyfunc
+
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=model,
+                signature=signature_of(FEATURES, kind),
+                registered_model_name=NAME,
+                pip_requirements=["pandas"],
+            )
+
+        return self._register(log, None)
+
     def point(self, alias: str, version: str) -> None:
         """Move an alias."""
         self.client.set_registered_model_alias(NAME, alias, version)

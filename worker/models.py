@@ -134,7 +134,11 @@ def _predictor(native: Any, names: tuple[str, ...]) -> Predictor:
 def _warm_up(model: LoadedModel) -> None:
     """One answer before the first question; also shows whether the output has three classes."""
     rows = np.full((2, len(model.names)), 0.5, dtype=np.float32)
-    answer = model.predictor.probabilities(rows)
+    try:
+        answer = model.predictor.probabilities(rows)
+    except Exception as error:
+        # the rows are plain: it would fail at every question, however often it is loaded
+        raise ModelRefused(f"the model fails: {type(error).__name__}: {error}") from error
     if answer.shape != (2, 3) or not np.isfinite(answer).all():
         raise ModelRefused(f"the model's output has shape {answer.shape}, not one of three classes")
 

@@ -1,6 +1,7 @@
 """Models come out of a real MLflow registry, or are refused with a reason."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,42 @@ def test_scikit_learn_model_answers_and_does_not_explain(
     assert model.predictor.probabilities(rows) == pytest.approx(regression.predict_proba(table), abs=1e-6)
     with pytest.raises(ExplanationUnavailable):
         model.explain(rows)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's of its own
+def test_python_function_answers(registry: TinyRegistry, load: Callable[[str], LoadedModel]) -> None:
+    model = load(registry.add_pyfunc(a_function([0.5, 0.3, 0.2])))
+    assert model.info.flavor == "pyfunc"
+    assert model.predictor.probabilities(tiny_rows(2)).tolist() == [pytest.approx([0.5, 0.3, 0.2])] * 2
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's of its own
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        ([0.5, 0.5], "double", "shape"),
+        ([0.5, 0.5, 0.5], "double", "no probability distribution"),
+        ([0.5, 0.3, 0.2], "long", "the model fails"),
+    ],
+    ids=["two classes", "sum of 1.5", "wants whole numbers"],
+)
+def test_model_that_would_fail_at_every_question_is_refused(
+    registry: TinyRegistry, load: Callable[[str], LoadedModel], answer: list[float], kind: str, reason: str
+) -> None:
+    version = registry.add_pyfunc(a_function(answer), kind=kind)
+    with pytest.raises(ModelRefused, match=reason):
+        load(version)
+
+
+def a_function(answer: list[float]) -> Any:
+    """A model that always says the same."""
+    import mlflow.pyfunc  # noqa: PLC0415  # slow to import
+
+    class Constant(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):  # noqa: ARG002  # MLflow names them
+            return [answer] * len(model_input)
+
+    return Constant()
 
 
 async def test_both_aliases_are_served_from_the_registry(registry_settings: Settings) -> None:
