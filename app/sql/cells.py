@@ -81,6 +81,9 @@ class Cells:
         self._refill()
         try:
             process = await starting
+        except (OSError, RuntimeError, TimeoutError) as error:
+            log.warning("a process for SQL could not be started", error=str(error) or type(error).__name__)
+            raise SqlBusy("No process could be started for the query.", retry_after_s=_RETRY_AFTER_S) from None
         except BaseException:
             await _ended(starting)
             raise

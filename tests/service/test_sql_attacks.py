@@ -17,7 +17,7 @@ from tests.serving import NO_REDIS
 from tests.threaded import served
 
 pytestmark = pytest.mark.timeout(120)  # the first one waits for the service; each has a fresh process on a busy machine
-TIMEOUT_S = 3.0
+TIMEOUT_S = 8.0
 
 
 @dataclass(frozen=True)
