@@ -57,7 +57,7 @@ class Rendered:
         named = {m["metadata"]["name"]: m["data"] for m in self.all("ConfigMap")}
         container = self.container(component)
         sources = [named[s["configMapRef"]["name"]] for s in container["envFrom"] if "configMapRef" in s]
-        own = {e["name"]: e["value"] for e in container.get("env", ())}
+        own = {e["name"]: e["value"] for e in container.get("env", ()) if "value" in e}
         return {k: v for source in (*sources, own) for k, v in source.items()}
 
 

@@ -6,11 +6,12 @@ import pytest
 
 from app.settings import Settings
 from infra.local import chart_schema
-from tests.chart.chart import Helm, Rendered
+from tests.chart.chart import VALUES, Helm, Rendered
 
 pytestmark = pytest.mark.timeout(120)
 FIELDS = {name.upper() for name in Settings.model_fields}
 OURS = {"api", "worker", "dashboard"}
+SMALL = next(path for path in VALUES if path.stem == "small")
 
 
 def settings(rendered: Rendered, component: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -27,7 +28,7 @@ def test_each_variable_is_a_setting(rendered: Rendered) -> None:
         environment = rendered.environment(component)
         assert len(environment) > 5
         assert environment.keys() <= FIELDS
-    for secret in rendered.all("Secret"):
+    for secret in rendered.all("Secret", "touchline"):
         assert secret["stringData"].keys() <= FIELDS
 
 
@@ -55,8 +56,8 @@ def test_the_schema_knows_each_setting() -> None:
 
 def test_what_the_schema_refuses_the_chart_sets(helm: Helm) -> None:
     """A setting that cannot be given in `config` must come from the chart itself."""
-    rendered = helm.render()
-    set_by_chart = set().union(*(rendered.environment(component) for component in OURS))
+    open_api = helm.render(values=SMALL), helm.render()
+    set_by_chart = set().union(*(rendered.environment(component) for rendered in open_api for component in OURS))
     assert set_by_chart >= chart_schema.MANAGED
 
 
@@ -71,7 +72,9 @@ def test_the_match_page_gets_no_secret(rendered: Rendered) -> None:
 
 
 def test_an_existing_secret_takes_the_place_of_ours(helm: Helm) -> None:
-    rendered = helm.render('secret.REDIS_URL=""', 'existingSecret="mine"')
+    rendered = helm.render(
+        *[f'secret.{name}=""' for name in ("API_KEY", "API_KEYS", "REDIS_URL")], 'existingSecret="mine"'
+    )
     assert not rendered.all("Secret")
     for component in ("api", "worker"):
         assert {"secretRef": {"name": "mine"}} in rendered.container(component)["envFrom"]
@@ -95,6 +98,8 @@ def test_a_changed_password_restarts_whom_it_concerns(helm: Helm) -> None:
     for component in ("api", "worker"):
         assert checksums(before, component)["checksum/secret"] != checksums(after, component)["checksum/secret"]
     assert checksums(before, "dashboard") == checksums(after, "dashboard")
+    rotated = helm.render('secret.API_KEY="other.secret"')
+    assert checksums(before, "dashboard") != checksums(rotated, "dashboard")
 
 
 def test_the_match_page_finds_the_api(helm: Helm) -> None:

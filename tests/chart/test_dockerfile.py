@@ -50,7 +50,8 @@ def test_the_uid_is_the_one_of_the_chart(helm: Helm, target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_copied_is_there_and_sent_to_the_builder(target: str) -> None:
-    sources = re.findall(r"^COPY (?!--from)(\S+) ", STAGES[target] + STAGES[f"packages-{target}"], re.MULTILINE)
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", STAGES[target] + STAGES[f"packages-{target}"], re.MULTILINE)
+    sources = [source for copy in copies for source in copy.split()]
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert sources
     for source in sources:

@@ -21,6 +21,7 @@ def test_only_those_who_must_may_call(helm: Helm) -> None:
         "api": {"dashboard", "test"},
         "worker": set(),
         "dashboard": {"test"},
+        "postgres": {"api"},
         "redis": {"api", "worker"},
     }
 
@@ -42,10 +43,11 @@ def test_an_ingress_controller_is_let_in_by_name(helm: Helm) -> None:
     assert rule["from"] != rendered.one("NetworkPolicy", "-dashboard")["spec"]["ingress"][0]["from"]
 
 
-def test_the_api_is_public_only_in_words(rendered: Rendered) -> None:
-    """It listens on every address of its pod, and would refuse to without keys."""
+def test_the_api_is_open_only_in_words(helm: Helm, rendered: Rendered) -> None:
+    """It listens on every address of its pod, and refuses to without keys."""
     assert rendered.environment("api")["APP_HOST"] == "0.0.0.0"
-    assert rendered.environment("api")["APP_ALLOW_PUBLIC"] == "true"
+    assert "APP_ALLOW_PUBLIC" not in helm.render().environment("api")
+    assert helm.render(values=SMALL).environment("api")["APP_ALLOW_PUBLIC"] == "true"
 
 
 def test_no_service_is_open_beyond_the_cluster(rendered: Rendered) -> None:
@@ -59,7 +61,7 @@ def test_the_release_may_bring_its_own_redis(helm: Helm) -> None:
     arguments = rendered.container("redis")["args"]
     assert arguments[arguments.index("--appendonly") + 1] == "yes"
     assert arguments[arguments.index("--maxmemory-policy") + 1] == "noeviction"
-    (claim,) = rendered.one("StatefulSet")["spec"]["volumeClaimTemplates"]
+    (claim,) = rendered.one("StatefulSet", "-redis")["spec"]["volumeClaimTemplates"]
     assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in rendered.container("redis")["volumeMounts"]
     assert not helm.render().all("StatefulSet")
 
@@ -84,5 +86,5 @@ def test_helm_test_asks_each_service_there_is(rendered: Rendered) -> None:
     arguments = " ".join(rendered.container("test")["args"])
     for service in rendered.all("Service"):
         name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
-        assert (f"http://{name}:{port}/" in arguments) == (not name.endswith("redis"))
+        assert (f"http://{name}:{port}/" in arguments) == (not name.endswith(("redis", "postgres")))
     assert "dashboard" in rendered.pods or "dashboard" not in arguments

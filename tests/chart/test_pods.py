@@ -55,7 +55,7 @@ def test_registry_repository_and_tag_make_the_image(helm: Helm) -> None:
 
 def test_who_is_called_is_probed(rendered: Rendered) -> None:
     """Startup first, so that a slow first snapshot is no reason for a restart."""
-    for component in {"api", "dashboard", "redis"} & rendered.pods.keys():
+    for component in {"api", "dashboard", "redis", "postgres"} & rendered.pods.keys():
         container = rendered.container(component)
         assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
         startup, liveness = container["startupProbe"], container["livenessProbe"]

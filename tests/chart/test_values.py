@@ -45,6 +45,11 @@ def test_the_schema_refuses(helm: Helm, value: str, complaint: str) -> None:
 # what was written beside the least that works, and what helm then says
 TOGETHER = [
     (['existingSecret="mine"'], "one of them, not both"),
+    (['secret.API_KEYS=""'], "no API keys"),
+    (["api.open=true"], "keys, or open to all"),
+    (['secret.API_KEYS=""', "api.open=true", "networkPolicy.enabled=false"], "needs networkPolicy.enabled"),
+    (['secret.API_KEYS=""', "api.open=true", "ingress.enabled=true", 'ingress.hosts.api="a.example"'], "stays inside"),
+    (["postgres.enabled=true", 'secret.DATABASE_URL="x"'], "one database"),
     (["redis.enabled=true"], "one Redis, not both"),
     (['secret.REDIS_URL=""'], "no Redis"),
     (['secret.REDIS_URL=""', "redis.enabled=true", "networkPolicy.enabled=false"], "needs networkPolicy.enabled"),
@@ -62,7 +67,7 @@ def test_values_that_do_not_go_together_are_refused(helm: Helm, values: list[str
 
 
 def test_the_defaults_alone_say_what_is_missing(helm: Helm) -> None:
-    with pytest.raises(Refused, match="no Redis: set"):
+    with pytest.raises(Refused, match="no API keys: set"):
         helm.run("template", "rel", str(FOLDER))
 
 

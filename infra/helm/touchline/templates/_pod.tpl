@@ -4,7 +4,9 @@
 {{- define "touchline.podMetadata" -}}
 annotations:
   checksum/config: {{ include (print .root.Template.BasePath "/configmap.yaml") .root | sha256sum }}
-  {{- if ne .component "dashboard" }}
+  {{- if eq .component "dashboard" }}
+  checksum/secret: {{ .root.Values.secret.API_KEY | default "" | sha256sum }}
+  {{- else }}
   checksum/secret: {{ include (print .root.Template.BasePath "/secret.yaml") .root | sha256sum }}
   {{- end }}
   {{- with (index .root.Values .component).podAnnotations }}
