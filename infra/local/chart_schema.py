@@ -18,6 +18,8 @@ MANAGED = frozenset(
         "DASHBOARD_HOST",
         "DASHBOARD_PORT",
         "TOUCHLINE_HOME",
+        "WORKER_METRICS_HOST",
+        "WORKER_METRICS_PORT",
         "WORKER_PROCESSES",
     }
 )
