@@ -34,6 +34,7 @@ from app.telemetry.export import SpanExport, open_export
 from app.telemetry.service import Metrics
 from app.upkeep.draining import draining
 from app.upkeep.measuring import Measuring
+from app.upkeep.scoring import follow_quality
 from app.upkeep.settling import settling
 
 MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
@@ -80,6 +81,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         await stack.enter_async_context(running(SnapshotWatch(app[keys.FEED], snapshots).follow()))
         await stack.enter_async_context(running(follow_models(app[keys.FEED], queue)))
         await stack.enter_async_context(running(follow_drift(app)))
+        await stack.enter_async_context(running(follow_quality(ledger, app[keys.METRICS].scores, settings)))
         yield
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from app import __version__
 from app.telemetry.exposition import Counter, Gauge, Histogram, Registry
 from app.telemetry.process import ProcessMetrics
+from app.telemetry.scores import ScoreMetrics
 
 # 50 and 200 ms are promised for live predictions, 5 and 25 ms are what we hold ourselves to
 REQUEST_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -40,6 +41,7 @@ class Metrics:
         self.queue = QueueMetrics(registry)
         self.artifacts = ArtifactMetrics(registry)
         self.ledger = LedgerMetrics(registry)
+        self.scores = ScoreMetrics(registry)
         self._requests = Counter(
             registry, "http_requests_total", "HTTP requests by route, method and status.", ("method", "route", "status")
         )

@@ -1,0 +1,76 @@
+"""The gauges of money and quality say what the API's own answers say."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from app.domain.outcomes import Outcome
+from app.domain.results import MatchResult
+from app.ledger.ledger import Ledger
+from app.ledger.settlement import settle
+from app.queue.background import running
+from app.settings import Settings
+from app.telemetry.exposition import Registry
+from app.telemetry.scores import ScoreMetrics
+from app.upkeep.scoring import MIN_N, follow_quality
+from tests.build_ledger import a_ledger_row
+from tests.serving import Serve, json_of, until
+
+KICKOFF = datetime.now(UTC) - timedelta(days=1)
+
+
+def figures(text: str, metric: str) -> dict[str, float]:
+    """Label sets, as they are written, and values of one metric."""
+    lines = [line.rpartition(" ") for line in text.splitlines() if line.startswith(f"{metric}{{")]
+    return {labels.removeprefix(metric): float(value) for labels, _, value in lines}
+
+
+async def test_value_bets_are_those_of_the_roi_answer(serve: Serve) -> None:
+    client = await serve(min_bets=2)
+    roi = await json_of(client, "/predict/roi/")
+
+    async def shown() -> dict[str, float]:
+        response = await client.get("/metrics")
+        return figures(await response.text(), "value_bets")
+
+    async def is_measured() -> bool:
+        return bool(await shown())
+
+    await until(is_measured)
+    found = await shown()
+    assert found['{figure="settled"}'] == roi["n_bets"] > 0
+    assert found['{figure="open"}'] == roi["n_open_value_bets"]
+    assert found['{figure="roi"}'] == pytest.approx(roi["roi_pct"] / 100)
+    assert found['{figure="accuracy_market"}'] == pytest.approx(roi["accuracy_market"])
+
+
+async def test_quality_is_scored_from_the_ledger(tmp_path: Path, database_url: str) -> None:
+    settings = Settings(touchline_home=tmp_path, database_url=SecretStr(database_url))
+    registry = Registry()
+    metrics = ScoreMetrics(registry)
+    async with Ledger.open(settings) as ledger:
+        assert isinstance(ledger, Ledger)
+        for match_id in range(MIN_N):
+            before = KICKOFF - timedelta(hours=1)
+            ledger.record(a_ledger_row(match_id=match_id, answered_at=before, model_version="5"))
+        await ledger.flush()
+        results = [MatchResult(n, KICKOFF, True, Outcome.HOME, 2, 1, None) for n in range(MIN_N)]
+        await settle(await ledger.database.pool(), results, "s1", datetime.now(UTC))
+        async with running(follow_quality(ledger, metrics, settings)):
+
+            async def is_scored() -> bool:
+                return "model_quality{" in registry.text()[0].decode()
+
+            await until(is_scored)
+    found = figures(registry.text()[0].decode(), "model_quality")
+    assert found['{figure="n",role="answered",version="5"}'] == MIN_N
+    assert found['{figure="log_loss",role="answered",version="5"}'] == pytest.approx(0.6931, abs=1e-4)
+
+
+async def test_without_a_database_nothing_is_scored(tmp_path: Path) -> None:
+    metrics = ScoreMetrics(Registry())
+    async with Ledger.open(Settings(touchline_home=tmp_path, database_url=None)) as ledger:
+        await asyncio.wait_for(follow_quality(ledger, metrics, Settings(touchline_home=tmp_path)), 5)
