@@ -61,7 +61,7 @@ async def test_handler_gets_models_and_its_model_becomes_json(aiohttp_client: An
     # local classes are not found by name, so the hints are given as they are
     echo.__annotations__ = {"request": web.Request, "path": MatchPath, "return": Echo}
     app = web.Application()
-    app.router.add_get("/echo/{match_id}", Route("GET", "/echo/{match_id}", echo).endpoint())
+    app.router.add_get("/echo/{match_id}", Route("GET", "/echo/{match_id}", echo, scope=None).endpoint())
     client = await aiohttp_client(app)
     response = await client.get(f"/echo/{2**62 + 1}")
     assert await response.text() == f'{{"match_id":{2**62 + 1}}}'
