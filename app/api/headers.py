@@ -1,10 +1,14 @@
 """Headers that every answer carries: its request, the caller's quota, and what a browser may do with it."""
 
+import re
+import secrets
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app import keys
 from app.api.guard import KEY_HEADER, quota_headers
+from app.telemetry.trace import begin
 
 REQUEST_ID_HEADER = "X-Request-ID"
 TRACEPARENT_HEADER = "traceparent"
@@ -24,11 +28,24 @@ _EXPOSED = (
     f"{REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
 )
 _PREFLIGHT_MAX_AGE_S = 600
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def identify(request: web.Request) -> str:
+    """Take the caller's id and trace of the request, or make them; both stand in every log line and answer."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    identity = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
+    request[keys.REQUEST_ID] = identity
+    share = request.app[keys.SETTINGS].otel_traces_sampler_arg if request.app[keys.EXPORT] else 0.0
+    request[keys.TRACE] = begin(request.headers.get(TRACEPARENT_HEADER), share=share)
+    return identity
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Complete an answer's head, which for a streamed one is written before the handler returns."""
     headers = response.headers
+    if keys.REQUEST_ID not in request:
+        identify(request)  # refused before it came to us, as an unknown Expect is
     headers[REQUEST_ID_HEADER] = request[keys.REQUEST_ID]
     headers[TRACEPARENT_HEADER] = request[keys.TRACE].header
     for name, value in _SECURITY.items():

@@ -1,7 +1,5 @@
 """What happens to every request: an id and a trace, a line in the log, a count, a span."""
 
-import re
-import secrets
 import time
 
 import structlog
@@ -9,12 +7,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app import keys
-from app.api.headers import REQUEST_ID_HEADER, TRACEPARENT_HEADER
-from app.telemetry.trace import Kind, Span, begin
+from app.api.headers import identify
+from app.telemetry.trace import Kind, Span
 
 log = structlog.get_logger("app.access")
 UNMATCHED = "unmatched"
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OTHER_METHOD = "other"
 # their callers ask every few seconds; a line each would drown the rest
 _QUIET = frozenset({"/livez", "/readyz", "/metrics", "/healthcheck/"})
@@ -22,13 +19,9 @@ _QUIET = frozenset({"/livez", "/readyz", "/metrics", "/healthcheck/"})
 
 @web.middleware
 async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take the caller's id of the request, or make one; it stands in every log line and answer."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    identity = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
-    request[keys.REQUEST_ID] = identity
-    share = request.app[keys.SETTINGS].otel_traces_sampler_arg if request.app[keys.EXPORT] else 0.0
-    trace = request[keys.TRACE] = begin(request.headers.get(TRACEPARENT_HEADER), share=share)
-    with structlog.contextvars.bound_contextvars(request_id=identity, trace_id=trace.trace_id):
+    """Give the request its id and trace before anything else sees it."""
+    identity = identify(request)
+    with structlog.contextvars.bound_contextvars(request_id=identity, trace_id=request[keys.TRACE].trace_id):
         return await handler(request)
 
 

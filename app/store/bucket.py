@@ -78,7 +78,8 @@ class BucketSource:
             if not await self._list(client):
                 raise
             return await self._settling.version(lambda: self._list(client))
-        return Version.vouched(await found["Body"].read())
+        async with found["Body"] as body:
+            return Version.vouched(await body.read())
 
     async def _list(self, client: Any) -> Mapping[str, FileVersion]:
         found: dict[str, FileVersion] = {}
@@ -109,9 +110,11 @@ class BucketSource:
     async def _download(self, client: Any, name: str, version: Version, target: Path) -> None:
         file = version.files[name]
         found = await client.get_object(Bucket=self._bucket, Key=self._key(name))
-        with self._cache.storing(file.tag, target) as part:
-            async for chunk in found["Body"].iter_chunks(_CHUNK_BYTES):
-                part.write(chunk)
+        # a body that is left half read would keep its connection
+        async with found["Body"] as body:
+            with self._cache.storing(file.tag, target) as part:
+                async for chunk in body.iter_chunks(_CHUNK_BYTES):
+                    part.write(chunk)
             if version.manifest is not None:
                 self._require(part.sha256() == file.tag, name, "is not what the manifest vouches for")
             else:

@@ -51,3 +51,9 @@ async def test_browser_asks_first_without_a_key(serve: Serve) -> None:
 
 def asking(origin: str) -> dict[str, str]:
     return {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}
+
+
+async def test_unknown_expectation_is_refused_with_an_id(client: Client) -> None:
+    """It is refused before any of ours runs, and has its answer all the same."""
+    async with client.get("/livez", headers={"Expect": "a-miracle", "X-Request-ID": "mine"}) as response:
+        assert (response.status, response.headers["X-Request-ID"]) == (417, "mine")

@@ -120,14 +120,18 @@ async def test_queries_past_the_limit_are_refused_at_once(serve: Serve) -> None:
 async def busy_process(client: Client) -> psutil.Process:
     """The process that runs a query now, once it does and the others wait ready."""
     cells = cells_of(client)
+    busy: list[psutil.Process] = []
 
     async def is_alone() -> bool:
-        return cells.running == 1 and all(starting.done() for starting in cells._ready)
+        busy[:] = await asyncio.to_thread(sql_processes)
+        if cells.running != 1 or not all(starting.done() for starting in cells._ready):
+            return False
+        ready = {starting.result().pid for starting in cells._ready}
+        busy[:] = [process for process in busy if process.pid not in ready]
+        return len(busy) == 1
 
-    await until(is_alone, timeout_s=40)
-    ready = {starting.result().pid for starting in cells._ready}
-    (busy,) = [process for process in await asyncio.to_thread(sql_processes) if process.pid not in ready]
-    return busy
+    await until(is_alone, timeout_s=50)
+    return busy[0]
 
 
 async def test_query_that_brings_down_its_process_is_answered(client: Client) -> None:

@@ -41,10 +41,14 @@ def no_blocking() -> None:
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """The script sets up logging for its process."""
+def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The script sets up logging for its process; loggers that keep what they were set to would keep it for ever."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **settings: configure(**settings | {"cache_logger_on_first_use": False})
+    )
     set_up_logging("ERROR", "console")
     yield
     root.handlers[:] = handlers
