@@ -24,8 +24,8 @@ _ASKED = (
     f"{KEY_HEADER}, {REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
 )
 _EXPOSED = (
-    "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Touchline-Snapshot, WWW-Authenticate, "
-    f"{REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
+    "Age, Content-Disposition, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Touchline-Snapshot, "
+    f"WWW-Authenticate, X-Total-Count, {REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
 )
 _PREFLIGHT_MAX_AGE_S = 600
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

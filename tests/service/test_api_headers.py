@@ -24,7 +24,8 @@ async def test_pages_of_listed_origins_may_read(serve: Serve) -> None:
     client = await serve(cors_origins=(PAGE,))
     answer = await client.get("/predict/odds/", headers={"Origin": PAGE})
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
-    assert {"ETag", "RateLimit", "X-Request-ID"} <= set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+    exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+    assert {"Age", "ETag", "Link", "RateLimit", "X-Request-ID", "X-Total-Count"} <= exposed
     assert answer.headers["Vary"].endswith("Origin")
     failure = await client.get("/predict/precomputed/1", headers={"Origin": PAGE})
     assert (failure.status, failure.headers["Access-Control-Allow-Origin"]) == (404, PAGE)
