@@ -115,11 +115,11 @@ class BucketSource:
             with self._cache.storing(file.tag, target) as part:
                 async for chunk in body.iter_chunks(_CHUNK_BYTES):
                     part.write(chunk)
-            if version.manifest is not None:
-                self._require(part.sha256() == file.tag, name, "is not what the manifest vouches for")
-            else:
-                now = tag_of(self._place, name, found["ETag"])
-                self._require((now, part.size_bytes) == (file.tag, file.size_bytes), name, "changed since the listing")
+                if version.manifest is not None:
+                    self._require(part.sha256() == file.tag, name, "is not what the manifest vouches for")
+                else:
+                    now, is_whole = tag_of(self._place, name, found["ETag"]), part.size_bytes == file.size_bytes
+                    self._require(now == file.tag and is_whole, name, "changed since the listing")
 
     def _require(self, holds: bool, name: str, otherwise: str) -> None:  # noqa: FBT001  # it reads as a sentence
         if not holds:

@@ -1,6 +1,7 @@
 """A bucket that fails in every way: the old snapshot serves on, and operators see why."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -136,6 +137,22 @@ async def test_start_without_network_serves_what_was_opened_last(
     await until(lambda: is_well(client), timeout_s=30)
     assert {path.partition("?")[0] for path in way.asked} == {f"/{BUCKET}/{prefix}/{MANIFEST}"}
     assert (await json_of(client, "/predict/predictions/"))["snapshot"]["stale"] is False
+
+
+async def test_an_object_that_is_not_what_the_manifest_vouches_for_is_not_kept(
+    serve: Serve, s3: S3, way: Proxy, artifacts: Path, tmp_path: Path, prefix: str
+) -> None:
+    """The cache holds only what is whole: processes that share it take a file by its name."""
+    await asyncio.to_thread(upload, s3, artifacts, prefix)
+    other = await asyncio.to_thread((artifacts / PREDICTIONS).read_bytes)
+    async with s3.client() as bucket:
+        await bucket.put_object(Bucket=BUCKET, Key=f"{prefix}/{FEATURES}", Body=other)
+    client = await serve(artifacts_uri=f"s3://{BUCKET}/{prefix}")
+    assert f"{FEATURES} is not what the manifest vouches for" in str(client.app[keys.SNAPSHOTS].fault)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "home/cache/objects").glob("?" * 64)}
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in kept.items()} == {
+        name: name for name in kept
+    }
 
 
 async def test_damaged_copies_are_fetched_anew(
