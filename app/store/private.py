@@ -17,9 +17,7 @@ class PrivateFolders:
     def __init__(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
         self._remove_orphans(parent)
-        self._home = Path(tempfile.mkdtemp(dir=parent, prefix=f"{os.getpid()}-"))
-        self._lock = os.open(self._home / _LOCK, os.O_CREAT | os.O_RDWR)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._home, self._lock = self._begin(parent)
 
     def make(self, name: str) -> Path:
         """A new empty folder."""
@@ -39,6 +37,16 @@ class PrivateFolders:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+    @staticmethod
+    def _begin(parent: Path) -> tuple[Path, int]:
+        while True:
+            home = Path(tempfile.mkdtemp(dir=parent, prefix=f"{os.getpid()}-"))
+            lock = os.open(home / _LOCK, os.O_CREAT | os.O_RDWR)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return home, lock
+            os.close(lock)  # another process took the folder for an orphan before we had locked it
 
     @staticmethod
     def _remove_orphans(parent: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,18 @@ async def test_files_written_over_in_place_change_no_answer(client: Client, arti
     await asyncio.to_thread(truncated, artifacts)
     await client.app[keys.SNAPSHOTS].refresh()
     assert (await json_of(client, "/predict/cards/", limit=199))["items"] == before["items"]
+
+
+def test_folders_of_processes_that_start_together_stay(tmp_path: Path) -> None:
+    """One that looks for what the dead left takes nothing from one that is just beginning."""
+
+    def begin_and_end(_n: int) -> bool:
+        with PrivateFolders(tmp_path) as folders:
+            return folders.make("snapshot").is_dir()
+
+    with ThreadPoolExecutor(8) as starting:
+        assert all(starting.map(begin_and_end, range(400)))
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_nothing_private_is_left_behind(serve: Serve, tmp_path: Path) -> None:
