@@ -123,12 +123,12 @@ async def busy_process(client: Client) -> psutil.Process:
     busy: list[psutil.Process] = []
 
     async def is_alone() -> bool:
-        busy[:] = await asyncio.to_thread(sql_processes)
-        if cells.running != 1 or not all(starting.done() for starting in cells._ready):
+        processes = await asyncio.to_thread(sql_processes)
+        if not all(starting.done() for starting in cells._ready):
             return False
         ready = {starting.result().pid for starting in cells._ready}
-        busy[:] = [process for process in busy if process.pid not in ready]
-        return len(busy) == 1
+        busy[:] = [process for process in processes if process.pid not in ready]
+        return cells.running == len(busy) == 1
 
     await until(is_alone, timeout_s=50)
     return busy[0]
