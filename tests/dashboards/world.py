@@ -38,7 +38,8 @@ def write_world(folder: Path, *, seed: int = 0) -> Path:
 
 
 def _predictions(first: int, now: datetime) -> Callable[[pa.Table], pa.Table]:
-    change = _with({"kickoff_utc": {first: now - timedelta(hours=10)}, "home_team": {first + 1: MARKUP}})
+    # days before the others to come, whatever the hour: the list puts a day's matches in the order of their regions
+    change = _with({"kickoff_utc": {first: now - timedelta(days=2)}, "home_team": {first + 1: MARKUP}})
     return lambda table: change(table).append_column(
         "has_time", pa.array([i not in {first + UNTIMED, first - UNTIMED} for i in range(len(table))])
     )
