@@ -34,10 +34,8 @@ class CustomSchemas:
             pytest.skip("the schemas of KEDA and the Prometheus operator come as Node packages, and there is no Node")
         self._folder = folder
         (folder / "validate.mjs").write_text(_SCRIPT)
-        # a connection that says nothing is given up and opened anew
-        patience = ["--fetch-timeout=30000", "--fetch-retries=4"]
-        install = [npm, "install", "--silent", "--no-audit", "--no-fund", *patience, "--prefix", str(folder), *PACKAGES]
-        subprocess.run(install, check=True, capture_output=True, timeout=240)
+        install = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *PACKAGES]
+        subprocess.run(install, check=True, capture_output=True, timeout=100)
 
     def complaint(self, manifest: Manifest) -> str:
         """What is wrong; empty when nothing is."""
