@@ -63,6 +63,8 @@ class Cache(Generic[T]):
         return kept.failure is None and kept.checked_s > self._changed_s and now_s - kept.checked_s < self._ttl_s
 
     def _land(self, key: Key, flight: "asyncio.Task[Kept[T]]") -> None:
+        # when every session has left, asyncio would log its failure as an error nobody handled
+        _ = flight.cancelled() or flight.exception()
         if self._flights.get(key) is flight:
             del self._flights[key]
 

@@ -150,8 +150,11 @@ class Query:
 
     async def _run(self, work: Callable[[Connection], T]) -> T:
         self._last = future = self._pool.submit(work, self._cursor)
+        outcome = asyncio.wrap_future(future)
+        # of a query that is given up nobody asks how it ended: asyncio would log it as an error nobody handled
+        outcome.add_done_callback(lambda _: outcome.cancelled() or outcome.exception())
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await asyncio.shield(outcome)
         except asyncio.CancelledError:
             await self._stop(future)
             raise

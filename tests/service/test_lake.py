@@ -1,8 +1,9 @@
 """The door to DuckDB: deadlines, interrupts, and few queries at once."""
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from threading import Semaphore
 
 import pytest
@@ -64,6 +65,17 @@ async def test_caller_who_goes_away_stops_the_query(lake: Lake) -> None:
         each.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
     assert await lake.fetch("SELECT ?", [7], timeout_s=8) == [(7,)]
+
+
+async def test_query_given_up_is_no_error_nobody_handled(lake: Lake) -> None:
+    """Asyncio would log the interrupt with a traceback, at each deadline missed and at each stop."""
+    unhandled: list[Mapping[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    with pytest.raises(QueryTimeout):
+        await lake.fetch(SLOW, timeout_s=0.1)
+    await lake.fetch("SELECT 1")
+    gc.collect()
+    assert unhandled == []
 
 
 async def test_wait_for_a_thread_counts_towards_the_deadline(lake: Lake) -> None:
