@@ -26,6 +26,7 @@ HTTP_CODES = {
     413: "body-too-large",
     414: "url-too-long",
     415: "unsupported-media-type",
+    417: "expectation-failed",
     431: "headers-too-large",
 }
 

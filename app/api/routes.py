@@ -9,6 +9,7 @@ from app.api.cards import get_cards_sql, list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
 from app.api.drift import get_drift, get_drift_report
 from app.api.events import EVENT_STREAM, follow_events
+from app.api.expectation import expect
 from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.metrics import get_metrics
@@ -162,9 +163,9 @@ def add_routes(app: web.Application) -> None:
     """Put every route into an application."""
     for route in ROUTES:
         endpoint = route.endpoint()
-        app.router.add_route(route.method, route.path, endpoint)
+        app.router.add_route(route.method, route.path, endpoint, expect_handler=expect)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, endpoint)
+            app.router.add_route("HEAD", route.path, endpoint, expect_handler=expect)
         if route.path.endswith("/"):
             app.router.add_route(route.method, route.path.rstrip("/"), _with_slash)
     app.router.add_static("/docs/static", STATIC)

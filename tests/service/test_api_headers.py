@@ -54,7 +54,21 @@ def asking(origin: str) -> dict[str, str]:
     return {"Origin": origin, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-API-Key"}
 
 
-async def test_unknown_expectation_is_refused_with_an_id(client: Client) -> None:
-    """It is refused before any of ours runs, and has its answer all the same."""
-    async with client.get("/livez", headers={"Expect": "a-miracle", "X-Request-ID": "mine"}) as response:
+async def test_unknown_expectation_is_a_problem(client: Client) -> None:
+    """It is refused before any middleware of ours runs, and has its answer all the same."""
+    headers = {"Expect": "a-miracle", "X-Request-ID": "mine"}
+    async with client.post("/artifacts/refresh", headers=headers) as response:
+        said = await response.json(content_type="application/problem+json")
+    assert (response.status, response.headers["X-Request-ID"]) == (417, "mine")
+    assert (said["code"], said["request_id"]) == ("expectation-failed", "mine")
+
+
+async def test_unknown_expectation_of_an_unknown_place_has_an_id(client: Client) -> None:
+    """Which aiohttp answers without us."""
+    async with client.get("/nowhere", headers={"Expect": "a-miracle", "X-Request-ID": "mine"}) as response:
         assert (response.status, response.headers["X-Request-ID"]) == (417, "mine")
+
+
+async def test_client_that_waits_before_its_body_is_told_to_go_on(client: Client) -> None:
+    async with client.post("/predict/async/", json={"match_ids": []}, expect100=True) as response:
+        assert response.status == 422
