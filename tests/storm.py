@@ -19,12 +19,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.api.bulk import BULK_MEDIA
 from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
 from infra.local.children import Child, Command
 from tests.build_artifacts import stamp, write_artifacts
@@ -32,7 +34,7 @@ from tests.serving import NO_REDIS, until
 
 FIRST_N = 40
 PATHS = ("/predict/predictions/", "/predict/cards/?limit=500", "/predict/odds/", "/predict/facets/")
-JSON, CSV = "application/json", "text/csv"
+Row = dict[str, Any]
 
 
 def numbered(name: str, value: str) -> Callable[[pa.Table], pa.Table]:
@@ -104,6 +106,7 @@ class Seen:
     n_answers: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     sets: dict[str, int] = field(default_factory=dict)
+    forms: Counter[str] = field(default_factory=Counter)
     bodies: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def note(self, path: str, response: aiohttp.ClientResponse, body: bytes) -> None:
@@ -114,29 +117,42 @@ class Seen:
         if response.status == 304:
             return
         snapshot, tag = response.headers["Touchline-Snapshot"], response.headers["ETag"]
-        numbers = set(_numbers(path, response.content_type, body))
+        self.forms[response.content_type] += 1
+        numbers = set(_numbers(path, _rows(response.content_type, body)))
         assert len(numbers) == 1, f"{path}: {numbers} in one answer"
         assert self.sets.setdefault(snapshot, *numbers) in numbers, f"{path}: {numbers} under {snapshot}"
         digest = hashlib.sha256(body).hexdigest()
         assert self.bodies.setdefault((path, tag), digest) == digest, f"{path}: two answers under {tag}"
 
 
-def _numbers(path: str, media: str, body: bytes) -> Iterator[int]:
+def _numbers(path: str, rows: list[Row]) -> Iterator[int]:
     """The numbers of the sets that an answer shows."""
-    if media == CSV:
-        rows = list(csv.DictReader(io.StringIO(body.decode())))
-        yield len(rows) - FIRST_N
-        yield from (int(row.get("season") or row["bookmaker"]) for row in rows)
-        return
-    answer = json.loads(body)
-    items = answer["items"]
     if "facets" in path:
-        yield sum(item["n"] for item in items) - FIRST_N
+        yield sum(int(row["n"]) for row in rows) - FIRST_N
         return
-    yield len(items) - FIRST_N
-    for item in items:
-        money = item.get("money") or item
-        yield from (int(part[name]) for part, name in ((item, "season"), (money, "bookmaker")) if name in part)
+    yield len(rows) - FIRST_N
+    for row in rows:
+        yield from (int(row[name]) for name in ("season", "bookmaker") if row.get(name))
+
+
+def _rows(media: str, body: bytes) -> list[Row]:
+    """What an answer says, whatever its form."""
+    match media:
+        case "application/json":
+            return [_flat(item) for item in json.loads(body)["items"]]
+        case "application/x-ndjson":
+            return [_flat(json.loads(line)) for line in body.splitlines()]
+        case "text/csv":
+            return list(csv.DictReader(io.StringIO(body.decode())))
+        case "application/vnd.apache.arrow.stream":
+            return pa.ipc.open_stream(body).read_all().to_pylist()
+        case "application/vnd.apache.parquet":
+            return pq.read_table(pa.BufferReader(body)).to_pylist()
+    raise ValueError(media)
+
+
+def _flat(item: Row) -> Row:
+    return {**item, **(item.get("money") or {})}
 
 
 @dataclass(frozen=True)
@@ -197,7 +213,7 @@ class Storm:
 
     async def _ask(self, number: int) -> None:
         tags: dict[str, str] = {}
-        asked = itertools.cycle([(path, form) for path in PATHS for form in (JSON, CSV) if (path, form) != _NO_CSV])
+        asked = itertools.cycle(itertools.product(PATHS, BULK_MEDIA))
         async with aiohttp.ClientSession(self.url) as session:
             for path, form in itertools.islice(asked, number, None):
                 if self._over.is_set():
@@ -214,9 +230,6 @@ class Storm:
         while not self._over.is_set():
             self.uses.append(await asyncio.to_thread(Use.of, self.process))
             await asyncio.sleep(0.25)
-
-
-_NO_CSV = ("/predict/facets/", CSV)  # it shows no number of rows that tells the set
 
 
 @asynccontextmanager

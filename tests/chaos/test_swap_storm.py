@@ -6,6 +6,7 @@ from statistics import median
 
 import pytest
 
+from app.api.bulk import BULK_MEDIA
 from tests.storm import make_sets, storm
 
 SECONDS = 60.0
@@ -25,6 +26,7 @@ async def test_a_minute_of_swaps_under_load(tmp_path: Path) -> None:
     assert len(blowing.seen.sets) > 50
     assert blowing.seen.n_answers > 1000
     assert set(blowing.seen.statuses) == {200, 304}
+    assert set(blowing.seen.forms) == set(BULK_MEDIA)
     assert after.fds <= before.fds + 3
     assert after.threads <= before.threads + 3
     third = len(blowing.uses) // 3

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.api.bulk import BULK_MEDIA
 from tests.storm import make_sets, storm
 
 
@@ -19,5 +20,6 @@ async def test_swaps_under_load_fail_no_answer_and_mix_no_snapshots(tmp_path: Pa
         after = await blowing.settle()
     assert len(blowing.seen.sets) > 2
     assert set(blowing.seen.statuses) == {200, 304}
+    assert set(blowing.seen.forms) == set(BULK_MEDIA)
     assert after.fds <= before.fds + 3
     assert after.threads <= before.threads + 3
