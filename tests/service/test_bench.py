@@ -13,6 +13,7 @@ from aiohttp import web
 
 from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS, check
 from infra.local.bench.clients import measure
+from infra.local.bench.start import Start
 from infra.local.bench.synthetic import make_artifacts
 
 
@@ -33,6 +34,15 @@ def test_synthetic_artifacts_depend_on_the_seed_alone(tmp_path: Path) -> None:
         for name, seed in (("first", 1), ("second", 1), ("other", 2))
     ]
     assert first == second != other
+
+
+def test_start_over_its_bounds_breaks_a_promise() -> None:
+    """Sizes of which README promises nothing cannot."""
+    assert list(Start(100_000, "cold", 2.9, 990, 500).broken_promises()) == []
+    assert list(Start(5, "cold", 99, 99_000, 500).broken_promises()) == []
+    said = list(Start(1_000_000, "swap", 22, 3501, 500).broken_promises())
+    assert said == ["swap with 1,000,000 matches: 3,501 MB at the peak, not 3,500"]
+    assert len(list(Start(100_000, "warm", 3.1, 1001, 500).broken_promises())) == 2
 
 
 def test_bench_names_what_it_can_measure() -> None:
