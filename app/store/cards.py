@@ -20,6 +20,9 @@ _OF_PAGE = (
     "(SELECT * FROM cards WHERE kickoff_utc BETWEEN make_timestamptz(?) AND make_timestamptz(?) "
     "AND match_id IN (SELECT unnest(?::BIGINT[])))"
 )
+# rows that lie anywhere come by the index, which DuckDB asks for numbers written out and not for bound ones: of a
+# million matches the 200 of best edge in half the time
+_OF_PAGE_ANYWHERE = "(SELECT * FROM cards WHERE match_id IN ({}))"
 # `cards` holds the fair probabilities of one method; those of another are computed for the rows of a page alone
 _OF_PAGE_FAIR = """(
     SELECT cards.* REPLACE (other.home AS fair_home, other.draw AS fair_draw, other.away AS fair_away)
@@ -133,7 +136,7 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
     else:
         after, bounds = "true", []
     if total is None:
-        total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
+        total = cursor.execute(*selection.counting()).fetchall()[0][0]
     key = _KEYS[page.order]
     order = f"ORDER BY {key.column} {key.direction}, match_id {key.direction}"
     # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
@@ -144,7 +147,7 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
     found = cursor.execute(ends, [*params, *bounds]).fetchall()
     shown = found[: page.limit]
     next_cursor = Cursor(page.order, selected, *shown[-1][:2]).encode() if len(found) > page.limit else None
-    source, bound = _rows_of(cursor, shown, page.devig)
+    source, bound = _rows_of(cursor, shown, page)
     return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {order}", bound))
 
 
@@ -157,12 +160,18 @@ def _beyond(last: Cursor) -> tuple[str, list[Any]]:
     return condition, [value, value, last.match_id]
 
 
-def _rows_of(cursor: Connection, rows: list[Any], devig: Devig) -> tuple[str, list[Any]]:
+def _rows_of(cursor: Connection, rows: list[Any], page: Page) -> tuple[str, list[Any]]:
     match_ids = [row[1] for row in rows]
-    if devig is Devig.POWER:
-        # nothing outside the first and last kick-off need be looked at
-        kickoffs = [row[2] for row in rows]
-        return _OF_PAGE, [min(kickoffs, default=0), max(kickoffs, default=0), match_ids]
+    if page.devig is not Devig.POWER:
+        return _fair_rows_of(cursor, match_ids, page.devig)
+    if page.order in {Order.EDGE, Order.EDGE_DESC} and rows:
+        return _OF_PAGE_ANYWHERE.format(", ".join(f"{match_id:d}" for match_id in match_ids)), []
+    # nothing outside the first and last kick-off need be looked at
+    kickoffs = [row[2] for row in rows]
+    return _OF_PAGE, [min(kickoffs, default=0), max(kickoffs, default=0), match_ids]
+
+
+def _fair_rows_of(cursor: Connection, match_ids: list[int], devig: Devig) -> tuple[str, list[Any]]:
     found = columns(cursor, _ODDS_OF, [match_ids])
     other = fair(np.column_stack([np.ma.filled(found[f"odds_{outcome}"], np.nan) for outcome in OUTCOMES]), devig)
     lists = [pa.array(values, from_pandas=True).to_pylist() for values in other.T]

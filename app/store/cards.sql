@@ -4,8 +4,8 @@
 -- What a text is looked for in stands once per fixture (two teams in a tournament of a region), not once per match.
 CREATE TABLE fixtures AS
 SELECT (row_number() OVER ())::INTEGER AS fixture_no, region, tournament, home_team, away_team,
-    strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text
-FROM (SELECT DISTINCT region, tournament, home_team, away_team FROM predictions);
+    strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text, n_matches
+FROM (SELECT region, tournament, home_team, away_team, count(*) AS n_matches FROM predictions GROUP BY ALL);
 
 CREATE TABLE cards AS
 WITH named AS (

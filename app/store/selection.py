@@ -21,6 +21,8 @@ _OF_MATCH = (
 )
 _SEARCH_TEXT = "strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region)))"
 _FIXTURES = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE {})"
+_COUNT = "SELECT count(*) FROM cards WHERE {}"
+_COUNT_OF_FIXTURES = "SELECT coalesce(sum(n_matches), 0)::BIGINT FROM fixtures WHERE {}"
 
 Condition = tuple[list[str], list[Any]]
 
@@ -50,6 +52,14 @@ class Selection:
         fixtures = [_FIXTURES.format(" AND ".join(of_fixture))] if of_fixture else []
         value = ["is_value"] if self.value_only else []
         return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
+
+    def counting(self) -> tuple[str, list[Any]]:
+        """The query that counts the matches, and its parameters; from the counts of fixtures when those suffice."""
+        of_fixture, params = self._asked(_OF_FIXTURE)
+        if of_fixture and not self.value_only and not self._asked(_OF_MATCH)[0]:
+            return _COUNT_OF_FIXTURES.format(" AND ".join(of_fixture)), params
+        where, params = self.where()
+        return _COUNT.format(where), params
 
     def written(self) -> str:
         """The condition on `cards` alone with its values written into it, for people to read and to run elsewhere."""

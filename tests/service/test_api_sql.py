@@ -117,10 +117,13 @@ async def test_queries_past_the_limit_are_refused_at_once(serve: Serve) -> None:
     slow.cancel()
 
 
-async def busy_process(client: Client) -> psutil.Process:
-    """The process that runs a query now, once it does and the others wait ready."""
+async def ask_slowly(client: Client, status: int = 200) -> tuple[asyncio.Task[Any], psutil.Process]:
+    """A query under way and the process that runs it, which had started before it was asked."""
     cells = cells_of(client)
     busy: list[psutil.Process] = []
+
+    async def are_ready() -> bool:
+        return bool(cells._ready) and all(starting.done() for starting in cells._ready)
 
     async def is_alone() -> bool:
         processes = await asyncio.to_thread(sql_processes)
@@ -130,13 +133,15 @@ async def busy_process(client: Client) -> psutil.Process:
         busy[:] = [process for process in processes if process.pid not in ready]
         return cells.running == len(busy) == 1
 
+    await until(are_ready, timeout_s=50)
+    slow = asyncio.create_task(ask(client, SLOW, status))
     await until(is_alone, timeout_s=50)
-    return busy[0]
+    return slow, busy[0]
 
 
 async def test_query_that_brings_down_its_process_is_answered(client: Client) -> None:
-    slow = asyncio.create_task(ask(client, SLOW, status=422))
-    os.kill((await busy_process(client)).pid, signal.SIGSEGV)
+    slow, process = await ask_slowly(client, status=422)
+    os.kill(process.pid, signal.SIGSEGV)
     answer = await slow
     assert answer["code"] == "sql-rejected"
     assert "exit code -11" in answer["detail"]
@@ -144,8 +149,7 @@ async def test_query_that_brings_down_its_process_is_answered(client: Client) ->
 
 
 async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
-    slow = asyncio.create_task(ask(client, SLOW))
-    process = await busy_process(client)
+    slow, process = await ask_slowly(client)
     slow.cancel()
 
     async def is_gone() -> bool:
@@ -157,8 +161,7 @@ async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
 
 async def test_service_that_stops_leaves_no_process(client: Client) -> None:
     assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
-    slow = asyncio.create_task(ask(client, SLOW))
-    await busy_process(client)
+    slow, _ = await ask_slowly(client)
     slow.cancel()
     await client.close()
     assert await asyncio.to_thread(sql_processes) == []
