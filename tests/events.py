@@ -53,9 +53,13 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(client: Client, last_id: str | None = None) -> AsyncIterator[Listener]:
+async def listening(client: Client, last_id: str | None = None, key: str | None = None) -> AsyncIterator[Listener]:
     """Listen to the API's feed."""
-    headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+    headers = (
+        {"Accept": "text/event-stream"}
+        | ({"X-API-Key": key} if key else {})
+        | ({"Last-Event-ID": last_id} if last_id else {})
+    )
     async with client.get("/events", headers=headers) as response:
         assert response.status == 200, await response.text()
         yield Listener(response)

@@ -6,6 +6,8 @@ import secrets
 from aiohttp import web
 
 from app import keys
+from app.access.scope import Scope
+from app.api.guard import may_still
 from app.feed.feed import Subscription
 
 EVENT_STREAM = "text/event-stream"
@@ -24,27 +26,30 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     Events are `snapshot` {id, built_at, source, stale}, `model` {alias, version}, `odds` and `predictions`
     {snapshot, match_ids, total, truncated}. A new listener is first told which snapshot and models there are. With
     `Last-Event-ID` it is told what it has missed, or `reset` when that is not known any more: then everything has to be
-    read anew. A comment comes every `EVENT_HEARTBEAT_S`; a listener that does not keep up is disconnected.
+    read anew. A comment comes every `EVENT_HEARTBEAT_S`; a listener that does not keep up, or whose key has ended, is
+    disconnected. One key may hold half of `EVENT_CLIENTS`.
     """
     response = web.StreamResponse(headers=_HEADERS)
     response.content_type = EVENT_STREAM
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    with request.app[keys.FEED].listen(request.headers.get("Last-Event-ID"), lambda: _abort(request)) as listener:
+    feed, last_id = request.app[keys.FEED], request.headers.get("Last-Event-ID")
+    with feed.listen(last_id, lambda: _abort(request), caller=request.get(keys.CALLER)) as listener:
         await response.prepare(request)
         try:
-            await _tell(response, listener, request.app[keys.SETTINGS].event_heartbeat_s)
+            await _tell(request, response, listener)
         except (ConnectionError, TimeoutError):
             # the other side has gone, reads nothing, or was dropped: nobody is left to tell
             _abort(request)
     return response
 
 
-async def _tell(response: web.StreamResponse, listener: Subscription, heartbeat_s: float) -> None:
+async def _tell(request: web.Request, response: web.StreamResponse, listener: Subscription) -> None:
+    heartbeat_s = request.app[keys.SETTINGS].event_heartbeat_s
     shortest, longest = _RETRY_MS
     await response.write(b"retry: %d\n\n" % (shortest + secrets.randbelow(longest - shortest)))
-    while (events := await listener.take(heartbeat_s)) is not None:
+    while (events := await listener.take(heartbeat_s)) is not None and may_still(request, Scope.READ):
         async with asyncio.timeout(_WRITE_TIMEOUT_S):
             await response.write(b"".join(event.encode() for event in events) or _HEARTBEAT)
     await response.write_eof()

@@ -5,7 +5,7 @@ from aiohttp import hdrs, web
 from app import keys
 from app.access.rate import WINDOW_S, Quota
 from app.access.scope import Scope
-from app.errors import KeyMissing, ScopeMissing
+from app.errors import KeyInvalid, KeyMissing, ScopeMissing
 
 KEY_HEADER = "X-API-Key"
 _BEARER = "bearer "
@@ -17,6 +17,15 @@ async def admit(request: web.Request, scope: Scope) -> None:
     caller = _caller(request, scope)
     if rate is not None:
         request[keys.QUOTA] = await rate.spend(caller)
+
+
+def may_still(request: web.Request, scope: Scope) -> bool:
+    """Whether the key of a request that lasts is good yet: it may have ended or been revoked meanwhile."""
+    try:
+        _caller(request, scope)
+    except (KeyInvalid, KeyMissing, ScopeMissing):
+        return False
+    return True
 
 
 def _caller(request: web.Request, scope: Scope) -> str:

@@ -15,7 +15,8 @@ _RETRY_AFTER_S = 10.0
 class Subscription:
     """The events that one listener has yet to get; `on_drop` is called when it is too slow to be waited for."""
 
-    def __init__(self, backlog: list[Event], on_drop: Callable[[], None]) -> None:
+    def __init__(self, backlog: list[Event], on_drop: Callable[[], None], caller: str | None = None) -> None:
+        self.caller = caller
         self._pending = backlog
         self._on_drop = on_drop
         self._woken = asyncio.Event()
@@ -79,11 +80,15 @@ class Feed:
                 self.n_dropped += 1
 
     @contextmanager
-    def listen(self, last_id: str | None, on_drop: Callable[[], None]) -> Iterator[Subscription]:
-        """Listen from where `last_id` left off; from the present state without one; FeedFull when too many listen."""
-        if len(self._listeners) >= self._limit:
-            raise FeedFull(f"{self._limit} clients listen already.", retry_after_s=_RETRY_AFTER_S)
-        listener = Subscription(self._backlog(last_id), on_drop)
+    def listen(
+        self, last_id: str | None, on_drop: Callable[[], None], *, caller: str | None = None
+    ) -> Iterator[Subscription]:
+        """Listen from where `last_id` left off; from the present state without one.
+
+        FeedFull when too many listen, or when one caller has half of all places: the others are to find one too.
+        """
+        self._admit(caller)
+        listener = Subscription(self._backlog(last_id), on_drop, caller)
         if self._is_closed:
             listener.end()
         self._listeners.add(listener)
@@ -97,6 +102,13 @@ class Feed:
         self._is_closed = True
         for listener in self._listeners:
             listener.end()
+
+    def _admit(self, caller: str | None) -> None:
+        if len(self._listeners) >= self._limit:
+            raise FeedFull(f"{self._limit} clients listen already.", retry_after_s=_RETRY_AFTER_S)
+        n_own = sum(listener.caller == caller for listener in self._listeners) if caller is not None else 0
+        if n_own >= max(1, self._limit // 2):
+            raise FeedFull(f"{n_own} clients with this API key listen already.", retry_after_s=_RETRY_AFTER_S)
 
     def _backlog(self, last_id: str | None) -> list[Event]:
         missed = self._log.since(last_id) if last_id else None

@@ -15,6 +15,7 @@ from app.errors import RateLimited
 from app.queue.connection import connect, disconnect
 from app.settings import Settings
 from tests.build_keys import a_key, as_setting
+from tests.events import listening
 from tests.live import until
 from tests.serving import Client, Serve
 
@@ -131,6 +132,19 @@ async def test_key_ends_at_its_time(serve: Serve) -> None:
     past = key.model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
     client.app[keys.KEYRING].replace([past])
     assert await status(client, "/predict/odds/", shown(text)) == 401
+
+
+async def test_listening_ends_with_its_key(serve: Serve) -> None:
+    """At the next sign of life; the others listen on."""
+    (text, key), (other, other_key) = a_key(Scope.READ), a_key(Scope.READ)
+    client = await serve(api_keys=as_setting(key, other_key), event_heartbeat_s=0.1)
+    async with listening(client, key=text) as ends, listening(client, key=other) as stays:
+        await ends.next_of("snapshot")
+        client.app[keys.KEYRING].replace([key.model_copy(update={"revoked_at": datetime.now(UTC)}), other_key])
+        with pytest.raises(EOFError):
+            await ends.next_of("never")
+        await stays.next_of("snapshot")
+        assert client.app[keys.FEED].n_listeners == 1
 
 
 async def test_callers_are_counted_apart_and_told_what_is_left(serve: Serve, live_settings: Settings) -> None:

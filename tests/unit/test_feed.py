@@ -1,6 +1,7 @@
 """The log of events and those who listen, without HTTP."""
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -75,6 +76,17 @@ async def test_limit_counts_those_who_listen_now() -> None:
         pass
     with feed.listen(None, lambda: None):
         assert feed.n_listeners == 1
+
+
+async def test_one_key_leaves_half_of_the_places_to_others() -> None:
+    feed = Feed(limit=4)
+    with ExitStack() as stack:
+        for caller in ("a", "a", "b"):
+            stack.enter_context(feed.listen(None, lambda: None, caller=caller))
+        with pytest.raises(FeedFull, match="with this API key"), feed.listen(None, lambda: None, caller="a"):
+            pass
+        stack.enter_context(feed.listen(None, lambda: None, caller="c"))
+        assert feed.n_listeners == 4
 
 
 async def test_listener_that_takes_nothing_is_dropped() -> None:
