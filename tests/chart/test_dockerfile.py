@@ -17,6 +17,7 @@ STAGES = {
     for words in (head.split(),)
 }
 TARGETS = ("api", "worker", "dashboard")
+LOCKS = ("worker", "drift")  # a worker may be built with either
 
 
 def hadolint(dockerfile: Path) -> subprocess.CompletedProcess[str]:
@@ -51,7 +52,7 @@ def test_the_uid_is_the_one_of_the_chart(helm: Helm, target: str) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_what_is_copied_is_there_and_sent_to_the_builder(target: str) -> None:
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", STAGES[target] + STAGES[f"packages-{target}"], re.MULTILINE)
-    sources = [source for copy in copies for source in copy.split()]
+    sources = [source for copy in copies for lock in LOCKS for source in copy.replace("${WORKER_LOCK}", lock).split()]
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert sources
     for source in sources:
@@ -65,9 +66,16 @@ def test_what_is_copied_is_there_and_sent_to_the_builder(target: str) -> None:
 )
 def test_no_image_carries_what_its_process_never_loads(target: str, without: tuple[str, ...]) -> None:
     (lock,) = re.findall(r"^COPY (infra/requirements/\S+) ", STAGES[f"packages-{target}"], re.MULTILINE)
-    packages = {line.split("==")[0] for line in (ROOT / lock).read_text().splitlines() if "==" in line}
-    assert "pydantic" in packages
-    assert not packages & set(without)
+    for name in LOCKS:
+        text = (ROOT / lock.replace("${WORKER_LOCK}", name)).read_text()
+        packages = {line.split("==")[0] for line in text.splitlines() if "==" in line}
+        assert "pydantic" in packages
+        assert not packages & set(without)
+
+
+def test_a_worker_makes_drift_reports_when_it_is_built_to() -> None:
+    assert re.search(r"^ARG WORKER_LOCK=worker$", DOCKERFILE.read_text(), re.MULTILINE)
+    assert "evidently==" in (ROOT / "infra/requirements/drift.txt").read_text()
 
 
 @pytest.mark.parametrize("target", ["api", "dashboard"])
