@@ -170,7 +170,7 @@ def _order_by(order: Order) -> str:
 
 
 def _few_fixtures(cursor: Connection, selection: Selection) -> list[int] | None:
-    """The numbers of the fixtures asked for, found once for count and page; None when they are any, or too many."""
+    """The numbers of the fixtures with a text, found once for count and page; None when there is none, or too many."""
     query = selection.fixtures(_FEW_FIXTURES + 1)
     found = cursor.execute(*query).fetchall() if query is not None else ()
     return [row[0] for row in found] if query is not None and len(found) <= _FEW_FIXTURES else None

@@ -57,9 +57,9 @@ class Selection:
         return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
 
     def fixtures(self, limit: int) -> Condition | None:
-        """The query for the numbers of the fixtures asked for, with its parameters; None when any will do."""
+        """The query for the numbers of the fixtures with a text, with its parameters; None without one."""
         of_fixture, params = self._asked(_OF_FIXTURE)
-        return (_NUMBERS.format(" AND ".join(of_fixture), limit), params) if of_fixture else None
+        return (_NUMBERS.format(" AND ".join(of_fixture), limit), params) if self.text else None
 
     def written(self) -> str:
         """The condition on `cards` alone with its values written into it, for people to read and to run elsewhere."""
