@@ -30,6 +30,7 @@ def a_ledger_row(**changes: Any) -> LedgerRow:
         request_id="q1",
         task_id="t1",
         latency_ms=3.2,
+        trace_id="0af7651916cd43dd8448eb211c80319c",
     )
     return replace(row, **changes)
 

@@ -3,21 +3,23 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from uuid import uuid4
 
+import structlog
 from aiohttp import web
 
 from app import keys
 from app.api.answers import Beside, live_prediction
 from app.api.route import model_response
-from app.errors import ServiceError
-from app.ledger.row import LedgerRow
+from app.errors import PredictionTimeout, QueueUnavailable, ServiceError
+from app.ledger.question import Question
 from app.queue.jobs import PredictJob, TaskJob, TaskStatus
 from app.queue.wire import feature_set_of
 from app.schemas import AsyncPredictIn, LivePredictionOut, LiveQuery, MatchPath, TaskOut, TimingsOut
 from app.schemas import TaskStatus as TaskStatusOut
 from app.store.inputs import Inputs, find_inputs
+from app.store.odds import Odds
 
+log = structlog.get_logger(__name__)
 _OTHER_ALIAS = "other"
 
 
@@ -28,6 +30,7 @@ class _Asked:
     job: PredictJob
     inputs: Inputs
     features_ms: float
+    question: Question
 
 
 async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery) -> web.Response:
@@ -52,6 +55,7 @@ async def submit_prediction(request: web.Request, body: AsyncPredictIn) -> web.R
     wait_s = request.app[keys.SETTINGS].result_ttl_s
     asked = await _asked(request, body.match_id, LiveQuery(stage=body.stage, explain=body.explain), wait_s)
     task_id = await request.app[keys.QUEUE].submit(asked.job)
+    await _have_recorded(request, task_id, asked.question)
     response = model_response(TaskOut(task_id=task_id, status=TaskStatusOut(TaskStatus.QUEUED.value)), status=202)
     response.headers["Location"] = f"/monitoring/task_status/{task_id}"
     return response
@@ -61,9 +65,13 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web
     started = time.perf_counter()
     timeout_s = request.app[keys.SETTINGS].sync_timeout_s
     asked = await _asked(request, match_id, query, timeout_s)
-    task_id, result, is_known = await request.app[keys.QUEUE].predict(
-        asked.job, timeout_s=timeout_s - (time.perf_counter() - started)
-    )
+    try:
+        task_id, result, is_known = await request.app[keys.QUEUE].predict(
+            asked.job, timeout_s=timeout_s - (time.perf_counter() - started)
+        )
+    except PredictionTimeout as error:
+        await _late(request, error, asked.question)
+        raise
     measured_ms = None if is_known else result.inference_ms
     request.app[keys.METRICS].live.observe_answer(result.alias, max(result.proba), measured_ms)
     timings = TimingsOut(
@@ -76,8 +84,22 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web
     about = TaskJob(job.match_id, job.alias, job.snapshot_id, job.features_computed_at, job.explain)
     beside = Beside(asked.inputs.odds, asked.inputs.data_until)
     answer = live_prediction(about, task_id, result, beside, timings)
-    request.app[keys.LEDGER].record(_ledger_row(answer, asked, request[keys.REQUEST_ID]))
+    row = asked.question.answered(task_id, result, datetime.now(UTC), timings.total_ms or 0.0)
+    request.app[keys.LEDGER].record(row)
     return _response(answer, is_known=is_known)
+
+
+async def _have_recorded(request: web.Request, task_id: str, question: Question) -> None:
+    if request.app[keys.LEDGER].database is not None:
+        await request.app[keys.QUEUE].note(task_id, question.encode())
+
+
+async def _late(request: web.Request, error: PredictionTimeout, question: Question) -> None:
+    # a failure of the task itself may have this type too; then no answer will be found, and nothing is recorded
+    try:
+        await _have_recorded(request, error.extras["task_id"], question)
+    except QueueUnavailable as away:
+        log.warning("a late answer will not be in the ledger", task=error.extras["task_id"], error=away.detail)
 
 
 def _response(answer: LivePredictionOut, *, is_known: bool) -> web.Response:
@@ -104,32 +126,22 @@ async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: 
             explain=query.explain,
             traceparent=request[keys.TRACE].header,
         )
-    return _Asked(job, inputs, _since_ms(started))
+    return _Asked(job, inputs, _since_ms(started), _question(request, job, inputs.odds))
 
 
 def _since_ms(started: float) -> float:
     return round(1000 * (time.perf_counter() - started), 3)
 
 
-def _ledger_row(answer: LivePredictionOut, asked: _Asked, request_id: str) -> LedgerRow:
-    odds = asked.inputs.odds
-    return LedgerRow(
-        id=uuid4(),
-        answered_at=datetime.now(UTC),
-        match_id=answer.match_id,
-        proba_home=answer.probabilities.home,
-        proba_draw=answer.probabilities.draw,
-        proba_away=answer.probabilities.away,
-        model_name=answer.model.name,
-        model_version=answer.model.version,
-        model_alias=answer.model.alias,
-        model_run_id=answer.model.run_id,
-        snapshot_id=answer.snapshot_id,
+def _question(request: web.Request, job: PredictJob, odds: Odds) -> Question:
+    return Question(
+        asked_at=datetime.now(UTC),
+        match_id=job.match_id,
+        snapshot_id=job.snapshot_id,
         odds_home=odds.home,
         odds_draw=odds.draw,
         odds_away=odds.away,
         odds_captured_at=odds.captured_at,
-        request_id=request_id,
-        task_id=answer.task_id,
-        latency_ms=answer.timings.total_ms or 0.0,
+        request_id=job.request_id,
+        trace_id=request[keys.TRACE].trace_id,
     )

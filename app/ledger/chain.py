@@ -4,8 +4,10 @@
 
 `seq` is a big-endian int64. A value is the byte 0 where it is null, otherwise the byte 1 and then: int64 (bigint),
 IEEE 754 double, int64 of microseconds since 2000-01-01 UTC (timestamptz), 16 bytes (uuid), or the length in bytes as
-int32 and UTF-8 (text), all big-endian. These are the bytes of PostgreSQL's own `*_send` functions, so that the database
-can compute a hash too (`prediction_ledger_hash` in migration 002) and nothing depends on how a library writes JSON.
+int32 and UTF-8 (text), all big-endian. A column that came later adds nothing where it is null, so that the rows from
+before it keep their hashes; it stands last, so no two rows have the same bytes. These are the bytes of PostgreSQL's own
+`*_send` functions, so that the database can compute a hash too (`prediction_ledger_hash` in migration 005) and nothing
+depends on how a library writes JSON.
 """
 
 import struct
@@ -54,18 +56,20 @@ GENESIS = Link(0, bytes(32))
 class Chain:
     """One table whose rows are chained."""
 
-    def __init__(self, table: str, row_type: type[Any], number: int) -> None:
+    def __init__(self, table: str, row_type: type[Any], number: int, *, n_later: int = 0) -> None:
+        """`n_later`: how many of the last columns came after the first rows."""
         self.table = table
         self.number = number  # of its advisory lock
         self.columns = tuple(field.name for field in fields(row_type))
         self._encoders = tuple(_encoder(field.type) for field in fields(row_type))
+        self._absent = (_NULL,) * (len(self.columns) - n_later) + (b"",) * n_later
 
     def encode(self, values: Sequence[Any]) -> bytes:
         """The values of a row, in the order of `columns`, as the hash takes them; one of UNFIT when they cannot be."""
         return b"".join(
             [
-                _NULL if value is None else _PRESENT + encode(value)
-                for encode, value in zip(self._encoders, values, strict=True)
+                absent if value is None else _PRESENT + encode(value)
+                for encode, absent, value in zip(self._encoders, self._absent, values, strict=True)
             ]
         )
 
@@ -102,6 +106,6 @@ _ENCODERS: dict[type, Callable[[Any], bytes]] = {
     UUID: _uuid,
 }
 
-PREDICTIONS = Chain("prediction_ledger", LedgerRow, 1)
+PREDICTIONS = Chain("prediction_ledger", LedgerRow, 1, n_later=1)
 SHADOWS = Chain("shadow_ledger", ShadowRow, 2)
 CHAINS = (PREDICTIONS, SHADOWS)

@@ -83,10 +83,12 @@ class Ledger:
         """Rows that PostgreSQL refused; they are in a file of their own."""
         return self._aside.rows
 
-    def record(self, row: LedgerRow) -> None:
-        """Keep one row; a few microseconds, never raises."""
-        if self._journal.append(row) and self._since is None:
+    def record(self, row: LedgerRow) -> bool:
+        """Keep one row, a few microseconds; whether it is kept: the journal or the disk may be full."""
+        is_kept = self._journal.append(row)
+        if is_kept and self._since is None:
             self._since = monotonic()
+        return is_kept
 
     async def flush(self) -> int:
         """Bring what waits in the journal into the database; the number of rows handed over."""
@@ -178,8 +180,9 @@ class NoLedger:
     lag_s = 0.0
     rows_waiting = bytes_waiting = rows_lost = rows_refused = 0
 
-    def record(self, row: LedgerRow) -> None:
+    def record(self, row: LedgerRow) -> bool:  # noqa: ARG002  # as the other ledger
         """Keep nothing."""
+        return False
 
     async def store_shadows(self, rows: Sequence[ShadowRow]) -> None:
         """Keep nothing."""

@@ -30,6 +30,7 @@ class LedgerRow:
     request_id: str
     task_id: str
     latency_ms: float
+    trace_id: str | None = None  # rows of before migration 005 have none
 
     def line(self) -> bytes:
         """The row as a line of JSON; TypeError when it cannot be written."""

@@ -21,6 +21,7 @@ SAFETY_POLL_S = 0.5  # a lost wake-up costs at most this much
 JOB_TTL_S = 86_400  # arq's own default: a job nobody took within a day is dropped
 DEAD_LETTERS_MAX = 1_000
 SHADOWS_MAX = 100_000  # shadow answers kept while nobody reads them, about 60 MB
+UNHEARD_MAX = 100_000  # tasks waited for by nobody but the ledger, about 60 MB
 FEATURES_TTL_S = 30 * 86_400
 FEATURES_AGAIN_S = 3_600.0  # how often a port that lives longer than that announces them anew
 
@@ -69,6 +70,11 @@ class Keys:
     def shadows(self) -> str:
         """Stream: what the shadow model would have answered."""
         return f"{self.queue}:shadows"
+
+    @property
+    def unheard(self) -> str:
+        """Sorted set: what the ledger must know of tasks that nobody waits for, by the time of the next look."""
+        return f"{self.queue}:unheard"
 
     @property
     def drift(self) -> str:

@@ -25,6 +25,7 @@ from app.queue.outbox import BUSY, UNKNOWN, Outbox, Reply
 from app.queue.reports import DriftReports
 from app.queue.roster import Roster
 from app.queue.stats import queue_state
+from app.queue.unheard import Unheard
 from app.queue.waiting import Waiters
 from app.queue.wire import dumps, feature_set_of, loads, result_of, task_id_of, task_job_of
 from app.settings import Settings
@@ -43,6 +44,7 @@ class PredictionQueue:
         self._news = asyncio.Event()
         self._waiters = Waiters(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
         self._outbox = Outbox(redis, self._names, limit=settings.queue_limit)
+        self._unheard = Unheard(redis, self._names)
         self.reports = DriftReports(redis, self._names)
         self._announced: dict[str, tuple[str, ...]] = {}
 
@@ -90,6 +92,11 @@ class PredictionQueue:
         task_id = task_id_of(self._names.queue, job, versions)
         await self._put(task_id, job, versions)
         return task_id
+
+    async def note(self, task_id: str, about: bytes) -> None:
+        """Have the answer of a task that nobody waits for looked for, with what is to be known of its question then."""
+        with _redis_may_fail():
+            await self._unheard.note(task_id, about)
 
     async def cancel(self, task_id: str) -> None:
         """Take a waiting task out of the queue; TaskNotFound, or TaskBusy when it is too late or others want it."""

@@ -1,9 +1,9 @@
-"""Brings the shadow model's answers from the queue's stream into the ledger."""
+"""Brings into the ledger what the queue holds for it: the shadow model's answers, and those that nobody waited for."""
 
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid5
 
@@ -16,7 +16,9 @@ from app.queue.background import running
 from app.queue.connection import REDIS_ERRORS, connect, disconnect
 from app.queue.keys import Keys
 from app.queue.shadows import Entry, Shadow, Shadows
+from app.queue.unheard import Unheard
 from app.settings import Settings
+from app.upkeep.hearing import Hearing
 
 log = structlog.get_logger(__name__)
 
@@ -27,16 +29,33 @@ _NAMESPACE = UUID("8f8a3c1e-6f0e-4c0b-9f5e-2d7b1a54c7aa")  # any: what makes our
 
 @asynccontextmanager
 async def draining(settings: Settings, ledger: Ledger | NoLedger) -> AsyncIterator[None]:
-    """Drain for as long as the context lasts; without a ledger the stream is left to bound itself."""
+    """Drain for as long as the context lasts; without a ledger all is left to bound itself."""
     if isinstance(ledger, NoLedger):
         yield
         return
     redis = connect(settings)
     try:
-        async with running(Drain(Shadows(redis, Keys(settings.queue_name)), ledger).run()):
+        names = Keys(settings.queue_name)
+        drain, hearing = Drain(Shadows(redis, names), ledger), Hearing(Unheard(redis, names), ledger)
+        async with running(_repeat(drain.step, "shadow answers wait")), running(_repeat(hearing.step, "answers wait")):
             yield
     finally:
         await disconnect(redis)
+
+
+async def _repeat(step: Callable[[], Awaitable[bool]], trouble: str) -> None:
+    """Take steps for ever, at once while they find something."""
+    is_away = False
+    while True:
+        try:
+            while await step():
+                is_away = False
+        except (*REDIS_ERRORS, *AWAY) as error:
+            # one line an outage, not one a try
+            if not is_away:
+                log.warning(trouble, error=str(error) or type(error).__name__)
+            is_away = True
+        await asyncio.sleep(DRAIN_S)
 
 
 class Drain:
@@ -47,20 +66,6 @@ class Drain:
         self._ledger = ledger
         self._reader = f"{socket.gethostname()}:{os.getpid()}"
         self._held: list[Entry] = []
-
-    async def run(self) -> None:
-        """Drain for ever."""
-        is_away = False
-        while True:
-            try:
-                while await self.step():
-                    is_away = False
-            except (*REDIS_ERRORS, *AWAY) as error:
-                # one line an outage, not one a try
-                if not is_away:
-                    log.warning("shadow answers wait", error=str(error) or type(error).__name__)
-                is_away = True
-            await asyncio.sleep(DRAIN_S)
 
     async def step(self) -> bool:
         """Store some; whether there were any. What could not be stored is held and tried again before any other."""

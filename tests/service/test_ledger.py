@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from app.ledger.chain import PREDICTIONS
 from app.ledger.database import AWAY
 from app.ledger.ledger import Ledger, NoLedger
 from app.settings import Settings
@@ -43,7 +44,7 @@ async def test_a_recorded_row_is_in_the_database(settings: Settings, database: a
         ledger.record(row)
         assert await ledger.database_state() == "connected"
     found = await database.fetchrow("SELECT * FROM prediction_ledger WHERE id = $1", row.id)
-    assert tuple(found)[: len(row.values())] == row.values()
+    assert tuple(found[name] for name in PREDICTIONS.columns) == row.values()
 
 
 async def test_a_row_written_twice_is_there_once(settings: Settings, database: asyncpg.Connection) -> None:

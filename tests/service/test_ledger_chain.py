@@ -22,6 +22,7 @@ from app.settings import Settings
 from tests.build_ledger import a_ledger_row, a_shadow_row
 
 N = 10
+DIFFERING = "SELECT count(*) FROM prediction_ledger r WHERE row_hash <> prediction_ledger_hash(prev_hash, seq, r)"
 SIGNED_OFF = "ALTER TABLE prediction_ledger DISABLE TRIGGER append_only; "
 
 
@@ -75,6 +76,7 @@ async def test_an_empty_ledger_holds(settings: Settings, database: asyncpg.Conne
         ("answered_at", "answered_at - interval '1 microsecond'"),
         ("row_hash", "sha256('')"),
         ("latency_ms", "'NaN'"),
+        ("trace_id", "NULL"),
     ],
 )
 async def test_an_edited_row_is_named(chained: asyncpg.Connection, column: str, value: str) -> None:
@@ -154,8 +156,7 @@ async def test_a_head_noted_earlier_still_holds_when_rows_were_added(
 
 
 async def test_the_database_computes_the_same_hashes(chained: asyncpg.Connection) -> None:
-    differing = "SELECT count(*) FROM prediction_ledger r WHERE row_hash <> prediction_ledger_hash(prev_hash, seq, r)"
-    assert await chained.fetchval(differing) == 0
+    assert await chained.fetchval(DIFFERING) == 0
 
 
 @pytest.mark.parametrize("statement", ["UPDATE prediction_ledger SET match_id = 1", "DELETE FROM shadow_ledger"])
@@ -169,15 +170,17 @@ async def test_changes_are_refused_as_long_as_nobody_switches_that_off(
 async def test_rows_from_before_the_chain_are_chained_by_the_migration(
     settings: Settings, database: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And keep their hashes when a column comes later."""
     old = [a_ledger_row(match_id=n, odds_captured_at=None, request_id="Ø" * n) for n in range(5)]
     with monkeypatch.context() as before:
         before.setattr(migrations, "SCRIPTS", {name: sql for name, sql in migrations.SCRIPTS.items() if name < "002"})
         await migrations.migrate(database)
     await database.copy_records_to_table(
-        "prediction_ledger", records=[row.values() for row in old], columns=PREDICTIONS.columns
+        "prediction_ledger", records=[row.values()[:-1] for row in old], columns=PREDICTIONS.columns[:-1]
     )
     await write(settings, [a_ledger_row(match_id=5)])
     assert await fault(database) is None
+    assert await database.fetchval(DIFFERING) == 0
     assert await database.fetch("SELECT match_id FROM prediction_ledger ORDER BY seq") == [(n,) for n in range(6)]
 
 
