@@ -27,10 +27,11 @@ EXPECT_TIMEOUT_MS = 10_000
 
 
 class Api:
-    """The API as a process that can be stopped and started again on its port."""
+    """The API as a process that can be stopped and started again on its port; `key` is shown where one is needed."""
 
-    def __init__(self, artifacts: Path, log: Path, **env: str) -> None:
+    def __init__(self, artifacts: Path, log: Path, *, key: str | None = None, **env: str) -> None:
         self.port = unused_port()
+        self._headers = {"X-API-Key": key} if key else {}
         self.url = f"http://127.0.0.1:{self.port}"
         env = {"REDIS_URL": "redis://127.0.0.1:1/0", "ARTIFACTS_URI": str(artifacts), **env, "APP_PORT": str(self.port)}
         self._command = Command("api", [sys.executable, "-m", "app"], log=log, env=env, stop_signal=signal.SIGKILL)
@@ -39,7 +40,7 @@ class Api:
     async def start(self) -> None:
         self._child = Child(self._command)
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S), aiohttp.ClientSession() as session:
+            async with asyncio.timeout(READY_TIMEOUT_S), aiohttp.ClientSession(headers=self._headers) as session:
                 while not await self._is_ready(session):  # noqa: ASYNC110  a process gives no event
                     await asyncio.sleep(0.1)
         except TimeoutError:
@@ -58,7 +59,10 @@ class Api:
             self._child.stop()
 
     async def ask(self, path: str, **params: str) -> Any:
-        async with aiohttp.ClientSession() as session, session.get(self.url + path, params=params) as response:
+        async with (
+            aiohttp.ClientSession(headers=self._headers) as session,
+            session.get(self.url + path, params=params) as response,
+        ):
             assert response.status == 200, await response.text()
             return await response.json()
 
@@ -82,9 +86,10 @@ async def api(world: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
 
 
 @asynccontextmanager
-async def page_server(api_url: str, *, ttl_s: float = 1.0) -> AsyncIterator[str]:
-    """The address of a match page on an API."""
-    settings = Settings(dashboard_port=0, api_url=api_url, _env_file=None)  # type: ignore[call-arg]  # pydantic's own
+async def page_server(api_url: str, *, ttl_s: float = 1.0, key: str | None = None) -> AsyncIterator[str]:
+    """The address of a match page on an API, which it shows the key."""
+    values = {"dashboard_port": 0, "api_url": api_url, "api_key": key, "_env_file": None}
+    settings = Settings(**values)  # type: ignore[arg-type]  # pydantic checks them
     async with running(settings, ttl_s=ttl_s) as server:
         yield f"http://127.0.0.1:{server.port}"
 

@@ -5,6 +5,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.dashboards.conftest import Api, Visit, visiting
+from tests.dashboards.world import GOOD_LINK
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
@@ -77,6 +78,23 @@ async def test_keys_search_and_filter_but_not_while_typing(visit: Visit) -> None
     await page.keyboard.type("jv/k")
     await expect(page.locator("#q")).to_have_value("jv/k")
     await expect(page.locator("#value")).to_be_checked()
+
+
+async def test_a_key_opens_the_match_at_the_bookmaker(visit: Visit) -> None:
+    """Only where there is a link to follow, and without telling the bookmaker where from."""
+    page = await visit.open("?status=finished")
+    await page.evaluate("() => { window.open = (...given) => { window.opened = given } }")
+    await page.keyboard.press("o")
+    linked = page.locator(".row.is-active .link a")
+    for _ in range(20):
+        await page.keyboard.press("j")
+        await expect(page.locator(".row.is-active")).to_have_count(1)
+        if await linked.count():
+            break
+        await page.keyboard.press("o")
+    assert await page.evaluate("window.opened ?? null") is None
+    await page.keyboard.press("o")
+    assert await page.evaluate("window.opened") == [GOOD_LINK, "_blank", "noopener,noreferrer"]
 
 
 async def test_a_live_prediction_that_fails_says_why(visit: Visit) -> None:
