@@ -26,7 +26,7 @@ from app.queue.reports import DriftReports
 from app.queue.roster import Roster
 from app.queue.stats import queue_state
 from app.queue.unheard import Unheard
-from app.queue.waiting import Waiters
+from app.queue.waiting import LOST, Waiters
 from app.queue.wire import dumps, feature_set_of, loads, result_of, task_id_of, task_job_of
 from app.settings import Settings
 
@@ -182,10 +182,17 @@ class PredictionQueue:
             await self._redis.set(self._names.features(feature_set), dumps(names), ex=keys.FEATURES_TTL_S)
 
     async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> tuple[Payload, bool]:
-        """The outcome, and whether it was known before."""
-        with self._waiters.expect(task_id) as answer:
-            known = await self._put(task_id, job, versions)
-            return (await answer, False) if known is None else (known, True)
+        """The outcome, and whether it was known before.
+
+        Asked again when Redis knows the task no more: it had not reached a primary that took over, or its job was
+        dropped at the deadline of someone who had asked before.
+        """
+        outcome, known = LOST, None
+        while outcome is LOST:
+            with self._waiters.expect(task_id) as answer:
+                known = await self._put(task_id, job, versions)
+                outcome = await answer if known is None else known
+        return outcome, known is not None
 
     async def _put(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload | None:
         """Put a job into the queue; the outcome when a sound one is known already."""

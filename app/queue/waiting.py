@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 RESUBSCRIBE_S = 0.1
 QUIET_S = 5.0  # how long one read of the subscription lasts; no more than a bound
+LOST: Payload = {}  # in the place of an outcome: Redis knows nothing of the task
 Answer = asyncio.Future[Payload]
 
 
@@ -43,7 +44,7 @@ class Waiters:
 
     @contextmanager
     def expect(self, task_id: str) -> Iterator[Answer]:
-        """A future of the task's outcome; to be entered before the job is put into the queue."""
+        """A future of the task's outcome, or of LOST; to be entered before the job is put into the queue."""
         answer: Answer = asyncio.get_running_loop().create_future()
         self._answers.setdefault(task_id, set()).add(answer)
         self._since.setdefault(task_id, monotonic())
@@ -115,9 +116,14 @@ class Waiters:
     async def _fetch(self, task_ids: list[str]) -> None:
         if not task_ids:
             return
-        for task_id, raw in zip(
-            task_ids, await self._redis.mget([keys.RESULT + task_id for task_id in task_ids]), strict=True
-        ):
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for task_id in task_ids:
+                pipe.get(keys.RESULT + task_id)
+                pipe.exists(keys.JOB + task_id)
+            replies = await pipe.execute()
+        for task_id, raw, is_there in zip(task_ids, replies[::2], replies[1::2], strict=True):
             if raw is not None:
                 result = loads(raw)
                 self._deliver(task_id, outcome_of(result["s"], result["r"]))
+            elif not is_there:
+                self._deliver(task_id, LOST)

@@ -187,6 +187,25 @@ async def test_lost_announcement_is_found_by_looking(queue: PredictionQueue, wor
     assert time.monotonic() - started < 2
 
 
+async def test_question_that_redis_lost_is_asked_again(
+    queue: PredictionQueue, redis: ArqRedis, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    """As when another takes over for a primary that had told nobody of it yet."""
+    # announces the features too, which a replica has had for long
+    job = await a_job(queue, tiny_rows(1)[0])
+    asking = asyncio.create_task(queue._ask("predict:7:lost", job, frozenset()))
+    await until(lambda: is_waiting(queue))
+    names = keys.Keys(live_settings.queue_name)
+    await redis.delete(names.queue, names.interest, names.deadlines, f"{keys.JOB}predict:7:lost")
+    async with serving(live_settings, shelf_source):
+        outcome, is_known = await asking
+    assert (outcome["model_version"], is_known) == ("1", False)
+
+
+async def is_waiting(queue: PredictionQueue) -> bool:
+    return (await queue.queues())[0].queued == 1
+
+
 async def test_dropped_subscription_is_taken_up_again(
     queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
 ) -> None:
