@@ -33,6 +33,28 @@ async def test_killed_worker_loses_no_question(queue: PredictionQueue, pool: Chi
     await until(lambda: was_replaced(queue, victim), timeout_s=30)
 
 
+async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: PredictionQueue, pool: Child) -> None:
+    """By the other one: a lease of three seconds, up to one until somebody looks, and the work."""
+    victim, other = [worker.pid for worker in await queue.workers()]
+    os.kill(other, signal.SIGSTOP)  # so that all that is in hand is the victim's
+    asking = asyncio.create_task(ask_many(queue, 600))
+    await until(lambda: stops_at_work(queue, victim), timeout_s=30)
+    os.kill(victim, signal.SIGKILL)
+    os.kill(other, signal.SIGCONT)
+    killed_at = monotonic()
+    await asking
+    assert monotonic() - killed_at < 5
+
+
+async def stops_at_work(queue: PredictionQueue, pid: int) -> bool:
+    """Stop a process; it goes on when it has nothing in hand."""
+    os.kill(pid, signal.SIGSTOP)
+    if await is_at_work(queue):
+        return True
+    os.kill(pid, signal.SIGCONT)
+    return False
+
+
 async def test_terminated_worker_finishes_what_it_has(queue: PredictionQueue, pool: Child) -> None:
     asking = asyncio.create_task(ask_many(queue, 3000))
     await asyncio.sleep(0.05)
