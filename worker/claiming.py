@@ -10,21 +10,16 @@ from functools import partial
 from time import time
 from typing import Any
 
-import orjson
 import structlog
 from arq import Worker
-from arq.jobs import serialize_result
 
-from app.errors import PredictionFailed
 from app.queue import keys
 from app.queue.background import cancelled, running
 from app.queue.connection import REDIS_ERRORS
-from app.queue.failures import failure_payload
-from app.queue.jobs import Payload
-from app.queue.wire import dumps, loads
-from app.telemetry.trace import parse
+from app.queue.wire import loads
 from worker.beat import Tally
-from worker.leases import Answer, Claim, Leases, announcement
+from worker.held import Held, lost
+from worker.leases import Answer, Claim, Leases
 from worker.tasks import Call, Outcome
 
 log = logging.getLogger(__name__)
@@ -156,15 +151,15 @@ class BatchWorker(Worker):
             if jobs:
                 await self._answer(jobs, task)
 
-    async def _held(self, claim: Claim) -> "_Held | None":
+    async def _held(self, claim: Claim) -> Held | None:
         """The job of a claim, unless it is over already."""
         if claim.job is None:
-            await self._hand_in([_lost(claim, self.queue_name)])
+            await self._hand_in([lost(claim, self.queue_name)])
             return None
         try:
-            held = _Held(claim, loads(claim.job), self.queue_name)
+            held = Held(claim, loads(claim.job), self.queue_name)
         except (ValueError, KeyError, TypeError):
-            await self._hand_in([_lost(claim, self.queue_name)])
+            await self._hand_in([lost(claim, self.queue_name)])
             return None
         if claim.job_try > self.max_tries:
             await self._give_up([(held, f"given up after {self.max_tries} tries")])
@@ -174,7 +169,7 @@ class BatchWorker(Worker):
             return None
         return held
 
-    async def _run_alone(self, held: "_Held") -> None:
+    async def _run_alone(self, held: Held) -> None:
         """One of arq's functions, or one unknown to us: arq's own way."""
         job_id = held.claim.job_id
         await self.pool.decr(keys.RETRY + job_id)  # arq counts the try itself
@@ -186,7 +181,7 @@ class BatchWorker(Worker):
         self.tasks.pop(job_id, None)
         self._leases.forget([job_id])
 
-    async def _answer(self, jobs: "list[_Held]", task: BatchTask) -> None:
+    async def _answer(self, jobs: list[Held], task: BatchTask) -> None:
         started_ms = round(time() * 1000)
         answers, bugs = [], []
         calls = [job.call() for job in jobs]
@@ -205,14 +200,14 @@ class BatchWorker(Worker):
             self.on_answered(calls, outcomes)
         await self._try_again(bugs)
 
-    def _tell(self, jobs: "list[_Held]", outcomes: list[Outcome]) -> None:
+    def _tell(self, jobs: list[Held], outcomes: list[Outcome]) -> None:
         """A line a job, where somebody wants as many."""
         if log.isEnabledFor(logging.DEBUG):
             for job, outcome in zip(jobs, outcomes, strict=False):
                 with structlog.contextvars.bound_contextvars(**job.context()):
                     log.debug("%s answered: %s", job.claim.job_id, type(outcome).__name__)
 
-    async def _outcomes(self, jobs: "list[_Held]", calls: list[Call], task: BatchTask) -> list[Outcome]:
+    async def _outcomes(self, jobs: list[Held], calls: list[Call], task: BatchTask) -> list[Outcome]:
         """What the task makes of the jobs; nothing when they must be done another time."""
         try:
             async with asyncio.timeout(self.job_timeout_s):
@@ -226,7 +221,7 @@ class BatchWorker(Worker):
             await self._leases.give_back(job_ids, delay_s=RETRY_PAUSE_S, was_tried=False)
         return []
 
-    async def _try_again(self, bugs: "list[tuple[_Held, Exception]]") -> None:
+    async def _try_again(self, bugs: list[tuple[Held, Exception]]) -> None:
         hopeless = []
         for job, error in bugs:
             with structlog.contextvars.bound_contextvars(**job.context()):
@@ -239,7 +234,7 @@ class BatchWorker(Worker):
                 await self._leases.give_back([job.claim.job_id], delay_s=pause_s, was_tried=True)
         await self._give_up(hopeless)
 
-    async def _give_up(self, hopeless: "list[tuple[_Held, str]]") -> None:
+    async def _give_up(self, hopeless: list[tuple[Held, str]]) -> None:
         now_ms = round(time() * 1000)
         self.tally.failed += len(hopeless)
         self.tally.metrics.dead.inc(by=len(hopeless))
@@ -260,77 +255,3 @@ class BatchWorker(Worker):
                 if ours < len(answers):
                     log.warning("%d answers came too late: others took the jobs over", len(answers) - ours)
                 return
-
-
-class _Held:
-    """A claimed job, read."""
-
-    def __init__(self, claim: Claim, job: Payload, queue_name: str) -> None:
-        self.claim = claim
-        self.name: str = job["f"]
-        self.args: list[Any] = job["a"]
-        self.kwargs: Payload = job["k"]
-        self.enqueued_ms: int = job["et"]
-        self._queue_name = queue_name
-
-    def context(self) -> dict[str, str]:
-        """Whose job it is, for the log: the request and the trace that asked."""
-        payload = self.args[0] if self.args and isinstance(self.args[0], dict) else {}
-        trace = parse(str(payload.get("traceparent", "")))
-        known = {"request_id": str(payload.get("request_id", "")), "trace_id": trace.trace_id if trace else ""}
-        return {name: value for name, value in known.items() if value}
-
-    def call(self) -> Call:
-        payload = dict(self.args[0]) if self.args and isinstance(self.args[0], dict) else {}
-        if self.claim.deadline_at is not None:
-            payload["deadline_at"] = self.claim.deadline_at  # a later caller may wait longer than the first
-        return Call(payload, self.enqueued_ms / 1000, self.claim.job_id)
-
-    def answer(self, returned: Payload, started_ms: int, *, success: bool, dead_letter: bytes = b"") -> Answer:
-        body = dumps(returned)
-        result = _result(self, orjson.Fragment(body), started_ms, success=success)
-        return Answer(self.claim.job_id, result, announcement(self.claim.job_id, body, success=success), dead_letter)
-
-    def dead(self, reason: str, now_ms: int) -> Answer:
-        failure = failure_payload(PredictionFailed(reason))
-        letter = dumps({"job_id": self.claim.job_id, "reason": reason, "at_ms": now_ms, "f": self.name, "a": self.args})
-        return self.answer(failure, now_ms, success=False, dead_letter=letter)
-
-    def kept_args(self) -> tuple[Any, ...]:
-        """The arguments without the feature row, which would be nine tenths of every result."""
-        return tuple(
-            {name: value for name, value in arg.items() if name != "features"} if isinstance(arg, dict) else arg
-            for arg in self.args
-        )
-
-    @property
-    def queue_name(self) -> str:
-        return self._queue_name
-
-
-def _result(job: _Held, returned: orjson.Fragment, started_ms: int, *, success: bool) -> bytes:
-    """The result as arq writes it."""
-    result = serialize_result(
-        job.name,
-        job.kept_args(),
-        job.kwargs,
-        job.claim.job_try,
-        job.enqueued_ms,
-        success,
-        returned,
-        started_ms,
-        round(time() * 1000),
-        job.claim.job_id,
-        job.queue_name,
-        job.claim.job_id,
-        serializer=dumps,
-    )
-    assert result is not None  # noqa: S101  # dumps of JSON's own types does not fail
-    return result
-
-
-def _lost(claim: Claim, queue_name: str) -> Answer:
-    """The answer to a job whose body is gone or cannot be read."""
-    body: Payload = {"f": "unknown", "a": [], "k": {}, "et": round(time() * 1000)}
-    failure = failure_payload(PredictionFailed("The job expired, or its body cannot be read."))
-    return _Held(claim, body, queue_name).answer(failure, body["et"], success=False)
