@@ -84,9 +84,9 @@ class Rendered:
         return (answer, codings) if answer is not None else None
 
     def _drop_bytes(self, key: Hashable) -> None:
-        size_bytes = self._with_bytes.pop(key, 0)
-        self.size_bytes -= size_bytes
-        if size_bytes:
+        size_bytes = self._with_bytes.pop(key, None)
+        if size_bytes is not None:
+            self.size_bytes -= size_bytes
             answer = self._answers[key]
             # whoever is sending the old one goes on with it
             self._answers[key] = Answer(answer.tag, answer.headers)

@@ -45,6 +45,7 @@ def test_start_over_its_bounds_breaks_a_promise() -> None:
     assert len(list(Start(100_000, "warm", 3.1, 1001, 500).broken_promises())) == 2
 
 
+@pytest.mark.timeout(60)  # starts a process
 def test_bench_names_what_it_can_measure() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "infra.local.bench", "--help"], capture_output=True, text=True, check=True

@@ -87,6 +87,7 @@ def test_postgres_runs_as_nobody_where_namespaces_are_forbidden(
         child.stop()
 
 
+@pytest.mark.timeout(60)  # starts a process
 def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys; from infra.local.children import Child, Command;"
@@ -158,6 +159,7 @@ def test_a_port_somebody_listens_on_is_taken() -> None:
     assert not is_taken("127.0.0.1", free_port())
 
 
+@pytest.mark.timeout(60)  # starts a process
 def test_a_home_serves_one_run_at_a_time(tmp_path: Path) -> None:
     script = "import sys, pathlib; from infra.local.home import Home; Home(pathlib.Path(sys.argv[1])).prepare()"
     Home(tmp_path).prepare()

@@ -41,6 +41,17 @@ def test_tags_are_bounded_too() -> None:
     assert rendered.size_bytes == 80
 
 
+def test_answer_without_a_byte_is_dropped_like_any_other() -> None:
+    """As the NDJSON of no rows is."""
+    rendered = Rendered(limit_bytes=100)
+    rendered.keep("nothing", an_answer(0))
+    for key in ("a", "b", "c"):
+        rendered.keep(key, an_answer())
+    forgotten = rendered.find("nothing")
+    assert forgotten is not None
+    assert forgotten.body is None
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60), st.booleans()), max_size=60))
 def test_size_is_that_of_what_is_kept_and_never_past_the_bound(steps: list[tuple[str, int, bool]]) -> None:
     rendered = Rendered(limit_bytes=150)
