@@ -1,6 +1,7 @@
 """Walks a chain from its first row and finds the first that was edited, is missing or stands in another's place."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import asyncpg
@@ -53,9 +54,11 @@ class _Walk:
 async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequence[Link] = ()) -> Verdict:
     """Check every row, and that the links `expected` from an earlier look are still there."""
     walk = _Walk(chain, {link.seq: link.row_hash for link in expected})
-    async for row in rows_of(connection, chain):
-        if not walk.step(row):
-            break
+    # closed here and now: left to the event loop, its transaction would end while the next chain is being read
+    async with aclosing(rows_of(connection, chain)) as rows:
+        async for row in rows:
+            if not walk.step(row):
+                break
     cut = [link.seq for link in expected if link.seq > walk.head.seq]
     if walk.fault is None and cut:
         walk.fault = f"row {min(cut)} was there and is not: the end of the chain was cut off after row {walk.head.seq}"
@@ -64,7 +67,7 @@ async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequenc
 
 async def rows_of(
     connection: asyncpg.Connection, chain: Chain, last: int | None = None
-) -> AsyncIterator[asyncpg.Record]:
+) -> AsyncGenerator[asyncpg.Record]:
     """The rows in the order of the chain, or its `last` ones, as they were at one moment; few in memory at a time."""
     where = "" if last is None else f"WHERE seq > (SELECT max(seq) FROM {chain.table}) - {last:d}"  # noqa: S608
     query = f"SELECT * FROM {chain.table} {where} ORDER BY seq"  # noqa: S608  names of our own

@@ -259,6 +259,17 @@ async def test_the_script_verifies_and_its_exit_code_tells(chained: asyncpg.Conn
 
 
 @pytest.mark.timeout(60)
+async def test_the_script_names_a_row_amid_others_and_says_no_more(
+    chained: asyncpg.Connection, database_url: str
+) -> None:
+    await chained.execute(f"{SIGNED_OFF} UPDATE prediction_ledger SET proba_home = 0.9 WHERE seq = 4")
+    broken = await run(database_url, "verify")
+    assert (broken.returncode, broken.stderr) == (1, "")
+    assert "BROKEN, row 4 (" in broken.stdout
+    assert "shadow_ledger: 0 rows hold" in broken.stdout
+
+
+@pytest.mark.timeout(60)
 async def test_the_script_prints_rows(chained: asyncpg.Connection, database_url: str) -> None:
     tail = await run(database_url, "tail", "-n", "3")
     assert [orjson.loads(line)["match_id"] for line in tail.stdout.splitlines()] == [7, 8, 9]
