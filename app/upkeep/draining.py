@@ -37,7 +37,8 @@ async def draining(settings: Settings, ledger: Ledger | NoLedger) -> AsyncIterat
     try:
         names = Keys(settings.queue_name)
         drain, hearing = Drain(Shadows(redis, names), ledger), Hearing(Unheard(redis, names), ledger)
-        async with running(_repeat(drain.step, "shadow answers wait")), running(_repeat(hearing.step, "answers wait")):
+        shadows, late = _repeat(drain.step, "shadow answers wait"), _repeat(hearing.step, "answers for the ledger wait")
+        async with running(shadows), running(late):
             yield
     finally:
         await disconnect(redis)

@@ -3,6 +3,7 @@
 import * as f from "./format.js"
 import {fill, h} from "./dom.js"
 import {buildDetail} from "./detail.js"
+import {dayHead, groupHead} from "./heads.js"
 import {buildRow} from "./row.js"
 
 const OVERSCAN_PX = 700
@@ -266,27 +267,6 @@ const said = row => JSON.stringify({...row, was: null, at: null, roi: null, mone
 function moved(old, row) {
   const prices = old.money?.odds, now = row.money?.odds
   return prices && now && prices.some((price, i) => price !== now[i]) ? prices : null
-}
-
-function dayHead(item) {
-  const [name, detail] = f.dayTitle(item.at)
-  return h("div", {class: "day", role: "listitem"}, h("h2", {}, name, h("small", {}, ` ${detail}`)))
-}
-
-function groupHead(row) {
-  return h("div", {class: "group", role: "listitem"},
-    h("h3", {}, row.region, h("span", {}, row.tour)), regionRoi(row))
-}
-
-function regionRoi(row) {
-  const roi = row.roi
-  if (!roi) return h("span", {class: "region-roi"}, "no settled bets before")
-  const title = `Region ROI from value bets in ${row.region} settled before this match (walk-forward), drawn towards the overall ROI: the fewer the bets, the more`
-  const said = {class: "region-roi", role: "group", title, "aria-label": title}
-  const name = h("span", {class: "wide"}, `${row.region} `), n = h("small", {}, ` n=${f.count(roi.n)}`)
-  if (roi.pct === null) return h("span", said, name, "ROI: too few bets", n)
-  const half = roi.low === null ? null : h("span", {class: "wide"}, ` ±${f.decimal((roi.high - roi.low) / 2)}`)
-  return h("span", said, name, "ROI ", h("b", {}, f.percent(roi.pct)), half, n)
 }
 
 function groupBy(rows, keyOf) {
