@@ -4,6 +4,7 @@ import * as f from "./format.js"
 import {linear} from "./chart.js"
 import {copyButton} from "./copy.js"
 import {fill, h, s} from "./dom.js"
+import {SUSPECT, valueOf} from "./row.js"
 
 export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onResize}) {
   const live = h("div", {class: "live", "aria-live": "polite"})
@@ -26,14 +27,15 @@ function table(row) {
   const money = row.money
   const heads = ["", "Model", "Fair odds", ...(money ? ["Odds", "Market", "Edge", "¼ Kelly"] : [])]
   const names = [row.home, "Draw", row.away]
-  const line = i => h("tr", {class: money?.value && money.best === i ? "best" : ""},
+  const signal = valueOf(row)
+  const line = i => h("tr", {class: signal.isValue && signal.outcome === i ? (signal.isSuspect ? "best suspect" : "best") : ""},
     h("th", {scope: "row"}, h("i", {}, f.SIGNS[i]), " ", names[i]),
     h("td", {}, h("b", {}, f.share(row.p[i]))),
     h("td", {}, row.p[i] > 0 ? f.odds(1 / row.p[i]) : f.DASH),
     ...(money ? [
       h("td", {}, f.odds(money.odds[i])),
       h("td", {}, f.share(money.fair[i])),
-      h("td", {}, f.edge(money.edge[i])),
+      h("td", {title: signal.isSuspect && signal.outcome === i ? SUSPECT : null}, signal.isSuspect && signal.outcome === i && "⚠ ", f.edge(money.edge[i])),
       h("td", {}, money.best === i && money.kelly > 0 ? f.share(money.kelly) : f.DASH)] : []))
   return h("div", {class: "scroll", tabindex: 0, role: "group", "aria-label": "Model and market by outcome"}, h("table", {},
     h("thead", {}, h("tr", {}, heads.map(text => (text ? h("th", {scope: "col", title: HELP[text]}, text) : h("td", {}))))),

@@ -3,6 +3,7 @@
 import * as f from "./format.js"
 import {h, icon} from "./dom.js"
 
+export const SUSPECT = "An edge above 30 % is likelier a wrong or old price than value: check the odds"
 export const SUSPECT_EDGE = 0.3 // a larger edge is likelier a wrong link or a stale price than value
 const DAY_OVER = 12 * 3600e3 // where only the day is published, `t` is 15:00 UK: that day is over half a day later
 const OUTCOMES = ["Home", "Draw", "Away"]
@@ -71,7 +72,7 @@ function tile(row, outcome, signal) {
 function signalParts(row, signal) {
   if (!row.money) return [h("span", {class: "quiet"}, "no odds")]
   if (!signal.isValue) return [h("span", {class: "quiet", title: "Best edge of the three outcomes; below the value threshold"}, f.edge(signal.edge)), row.thin ? h("span", {class: "age", title: "The model hardly knows these teams, so no edge of theirs counts as value"}, "little history") : age(row)]
-  const title = signal.isSuspect ? "An edge above 30 % is likelier a wrong or old price than value: check the odds" : "Edge: probability × odds − 1"
+  const title = signal.isSuspect ? SUSPECT : "Edge: probability × odds − 1"
   return [
     h("span", {class: signal.isSuspect ? "chip check" : "chip value", title},
       `${signal.isSuspect ? "⚠" : "▲"} ${f.SIGNS[signal.outcome]} @ ${f.odds(signal.odds)} `, h("b", {}, f.edge(signal.edge)), signal.isSuspect && " check"),

@@ -51,6 +51,17 @@ async def test_a_match_shows_how_its_odds_moved(api: Api, visit: Visit) -> None:
     await expect(page.locator(".prices path")).to_have_count(3)
 
 
+async def test_an_edge_to_be_checked_is_marked_in_the_row_and_in_the_detail(api: Api, visit: Visit) -> None:
+    card = (await api.ask("/predict/cards/", status="finished", sort="-edge", limit="1"))["items"][0]
+    assert card["money"]["best_edge"] > 0.3
+    page = await visit.open("?status=finished&sort=edge")
+    row = page.locator(f'.row[data-id="{card["match_id"]}"]')
+    await expect(row.locator(".chip.check")).to_contain_text("check")
+    await row.locator(".teams").click()
+    await expect(page.locator(".detail tr.best.suspect td").nth(4)).to_contain_text("⚠ +")
+    await expect(page.locator(".detail tr.best:not(.suspect)")).to_have_count(0)
+
+
 @pytest.mark.parametrize(("form", "shape"), [("fractional", r"\d+/\d+"), ("american", r"[+−][\d,]+")])
 async def test_odds_are_shown_as_people_know_them_and_that_is_kept(visit: Visit, form: str, shape: str) -> None:
     page = await visit.open("?value=1")
