@@ -37,7 +37,8 @@ SELECT match_id, odds_home, odds_draw, odds_away FROM cards WHERE match_id IN (S
 """
 _FAR_ROWS = 100_000  # about where a scan from the first row of a page to its last costs what the index does
 _FEW_FIXTURES = 2000  # so many DuckDB filters by while it scans; see `dynamic_or_filter_threshold`
-_Row = tuple[Any, int, int, int]  # sort key as a cursor has it, match_id, kick-off in microseconds, place in the table
+# sort key as a cursor has it, match_id, kick-off in microseconds, place in the table, and of how many where counted
+_Row = tuple[Any, int, int, int, int | None]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PRICED = ("edge_home", "edge_draw", "edge_away", "best_edge", "best_outcome", "is_value", "kelly_stake", "profit")
 _MONEY_JSON = struct(
@@ -132,15 +133,20 @@ def written(selection: Selection, order: Order, limit: int | None) -> str:
 
 
 def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
-    where, params = selection.where(_few_fixtures(cursor, selection))
+    few = _few_fixtures(cursor, selection)
+    where, params = selection.where(few)
     selected = digest(selection)
     if page.after:
         after, bounds = _beyond(Cursor.decode(page.after, page.order, selected))
     else:
         after, bounds = "true", []
-    if total is None:
+    # of few fixtures one look gives the number of matches with the first page
+    is_counted = few is not None and total is None and not page.after and page.order is not Order.EDGE_DESC
+    if total is None and not is_counted:
         total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
-    table, found = _found(cursor, page, f"{where} AND {after}", [*params, *bounds])
+    table, found = _found(cursor, page, f"{where} AND {after}", [*params, *bounds], is_counted=is_counted)
+    if total is None:
+        total = (found[0][4] or 0) if found else 0
     shown = found[: page.limit]
     next_cursor = Cursor(page.order, selected, *shown[-1][:2]).encode() if len(found) > page.limit else None
     if page.devig is not Devig.POWER:
@@ -150,13 +156,16 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
     return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {_order_by(page.order)}", bound))
 
 
-def _found(cursor: Connection, page: Page, where: str, params: list[Any]) -> tuple[str, list[_Row]]:
+def _found(
+    cursor: Connection, page: Page, where: str, params: list[Any], *, is_counted: bool
+) -> tuple[str, list[_Row]]:
     """What `_Row` says of each row of a page and of one more, and the table in which they were found."""
+    n = "count(*) OVER ()" if is_counted else "NULL"
     for table in (_BEST, _ALL) if page.order is Order.EDGE_DESC else (_ALL,):
         # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
         found = cursor.execute(
-            f"SELECT {_KEYS[page.order].in_cursor}, match_id, {_KICKOFF_US}, rowid FROM {table} WHERE {where} "  # noqa: S608
-            f"{_order_by(page.order)} LIMIT {page.limit + 1:d}",
+            f"SELECT {_KEYS[page.order].in_cursor}, match_id, {_KICKOFF_US}, rowid, {n} FROM {table} "  # noqa: S608
+            f"WHERE {where} {_order_by(page.order)} LIMIT {page.limit + 1:d}",
             params,
         ).fetchall()
         if len(found) > page.limit:
