@@ -51,6 +51,8 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
         try:
             yield server
         finally:
+            await asyncio.sleep(0)  # who has knocked is let in
             server.close()
+            await door.farewell()
     finally:
         await runner.cleanup()

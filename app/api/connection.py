@@ -17,15 +17,17 @@ MAX_FIELD_BYTES = 8190
 MAX_HEADERS = 64
 HEAD_TIMEOUT_S = 10.0  # a browser sends its head at once; who takes longer holds the connection for its own sake
 KEEPALIVE_S = 75.0
+FAREWELL_S = 1.0  # so long a client that is connected may ask once more when the service is told to stop
+_FAREWELL_POLL_S = 0.02
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Connection(web.RequestHandler):
     """aiohttp's own, impatient with slow heads, and answering in problems when it cannot read one."""
 
-    __slots__ = ("_head_due",)
+    __slots__ = ("_door", "_head_due")
 
-    def __init__(self, server: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, door: "Door", *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -35,6 +37,7 @@ class Connection(web.RequestHandler):
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_HEADERS,
         )
+        self._door = door
         self._head_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,6 +60,14 @@ class Connection(web.RequestHandler):
         if self._head_due is not None:
             self._head_due.cancel()
             self._head_due = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Tell with an answer that it is the connection's last, once the service is told to stop."""
+        if self._door.is_closing and isinstance(resp, web.StreamResponse):
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -104,9 +115,21 @@ class Door:
         self._server = server
         self._max_connections = max_connections
         self.refused = 0
+        self.is_closing = False
 
     def __call__(self) -> asyncio.Protocol:
         if len(self._server.connections) >= self._max_connections:
             self.refused += 1
             return Refusal()
-        return Connection(self._server, loop=asyncio.get_running_loop())
+        return Connection(self._server, self, loop=asyncio.get_running_loop())
+
+    async def farewell(self) -> None:
+        """Let each client that is connected ask once more, and tell it with the answer to come no more.
+
+        To a client whose question is under way, a connection that just ends is an error.
+        """
+        self.is_closing = True
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + FAREWELL_S
+        while self._server.connections and loop.time() < ends_at:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(_FAREWELL_POLL_S)

@@ -235,6 +235,7 @@ class Board {
     const target = event.composedPath()[0]
     if (event.key === "Escape") return this.escape(target)
     if (event.ctrlKey || event.metaKey || event.altKey || target.matches?.("input, select, textarea")) return
+    if (this.help.open || this.sql.open) return // what is behind it does not move
     if (event.key === "?") return this.help.showModal()
     const actions = {j: () => this.list.move(1), k: () => this.list.move(-1), "/": () => this.search(), v: () => this.change({value: !this.controls.state.value}), o: () => this.follow()}
     const action = actions[event.key]

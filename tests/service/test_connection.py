@@ -159,6 +159,39 @@ async def test_stop_answers_what_is_being_asked(tmp_path: Path) -> None:
     writer.close()
 
 
+async def test_stop_lets_a_client_that_is_connected_ask_once_more_and_says_that_it_is_the_last(tmp_path: Path) -> None:
+    kept = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving(tmp_path) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(kept)
+        assert b"Connection: close" not in await reader.readuntil(b"}")
+        silent, unused = await asyncio.open_connection("127.0.0.1", port)
+
+        async def ask_while_it_stops() -> bytes:
+            while await is_open(port):  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.01)
+            writer.write(kept)
+            return await reader.read()
+
+        asking = asyncio.create_task(ask_while_it_stops())
+    answer = await asking
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"Connection: close" in answer
+    assert await silent.read() == b""
+    for each in (writer, unused):
+        each.close()
+
+
+async def is_open(port: int) -> bool:
+    """Whether anybody listens; a knock that is not heard would be one more client."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def test_broken_keys_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text("[{}]")
     with pytest.raises(ValueError, match="no list of API keys"):
