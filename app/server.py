@@ -51,8 +51,6 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
         try:
             yield server
         finally:
-            await asyncio.sleep(0)  # who has knocked is let in
-            server.close()
-            await door.farewell()
+            await door.close(server)
     finally:
         await runner.cleanup()

@@ -123,12 +123,14 @@ class Door:
             return Refusal()
         return Connection(self._server, self, loop=asyncio.get_running_loop())
 
-    async def farewell(self) -> None:
-        """Let each client that is connected ask once more, and tell it with the answer to come no more.
+    async def close(self, listener: asyncio.Server) -> None:
+        """Let nobody else in; each client that is connected may ask once more, and its answer says to come no more.
 
         To a client whose question is under way, a connection that just ends is an error.
         """
         self.is_closing = True
+        await asyncio.sleep(_FAREWELL_POLL_S)  # who has knocked is let in: closing turns them away unheard
+        listener.close()
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + FAREWELL_S
         while self._server.connections and loop.time() < ends_at:  # noqa: ASYNC110  nobody tells

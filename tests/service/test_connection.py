@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,6 +181,18 @@ async def test_stop_lets_a_client_that_is_connected_ask_once_more_and_says_that_
     assert await silent.read() == b""
     for each in (writer, unused):
         each.close()
+
+
+async def test_stop_answers_who_has_knocked_and_is_not_yet_let_in(tmp_path: Path) -> None:
+    async with serving(tmp_path) as port:
+        # connected by the kernel, while the loop had no turn to see them
+        knocking = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(5)]
+        for client in knocking:
+            client.sendall(request())
+    answers = [client.recv(4096) for client in knocking]
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+    for client in knocking:
+        client.close()
 
 
 async def is_open(port: int) -> bool:
