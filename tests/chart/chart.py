@@ -78,4 +78,4 @@ class Helm:
         """The chart with a values file and `--set-json` settings."""
         flags = [part for one in sets for part in ("--set-json", one)]
         text = self.run("template", "rel", str(FOLDER), "-f", str(values), "--kube-version", kube, *flags)
-        return Rendered([m for m in yaml.safe_load_all(text) if m])
+        return Rendered([m for m in yaml.load_all(text, yaml.CSafeLoader) if m])

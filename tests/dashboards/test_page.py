@@ -2,7 +2,7 @@ import re
 
 import aiohttp
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.dashboards.conftest import Api, Visit, visiting
 from tests.dashboards.world import GOOD_LINK
@@ -77,8 +77,20 @@ async def test_help_lists_the_keys(visit: Visit) -> None:
     page = await visit.open("?status=finished")
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog")).to_contain_text("value bets only")
-    for key in "j?v/o":  # what is behind the help does not move
+    await keys_move_nothing_behind_the_dialog(page)
+
+
+async def test_keys_move_nothing_behind_the_sql(visit: Visit) -> None:
+    page = await visit.open("?status=finished")
+    await page.get_by_role("button", name="Show SQL").click()
+    await expect(page.get_by_role("dialog").locator("code")).to_contain_text("SELECT")
+    await keys_move_nothing_behind_the_dialog(page)
+
+
+async def keys_move_nothing_behind_the_dialog(page: Page) -> None:
+    for key in "j?v/o":
         await page.keyboard.press(key)
+    await expect(page.get_by_role("dialog")).to_have_count(1)
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(page.locator(".row.is-active")).to_have_count(0)
