@@ -72,9 +72,9 @@ class S3:
                 await asyncio.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """SeaweedFS with one bucket, on this machine alone."""
+    """SeaweedFS with one bucket, on this machine alone; it works even when nobody asks, so no longer than a module."""
     home = tmp_path_factory.mktemp("s3")
     identity = {"name": "app", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
     (home / "s3.json").write_text(json.dumps({"identities": [identity]}))

@@ -12,7 +12,7 @@ from app.store import predictions
 from app.store.cursor import Cursor, Order, digest
 from app.store.lake import Connection, columns
 from app.store.listing import Listing
-from app.store.selection import Selection
+from app.store.selection import Fixtures, Selection
 from app.store.shape import OUTCOMES, Shape, by_outcome, each, group, instant, plain, struct, times
 from app.store.snapshot import Snapshot
 
@@ -178,11 +178,13 @@ def _order_by(order: Order) -> str:
     return f"ORDER BY {key.column} {key.direction}, match_id {key.direction}"
 
 
-def _few_fixtures(cursor: Connection, selection: Selection) -> list[int] | None:
-    """The numbers of the fixtures with a text, found once for count and page; None when there is none, or too many."""
+def _few_fixtures(cursor: Connection, selection: Selection) -> Fixtures | None:
+    """The fixtures with a text, found once for count and page; None when there is none, or too many."""
     query = selection.fixtures(_FEW_FIXTURES + 1)
-    found = cursor.execute(*query).fetchall() if query is not None else ()
-    return [row[0] for row in found] if query is not None and len(found) <= _FEW_FIXTURES else None
+    found = cursor.execute(*query).fetchall() if query is not None else []
+    if query is None or len(found) > _FEW_FIXTURES:
+        return None
+    return Fixtures([number for number, _ in found], sum(n for _, n in found))
 
 
 def _beyond(last: Cursor) -> tuple[str, list[Any]]:

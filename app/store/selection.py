@@ -22,10 +22,26 @@ _OF_MATCH = (
 )
 _SEARCH_TEXT = "strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region)))"
 _FIXTURES = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE {})"
-_NUMBERS = "SELECT fixture_no FROM fixtures WHERE {} LIMIT {:d}"
+_NUMBERS = "SELECT fixture_no, n_matches FROM fixtures WHERE {} LIMIT {:d}"
 _BY_NUMBER = "fixture_no IN (SELECT unnest(?::INTEGER[]))"
+_BY_INDEX = "fixture_no IN ({})"  # which DuckDB asks for numbers written out, and for so few rows
+_INDEXED_ROWS = 2048  # `index_scan_max_count`
 
 Condition = tuple[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixtures:
+    """Fixtures by their numbers, and how many matches they have between them."""
+
+    numbers: Sequence[int]
+    n_matches: int
+
+    def condition(self) -> Condition:
+        """That a card is of one of them."""
+        if 0 < self.n_matches <= _INDEXED_ROWS:
+            return _BY_INDEX.format(", ".join(f"{number:d}" for number in self.numbers)), []
+        return _BY_NUMBER, [list(self.numbers)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +62,19 @@ class Selection:
     text: str | None = None
     value_only: bool = False
 
-    def where(self, fixture_nos: Sequence[int] | None = None) -> Condition:
+    def where(self, known: Fixtures | None = None) -> Condition:
         """The condition and its parameters; the fixtures asked for by their numbers where those are known."""
         of_match, params = self._asked(_OF_MATCH)
         of_fixture, more = self._asked(_OF_FIXTURE)
         fixtures = [_FIXTURES.format(" AND ".join(of_fixture))] if of_fixture else []
-        if fixture_nos is not None:
-            fixtures, more = [_BY_NUMBER], [list(fixture_nos)]
+        if known is not None:
+            by_number, more = known.condition()
+            fixtures = [by_number]
         value = ["is_value"] if self.value_only else []
         return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
 
     def fixtures(self, limit: int) -> Condition | None:
-        """The query for the numbers of the fixtures with a text, with its parameters; None without one."""
+        """The query for number and matches of each fixture with a text, with its parameters; None without one."""
         of_fixture, params = self._asked(_OF_FIXTURE)
         return (_NUMBERS.format(" AND ".join(of_fixture), limit), params) if self.text else None
 

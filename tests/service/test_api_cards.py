@@ -20,7 +20,7 @@ from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
-from app.store import cards
+from app.store import cards, selection
 from app.store.contract import ODDS, PREDICTIONS, ROI_BY_REGION
 from app.store.selection import Selection
 from tests.build_artifacts import stamp, write_artifacts
@@ -235,16 +235,28 @@ async def test_cursor_of_another_question_is_refused(client: Client, changed: di
 
 @pytest.mark.parametrize("sort", ["kickoff", "-kickoff", "edge", "-edge"])
 @pytest.mark.parametrize("query", [{}, {"q": "scotland"}, {"region": "Italy", "status": "finished"}])
+@pytest.mark.parametrize("other", [(cards, "_FAR_ROWS", "_FEW_FIXTURES"), (selection, "_INDEXED_ROWS")])
 async def test_way_to_the_rows_changes_no_answer(
-    client: Client, monkeypatch: pytest.MonkeyPatch, sort: str, query: dict[str, object]
+    client: Client, monkeypatch: pytest.MonkeyPatch, sort: str, query: dict[str, object], other: tuple[Any, ...]
 ) -> None:
     """By the index or by a scan, fixtures by number or by name."""
     plain = await cards_of(client, sort=sort, limit=500, **query)
-    for name in ("_FAR_ROWS", "_FEW_FIXTURES"):
-        monkeypatch.setattr(cards, name, 0)
+    for name in other[1:]:
+        monkeypatch.setattr(other[0], name, 0)
     assert plain
     # another limit, for the answer to the first is kept
     assert await cards_of(client, sort=sort, limit=499, **query) == plain
+
+
+async def test_few_rows_come_by_an_index(client: Client) -> None:
+    """Else a list of numbers written out would be compared with every row."""
+    snapshot = client.app[keys.SNAPSHOTS].current
+    assert snapshot is not None
+    [(match_id, fixture_no)] = await snapshot.lake.fetch("SELECT match_id, fixture_no FROM cards LIMIT 1")
+    of_fixture, _params = selection.Fixtures([fixture_no], 1).condition()
+    for condition in (of_fixture, f"match_id IN ({match_id}, {match_id + 1})"):
+        [(_kind, plan)] = await snapshot.lake.fetch(f"EXPLAIN ANALYZE SELECT * FROM cards WHERE {condition}")
+        assert "Index Scan" in plan
 
 
 async def test_total_is_counted_once_a_filter(client: Client) -> None:
