@@ -17,6 +17,8 @@ from app.sql.render import TooMuch
 
 log = structlog.get_logger(__name__)
 _ROOT = Path(__file__).parents[2]
+# what this process has compiled, where it keeps that elsewhere than beside the source
+_COMPILED = ("-X", f"pycache_prefix={sys.pycache_prefix}") if sys.pycache_prefix else ()
 # nothing of ours; the allocators are to reserve no address space, which is what is limited
 _ENVIRONMENT = {
     "PYTHONPATH": str(_ROOT),
@@ -111,7 +113,7 @@ def _has_died(starting: asyncio.Task[Process]) -> bool:
 async def _started(folder: Path) -> Process:
     """A process that has imported everything and waits; its environment holds nothing of ours."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-s", "-B", "-m", "app.sql"),
+        *(sys.executable, "-P", "-s", "-B", *_COMPILED, "-m", "app.sql"),
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL,

@@ -174,7 +174,9 @@ class Board(JSComponent):
     async def _send_rows(self, turn: int, *, is_renewal: bool) -> None:
         windows = [await self._window(None)]
         if is_renewal and self._has(turn, "list", windows[0]):
-            self._send_msg({"kind": "same", "seen_at": windows[0].seen_at.isoformat()})
+            # of a failure that the browser knows there is nothing to say: its notice stands
+            if turn == self._turn and windows[0].failure is None:
+                self._send_msg({"kind": "same", "seen_at": windows[0].seen_at.isoformat()})
             return
         n_windows = self._n_windows
         while len(windows) < min(n_windows, RENEWED_WINDOWS) and windows[-1].value.next_cursor:

@@ -1,6 +1,7 @@
 """A real API over real artifacts, the real page on it, a real browser: one of each a session, in one loop."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from playwright.async_api import Browser, Page, expect
 
 from app.settings import Settings
 from dashboards.server import running
+from dashboards.views.board import Board
 from infra.local.browser import chromium
 from infra.local.children import Child, Command
 from tests.dashboards.serving import unused_port
@@ -106,6 +108,11 @@ async def browser() -> AsyncIterator[Browser]:
     """The browser."""
     async with chromium() as browser:
         yield browser
+
+
+def boards() -> list[Board]:
+    """The sessions of this process, closed ones that nobody has collected yet among them."""
+    return [thing for thing in gc.get_objects() if type(thing) is Board]
 
 
 @dataclass

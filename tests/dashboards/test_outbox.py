@@ -1,7 +1,6 @@
 """Messages to the browser: every one arrives, however busy the socket is."""
 
 import asyncio
-import gc
 import re
 
 import pytest
@@ -9,16 +8,11 @@ from panel.io.document import _WRITE_MSGS
 from panel.io.state import set_curdoc
 from playwright.async_api import Browser, WebSocket
 
-from dashboards.views.board import Board
-from tests.dashboards.conftest import visiting
+from tests.dashboards.conftest import boards, visiting
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
 N_ROUNDS = 8
-
-
-def boards() -> list[Board]:
-    return [thing for thing in gc.get_objects() if type(thing) is Board]
 
 
 async def test_no_message_is_lost_while_another_is_being_written(browser: Browser, site: str) -> None:
