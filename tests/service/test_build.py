@@ -7,9 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.store.contract import FEATURES, INGEST, ODDS, PREDICTIONS, SCORES, check, history_pattern, read_manifest
-from worker.batch.build import main
 from worker.batch import simulator
-from worker.batch.simulator import simulate
+from worker.batch.build import main
 
 
 @pytest.fixture
@@ -82,8 +81,7 @@ def test_a_simulated_world_becomes_artifacts_that_keep_the_contract(
     """The whole pipeline, from result files to published artifacts and a champion."""
     # the drift report has tests of its own; a child that is traced takes twice as long for it
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-    monkeypatch.setattr(simulator, "COUNTRIES", simulator.COUNTRIES[:2])  # enough to learn from, in half the time
-    simulate(home / "data", seed=3, now=datetime(2026, 3, 4, 12, tzinfo=UTC), n_seasons=4)
+    simulate_two_countries(home / "data", monkeypatch)
     assert main(["--data", str(home / "data"), "--out", str(home / "out")]) == 0
     out = home / "out"
     assert check(out) == ()
@@ -110,6 +108,12 @@ def test_a_simulated_world_becomes_artifacts_that_keep_the_contract(
     assert scores
     upcoming = predictions.filter(np.asarray(predictions["status"].to_pylist()) == "upcoming")
     assert 0.2 < np.mean(upcoming["proba_home"].to_numpy()) < 0.7
+
+
+def simulate_two_countries(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As few matches as there is something to learn from."""
+    monkeypatch.setattr(simulator, "COUNTRIES", simulator.COUNTRIES[:2])
+    simulator.simulate(data, seed=3, now=datetime(2026, 3, 4, 12, tzinfo=UTC), n_seasons=4)
 
 
 def assert_remembered(out: Path) -> None:
