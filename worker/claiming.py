@@ -24,7 +24,7 @@ from worker.tasks import Call, Outcome
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
+BATCH = 32
 BATCHES_AT_ONCE = 2  # one computes while the next one is fetched
 MAX_TRIES = 3
 RETRY_PAUSE_S = 0.2

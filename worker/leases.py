@@ -56,7 +56,7 @@ end
 """
 
 _FINISH = f"""{_HELD}
-local queue, deadlines, interest, done, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local queue, deadlines, interest, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, ttl_ms, news = ARGV[1], ARGV[2], {{}}
 for i = 3, #ARGV, 4 do
   local id, result, piece, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -67,11 +67,20 @@ for i = 3, #ARGV, 4 do
     redis.call('ZREM', '{abort_jobs_ss}', id)
     redis.call('HDEL', interest, id)
     redis.call('HDEL', deadlines, id)
-    if letter ~= '' then redis.call('LPUSH', dead, letter) end
+    if letter ~= '' then
+      redis.call('ZADD', dead, cjson.decode(letter).at_ms, id)
+      redis.call('HSET', letters, id, letter)
+    elseif redis.call('ZREM', dead, id) == 1 then
+      redis.call('HDEL', letters, id)
+    end
     news[#news + 1] = piece
   end
 end
-redis.call('LTRIM', dead, 0, {keys.DEAD_LETTERS_MAX - 1})
+local over = redis.call('ZCARD', dead) - {keys.DEAD_LETTERS_MAX}
+if over > 0 then
+  local oldest = redis.call('ZPOPMIN', dead, over)
+  for i = 1, #oldest, 2 do redis.call('HDEL', letters, oldest[i]) end
+end
 if #news > 0 then redis.call('PUBLISH', done, '[' .. table.concat(news, ',') .. ']') end
 return #news
 """
@@ -154,7 +163,8 @@ class Leases:
         for answer in answers:
             args += [answer.job_id, answer.result, answer.news, answer.dead_letter]
         names = self._names
-        ours = await self._finish([names.queue, names.deadlines, names.interest, names.done, names.dead], args)
+        kept = [names.queue, names.deadlines, names.interest, names.done, names.dead, names.letters]
+        ours = await self._finish(kept, args)
         self.forget(answer.job_id for answer in answers)
         return int(ours)
 

@@ -28,7 +28,7 @@ def create(settings: Settings, asked: Arguments) -> list[str]:
 def show(settings: Settings, _asked: Arguments) -> list[str]:
     """All keys there are, without their secrets."""
     now = datetime.now(UTC)
-    return [_line(key, now) for key in read_keys(settings)]
+    return [_line(key, now) for key in read_keys(settings)] or ["no keys yet"]
 
 
 def revoke(settings: Settings, asked: Arguments) -> list[str]:
@@ -39,7 +39,7 @@ def revoke(settings: Settings, asked: Arguments) -> list[str]:
 
 
 def rotate(settings: Settings, asked: Arguments) -> list[str]:
-    """Another key of the same owner and scopes; the old one lasts a while longer."""
+    """Another key of the same owner and scopes, for as long a time; the old one lasts a while longer."""
     now = datetime.now(UTC)
     last = now + timedelta(days=asked.overlap_days)
     with keyfile.editing(file_of(settings)) as keys:
@@ -47,7 +47,8 @@ def rotate(settings: Settings, asked: Arguments) -> list[str]:
         old = keys[place]
         if ended := old.ended(now):
             raise ValueError(f"{old.prefix} is {ended}; create another key")
-        text, new = new_key(old.owner, old.scopes, expires_at=_in_days(asked.days))
+        until = now + (old.expires_at - old.created_at) if old.expires_at else None
+        text, new = new_key(old.owner, old.scopes, expires_at=until if asked.days is None else _in_days(asked.days))
         keys[place] = old.model_copy(update={"expires_at": min(old.expires_at or last, last)})
         keys.append(new)
     return [text]
@@ -82,6 +83,8 @@ def _place(keys: list[Key], prefix: str) -> int:
 
 
 def _scopes(text: str) -> frozenset[Scope]:
+    if unknown := set(text.split(",")) - set(Scope):
+        raise argparse.ArgumentTypeError(f"no scope {', '.join(sorted(unknown))}; there are {', '.join(Scope)}")
     return frozenset(Scope(word) for word in text.split(","))
 
 
@@ -103,8 +106,10 @@ def _parser() -> argparse.ArgumentParser:
     each["revoke"].add_argument("prefix", help="what stands before the dot")
     each["rotate"].add_argument("prefix", help="what stands before the dot")
     each["rotate"].add_argument("--overlap-days", type=float, default=OVERLAP_DAYS, help="how long the old one lasts")
-    for name in ("create", "rotate"):
-        each[name].add_argument("--days", type=float, help="how long the new one lasts; for good unless given")
+    each["create"].add_argument("--days", type=float, help="how long it lasts; for good unless given")
+    each["rotate"].add_argument(
+        "--days", type=float, help="how long the new one lasts; else as the old one"
+    )
     return parser
 
 

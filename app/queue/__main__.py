@@ -17,7 +17,9 @@ async def run(settings: Settings, action: str, task_id: str | None) -> list[str]
     letters = DeadLetters(redis, Keys(settings.queue_name))
     try:
         if action == "list" or task_id is None:
-            return [f"{each.died_at:%Y-%m-%d %H:%M:%S}  {each.job_id}  {each.reason}" for each in await letters.all()]
+            found = await letters.all()
+            lines = [f"{each.died_at:%Y-%m-%d %H:%M:%S}  {each.job_id}  {each.reason}" for each in found]
+            return lines or ["no job was given up"]
         await (letters.retry(task_id) if action == "retry" else letters.drop(task_id))
         return [f"{task_id}: {'waits again' if action == 'retry' else 'dropped'}"]
     finally:

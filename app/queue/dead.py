@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from arq.connections import ArqRedis
 from arq.jobs import serialize_job
+from redis.asyncio.client import Pipeline
 
 from app.errors import TaskNotFound
 from app.queue import keys
@@ -25,20 +26,22 @@ class DeadLetter:
     args: list[Any]
     reason: str
     died_at: datetime
-    raw: str
 
 
 class DeadLetters:
-    """The list of them, newest first."""
+    """One for each job, however often it was given up; none for a job that was answered since."""
 
     def __init__(self, redis: ArqRedis, names: keys.Keys) -> None:
         self._redis = redis
         self._names = names
 
     async def all(self) -> list[DeadLetter]:
-        """Every letter there is; the list is bounded."""
-        letters = await cast("Awaitable[list[bytes]]", self._redis.lrange(self._names.dead, 0, -1))
-        return [_letter_of(raw.decode()) for raw in letters]
+        """Every letter there is, newest first; their number is bounded."""
+        job_ids = await self._redis.zrevrange(self._names.dead, 0, -1)
+        if not job_ids:
+            return []
+        found = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._names.letters, job_ids))
+        return [_letter_of(raw.decode()) for raw in found if raw is not None]
 
     async def retry(self, job_id: str) -> None:
         """Put the job back into the queue with a new deadline."""
@@ -53,23 +56,29 @@ class DeadLetters:
             pipe.delete(keys.RESULT + job_id, keys.RETRY + job_id)
             pipe.psetex(keys.JOB + job_id, keys.JOB_TTL_S * 1000, job)
             pipe.zadd(self._names.queue, {job_id: now_ms})
-            pipe.lrem(self._names.dead, 0, letter.raw)
+            self._forget(pipe, job_id)
             pipe.publish(self._names.wake, b"1")
             await pipe.execute()
 
     async def drop(self, job_id: str) -> None:
         """Forget it."""
-        letter = await self._get(job_id)
-        await cast("Awaitable[int]", self._redis.lrem(self._names.dead, 0, letter.raw))
+        await self._get(job_id)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            self._forget(pipe, job_id)
+            await pipe.execute()
+
+    def _forget(self, pipe: Pipeline, job_id: str) -> None:
+        pipe.zrem(self._names.dead, job_id)
+        pipe.hdel(self._names.letters, job_id)
 
     async def _get(self, job_id: str) -> DeadLetter:
-        for letter in await self.all():
-            if letter.job_id == job_id:
-                return letter
-        raise TaskNotFound(f"No dead letter of task {job_id}.", task_id=job_id)
+        raw = await cast("Awaitable[bytes | None]", self._redis.hget(self._names.letters, job_id))
+        if raw is None:
+            raise TaskNotFound(f"No dead letter of task {job_id}.", task_id=job_id)
+        return _letter_of(raw.decode())
 
 
 def _letter_of(raw: str) -> DeadLetter:
     letter = loads(raw)
     died_at = datetime.fromtimestamp(letter["at_ms"] / 1000, UTC)
-    return DeadLetter(letter["job_id"], letter["f"], letter["a"], letter["reason"], died_at, raw)
+    return DeadLetter(letter["job_id"], letter["f"], letter["a"], letter["reason"], died_at)

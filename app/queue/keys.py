@@ -63,8 +63,13 @@ class Keys:
 
     @property
     def dead(self) -> str:
-        """List: jobs given up after too many tries, newest first."""
-        return f"{self.queue}:dead"
+        """Sorted set: jobs given up after too many tries, by when."""
+        return f"{self.queue}:given-up"
+
+    @property
+    def letters(self) -> str:
+        """Hash: what is kept of each job that was given up."""
+        return f"{self.queue}:letters"
 
     @property
     def shadows(self) -> str:

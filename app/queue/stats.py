@@ -17,7 +17,7 @@ async def queue_state(redis: ArqRedis, names: Keys) -> QueueState:
         pipe.zcard(names.queue)
         pipe.zcount(names.queue, f"({now_ms}", "+inf")
         pipe.zrange(names.queue, 0, HEAD - 1, withscores=True)
-        pipe.llen(names.dead)
+        pipe.zcard(names.dead)
         total, scheduled, head, dead_letters = await pipe.execute()
     running = int(await redis.exists(*[IN_PROGRESS + job_id.decode() for job_id, _ in head])) if head else 0
     oldest_ms = head[0][1] if head else None

@@ -101,8 +101,8 @@ async def test_failing_job_does_not_fail_its_batch(
     results = await asyncio.gather(*[ask(queue, row, match_id=n) for n, row in enumerate(rows)], return_exceptions=True)
     assert [n for n, result in enumerate(results) if isinstance(result, PredictionFailed)] == [4]
     assert "ZeroDivisionError" in str(results[4])
-    (letter,) = await redis.lrange(keys.Keys(live_settings.queue_name).dead, 0, -1)
-    assert b'"match_id":4' in letter
+    (letter,) = await DeadLetters(redis, keys.Keys(live_settings.queue_name)).all()
+    assert letter.args[0]["match_id"] == 4
     assert (await queue.queues())[0].dead_letters == 1
 
 
@@ -125,6 +125,39 @@ async def test_dead_letter_can_be_retried_and_dropped(
         await letters.drop(task_id)
 
 
+async def test_job_has_one_dead_letter_until_it_is_answered(
+    queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
+) -> None:
+    """Asked and given up again it replaces its letter; asked and answered there is nothing to retry."""
+    letters = DeadLetters(redis, keys.Keys(live_settings.queue_name))
+    row = np.full(len(FEATURES), Marked.MARK, np.float32)
+    for _ in range(2):
+        with pytest.raises(PredictionFailed):
+            await ask(queue, row)
+    assert len(await letters.all()) == 1
+    Marked.is_mended = True
+    try:
+        await ask(queue, row)
+    finally:
+        Marked.is_mended = False
+    assert await letters.all() == []
+    assert (await queue.queues())[0].dead_letters == 0
+
+
+async def test_the_oldest_dead_letters_make_room(
+    queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
+) -> None:
+    names = keys.Keys(live_settings.queue_name)
+    old = {f"old-{n}": n for n in range(keys.DEAD_LETTERS_MAX)}
+    await redis.zadd(names.dead, old)
+    await redis.hset(names.letters, mapping=dict.fromkeys(old, b"{}"))
+    with pytest.raises(PredictionFailed) as caught:
+        await ask(queue, np.full(len(FEATURES), Marked.MARK, np.float32))
+    assert await redis.zcard(names.dead) == await redis.hlen(names.letters) == keys.DEAD_LETTERS_MAX
+    assert await redis.hexists(names.letters, caught.value.extras["task_id"])
+    assert not await redis.hexists(names.letters, "old-0")
+
+
 async def test_operator_lists_retries_and_drops(
     queue: PredictionQueue, worker: BatchWorker, live_settings: Settings
 ) -> None:
@@ -135,7 +168,7 @@ async def test_operator_lists_retries_and_drops(
     assert task_id in line
     assert "ZeroDivisionError" in line
     assert await operate(live_settings, "drop", task_id) == [f"{task_id}: dropped"]
-    assert await operate(live_settings, "list", None) == []
+    assert await operate(live_settings, "list", None) == ["no job was given up"]
 
 
 async def test_job_that_killed_its_workers_is_given_up(

@@ -103,6 +103,24 @@ def test_rotation_never_lengthens_a_life(
     assert read_keys(Settings())[0].expires_at == before
 
 
+def test_rotated_key_lasts_as_long_as_the_old_one_was_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    old = run(monkeypatch, capsys, "create", "a", "--scopes", "read", "--days", "90")
+    run(monkeypatch, capsys, "rotate", prefix_of(old))
+    run(monkeypatch, capsys, "rotate", prefix_of(old), "--days", "5")
+    lives = [key.expires_at - key.created_at for key in read_keys(Settings())[1:] if key.expires_at]
+    assert [round(life / timedelta(days=1), 3) for life in lives] == [90, 5]
+
+
+def test_unknown_scope_is_named_beside_those_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, capsys, "create", "a", "--scopes", "read,nonsense")
+    assert "no scope nonsense; there are read, predict, monitor, sql, admin" in capsys.readouterr().err
+
+
 def test_list_check_and_revoke_never_show_a_secret(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
