@@ -107,9 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     each["rotate"].add_argument("prefix", help="what stands before the dot")
     each["rotate"].add_argument("--overlap-days", type=float, default=OVERLAP_DAYS, help="how long the old one lasts")
     each["create"].add_argument("--days", type=float, help="how long it lasts; for good unless given")
-    each["rotate"].add_argument(
-        "--days", type=float, help="how long the new one lasts; else as the old one"
-    )
+    each["rotate"].add_argument("--days", type=float, help="how long the new one lasts; else as the old one")
     return parser
 
 

@@ -7,7 +7,7 @@ from app import __version__
 from app.telemetry.exposition import Counter, Gauge, Histogram, Registry, State
 from app.telemetry.process import ProcessMetrics, usage
 
-BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64)
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32)
 COMPUTE_BOUNDS_S = (0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 60.0)
 WAIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0, 30.0)
 
