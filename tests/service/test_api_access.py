@@ -147,6 +147,13 @@ async def test_listening_ends_with_its_key(serve: Serve) -> None:
         assert client.app[keys.FEED].n_listeners == 1
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two busy cores may keep an answer of Redis waiting for longer than a request would."""
+    monkeypatch.setattr("app.access.rate.TIMEOUT_S", 5.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_callers_are_counted_apart_and_told_what_is_left(serve: Serve, live_settings: Settings) -> None:
     (busy, busy_key), (calm, calm_key) = a_key(Scope.READ), a_key(Scope.READ)
     client = await serve(
@@ -167,6 +174,7 @@ async def test_callers_are_counted_apart_and_told_what_is_left(serve: Serve, liv
     assert await status(client, "/predict/odds/", shown("wrong.key")) == 401
 
 
+@pytest.mark.usefixtures("patient")
 async def test_address_is_the_caller_while_there_are_no_keys(serve: Serve, live_settings: Settings) -> None:
     client = await serve(
         rate_limit_per_minute=2, redis_url=live_settings.redis_url, queue_name=live_settings.queue_name
@@ -183,6 +191,7 @@ async def test_nobody_is_stopped_because_redis_is_away(serve: Serve) -> None:
     assert rate.unchecked == 3
 
 
+@pytest.mark.usefixtures("patient")
 async def test_two_processes_share_one_bucket_under_concurrent_requests(live_settings: Settings) -> None:
     """Of 40 tokens, 40 are spent: none twice, none lost, whoever asks."""
     redis = connect(live_settings)
@@ -193,6 +202,7 @@ async def test_two_processes_share_one_bucket_under_concurrent_requests(live_set
     await disconnect(redis)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_large_limit_costs_one_round_trip_a_handful(live_settings: Settings) -> None:
     redis = connect(live_settings)
     rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=6000)

@@ -64,7 +64,7 @@ def test_jobs_command_lists(
     monkeypatch.setenv("QUEUE_NAME", "test:no-letters")
     monkeypatch.setattr(sys, "argv", ["scripts/jobs", "list"])
     jobs_main()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "no job was given up\n"
     monkeypatch.setattr(sys, "argv", ["scripts/jobs", "drop", "predict:1:none"])
     with pytest.raises(SystemExit, match="No dead letter"):
         jobs_main()
