@@ -21,6 +21,7 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 FLUSH_S = 0.5
+CLOSE_S = 2.0  # what the flusher may take to end what it has begun
 HEAD_EVERY_S = 600.0  # the heads in the log vouch for the chain from outside the database
 JOURNAL_LIMIT_BYTES = 256 * 2**20  # some 500,000 rows while the database is away
 
@@ -48,13 +49,13 @@ class Ledger:
         journal = await asyncio.to_thread(Journal, home / "ledger-journal", limit_bytes=JOURNAL_LIMIT_BYTES)
         aside = Aside(home / "ledger-refused.jsonl")
         ledger = cls(journal, aside, Database(settings.database_url.get_secret_value()))
-        flusher = asyncio.create_task(ledger._flush_for_ever(), name="ledger flusher")
+        closing = asyncio.Event()
+        flusher = asyncio.create_task(ledger._flush_until(closing), name="ledger flusher")
         try:
             yield ledger
         finally:
-            flusher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await flusher
+            closing.set()
+            await _ended(flusher)
             await ledger._close()
 
     @property
@@ -126,9 +127,9 @@ class Ledger:
         refused = await append(await self.database.pool(), chain, found)
         await asyncio.to_thread(self._aside.keep, chain, unfit + refused)
 
-    async def _flush_for_ever(self) -> None:
+    async def _flush_until(self, closing: asyncio.Event) -> None:
         away = False
-        while True:
+        while not closing.is_set():
             try:
                 if await self.flush():
                     await self._tell_heads()
@@ -137,7 +138,9 @@ class Ledger:
                 if not away:
                     log.warning("the ledger's database is away; rows wait in the journal", error=str(error))
                 away = True
-            await asyncio.sleep(FLUSH_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_S):
+                    await closing.wait()
 
     async def _tell_heads(self, *, at_once: bool = False) -> None:
         if at_once or monotonic() >= self._head_due:
@@ -152,6 +155,14 @@ class Ledger:
             await self._tell_heads(at_once=True)
         self._journal.close()
         await self.database.close()
+
+
+async def _ended(flusher: asyncio.Task[None]) -> None:
+    """Let it end what it has begun: with a statement cancelled half-way, a connection cannot be given back."""
+    await asyncio.wait([flusher], timeout=CLOSE_S)
+    flusher.cancel()
+    with contextlib.suppress(asyncio.CancelledError, *AWAY):
+        await flusher
 
 
 class _Handing:

@@ -1,5 +1,6 @@
 """The ledger against a real PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.ledger.chain import PREDICTIONS
+from app.ledger.chain import PREDICTIONS, Chain, Link
 from app.ledger.database import AWAY
 from app.ledger.ledger import Ledger, NoLedger
+from app.ledger.writer import head
 from app.settings import Settings
 from infra.local.children import Child
 from infra.local.postgres import Postgres
@@ -55,6 +57,26 @@ async def test_a_row_written_twice_is_there_once(settings: Settings, database: a
             ledger.record(row)
             await ledger.flush()
     assert await database.fetchval("SELECT count(*) FROM prediction_ledger WHERE id = $1", row.id) == 1
+
+
+async def test_closing_lets_the_flusher_end_what_it_has_begun(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg cannot give a connection back whose statement was cancelled while it was being prepared."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow_head(connection: asyncpg.Connection, chain: Chain) -> Link:
+        begun.set()
+        await connection.execute("SELECT pg_sleep(0.3)")
+        ended.set()
+        return await head(connection, chain)
+
+    monkeypatch.setattr("app.ledger.ledger.head", slow_head)
+    async with Ledger.open(settings) as ledger:
+        ledger.record(a_ledger_row())
+        await begun.wait()
+        monkeypatch.setattr("app.ledger.ledger.head", head)
+    assert ended.is_set()
 
 
 @pytest.mark.timeout(60)
