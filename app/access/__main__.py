@@ -83,9 +83,10 @@ def _place(keys: list[Key], prefix: str) -> int:
 
 
 def _scopes(text: str) -> frozenset[Scope]:
-    if unknown := set(text.split(",")) - set(Scope):
+    words = frozenset(text.split(","))
+    if unknown := words - set(Scope):
         raise argparse.ArgumentTypeError(f"no scope {', '.join(sorted(unknown))}; there are {', '.join(Scope)}")
-    return frozenset(Scope(word) for word in text.split(","))
+    return frozenset(map(Scope, words))
 
 
 ACTIONS: dict[str, Callable[[Settings, Arguments], list[str]]] = {

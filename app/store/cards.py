@@ -1,5 +1,6 @@
 """Cards: prediction, odds and edge of a match in one row; filtered, ordered and paged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from app.store import predictions
 from app.store.cursor import Cursor, Order, digest
 from app.store.lake import Connection, columns
 from app.store.listing import Listing
-from app.store.selection import Fixtures, Selection
+from app.store.selection import Condition, Fixtures, Selection
 from app.store.shape import OUTCOMES, Shape, by_outcome, each, group, instant, plain, struct, times
 from app.store.snapshot import Snapshot
 
@@ -140,11 +141,15 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
         after, bounds = _beyond(Cursor.decode(page.after, page.order, selected))
     else:
         after, bounds = "true", []
+    # the best cards have no index, so rows that `cards` has by one are looked for there alone
+    is_best = page.order is Order.EDGE_DESC and not (few and few.are_indexed)
     # of few fixtures one look gives the number of matches with the first page
-    is_counted = few is not None and total is None and not page.after and page.order is not Order.EDGE_DESC
+    is_counted = few is not None and total is None and not page.after and not is_best
     if total is None and not is_counted:
         total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
-    table, found = _found(cursor, page, f"{where} AND {after}", [*params, *bounds], is_counted=is_counted)
+    condition = f"{where} AND {after}", [*params, *bounds]
+    tables = (_BEST, _ALL) if is_best else (_ALL,)
+    table, found = _found(cursor, page, tables, condition, is_counted=is_counted)
     if total is None:
         total = (found[0][4] or 0) if found else 0
     shown = found[: page.limit]
@@ -157,11 +162,12 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
 
 
 def _found(
-    cursor: Connection, page: Page, where: str, params: list[Any], *, is_counted: bool
+    cursor: Connection, page: Page, tables: Sequence[str], condition: Condition, *, is_counted: bool
 ) -> tuple[str, list[_Row]]:
-    """What `_Row` says of each row of a page and of one more, and the table in which they were found."""
+    """What `_Row` says of each row of a page and of one more, and the first table that has so many."""
+    where, params = condition
     n = "count(*) OVER ()" if is_counted else "NULL"
-    for table in (_BEST, _ALL) if page.order is Order.EDGE_DESC else (_ALL,):
+    for table in tables:
         # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
         found = cursor.execute(
             f"SELECT {_KEYS[page.order].in_cursor}, match_id, {_KICKOFF_US}, rowid, {n} FROM {table} "  # noqa: S608

@@ -37,9 +37,14 @@ class Fixtures:
     numbers: Sequence[int]
     n_matches: int
 
+    @property
+    def are_indexed(self) -> bool:
+        """Whether `cards` has so few of them that its index finds them."""
+        return 0 < self.n_matches <= _INDEXED_ROWS
+
     def condition(self) -> Condition:
         """That a card is of one of them."""
-        if 0 < self.n_matches <= _INDEXED_ROWS:
+        if self.are_indexed:
             return _BY_INDEX.format(", ".join(f"{number:d}" for number in self.numbers)), []
         return _BY_NUMBER, [list(self.numbers)]
 
