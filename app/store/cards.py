@@ -1,6 +1,5 @@
 """Cards: prediction, odds and edge of a match in one row; filtered, ordered and paged."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,20 +8,21 @@ import numpy as np
 import pyarrow as pa
 
 from app.domain.odds import Devig, fair
-from app.store import predictions
+from app.store import fixtures, predictions
 from app.store.cursor import Cursor, Order, digest
 from app.store.lake import Connection, columns
 from app.store.listing import Listing
-from app.store.selection import Condition, Fixtures, Selection
+from app.store.literal import bitstring
+from app.store.selection import Condition, Selection
 from app.store.shape import OUTCOMES, Shape, by_outcome, each, group, instant, plain, struct, times
 from app.store.snapshot import Snapshot
 
-_OF_PAGE = (
-    "(SELECT * FROM cards WHERE kickoff_utc BETWEEN make_timestamptz(?) AND make_timestamptz(?) "
-    "AND match_id IN (SELECT unnest(?::BIGINT[])))"
-)
+# rows by their places in a table, of which those between the first and the last that are not asked for have no bit
+_OF_PAGE = """(
+    SELECT * FROM {table} WHERE rowid BETWEEN {first:d} AND {last:d}
+        AND CASE WHEN rowid BETWEEN {first:d} AND {last:d} THEN get_bit(?::BIT, (rowid - {first:d})::INTEGER) = 1 END
+)"""
 _ALL, _BEST = "cards", "best_cards"
-_OF_BEST = "(SELECT * FROM best_cards WHERE match_id IN (SELECT unnest(?::BIGINT[])))"
 # rows that lie anywhere come by the index, which DuckDB asks for numbers written out and not for a list that is bound
 _OF_PAGE_ANYWHERE = "(SELECT * FROM cards WHERE match_id IN ({}))"
 # `cards` holds the fair probabilities of one method; those of another are computed for the rows of a page alone
@@ -37,9 +37,8 @@ _ODDS_OF = """
 SELECT match_id, odds_home, odds_draw, odds_away FROM cards WHERE match_id IN (SELECT unnest(?::BIGINT[]))
 """
 _FAR_ROWS = 100_000  # about where a scan from the first row of a page to its last costs what the index does
-_FEW_FIXTURES = 2000  # so many DuckDB filters by while it scans; see `dynamic_or_filter_threshold`
-# sort key as a cursor has it, match_id, kick-off in microseconds, place in the table, and of how many where counted
-_Row = tuple[Any, int, int, int, int | None]
+# sort key as a cursor has it, match_id, place in the table, and of how many where that is counted
+_Row = tuple[Any, int, int, int]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PRICED = ("edge_home", "edge_draw", "edge_away", "best_edge", "best_outcome", "is_value", "kelly_stake", "profit")
 _MONEY_JSON = struct(
@@ -134,24 +133,19 @@ def written(selection: Selection, order: Order, limit: int | None) -> str:
 
 
 def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
-    few = _few_fixtures(cursor, selection)
-    where, params = selection.where(few)
+    of = fixtures.asked(cursor, selection)
+    is_indexed = of is not None and of.are_indexed
+    where, params = selection.where(of.condition() if of else None)
     selected = digest(selection)
-    if page.after:
-        after, bounds = _beyond(Cursor.decode(page.after, page.order, selected))
-    else:
-        after, bounds = "true", []
-    # the best cards have no index, so rows that `cards` has by one are looked for there alone
-    is_best = page.order is Order.EDGE_DESC and not (few and few.are_indexed)
-    # of few fixtures one look gives the number of matches with the first page
-    is_counted = few is not None and total is None and not page.after and not is_best
-    if total is None and not is_counted:
+    if total is None and of and not selection.of_match()[0]:
+        total = of.n_matches
+    # the first page of few fixtures comes with their number
+    if total is None and (page.after or not is_indexed):
         total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
-    condition = f"{where} AND {after}", [*params, *bounds]
-    tables = (_BEST, _ALL) if is_best else (_ALL,)
-    table, found = _found(cursor, page, tables, condition, is_counted=is_counted)
+    after, bounds = _after(page, selected)
+    table, found = _found(cursor, page, (f"{where} AND {after}", [*params, *bounds]), is_indexed=is_indexed)
     if total is None:
-        total = (found[0][4] or 0) if found else 0
+        total = found[0][3] if found else 0
     shown = found[: page.limit]
     next_cursor = Cursor(page.order, selected, *shown[-1][:2]).encode() if len(found) > page.limit else None
     if page.devig is not Devig.POWER:
@@ -161,16 +155,17 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
     return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {_order_by(page.order)}", bound))
 
 
-def _found(
-    cursor: Connection, page: Page, tables: Sequence[str], condition: Condition, *, is_counted: bool
-) -> tuple[str, list[_Row]]:
+def _found(cursor: Connection, page: Page, condition: Condition, *, is_indexed: bool) -> tuple[str, list[_Row]]:
     """What `_Row` says of each row of a page and of one more, and the first table that has so many."""
     where, params = condition
-    n = "count(*) OVER ()" if is_counted else "NULL"
+    # the best cards have no index, so rows that `cards` has by one are looked for there alone
+    tables = (_BEST, _ALL) if page.order is Order.EDGE_DESC and not is_indexed else (_ALL,)
+    # counting keeps DuckDB from looking the rows of the index up twice
+    n = "count(*) OVER ()" if is_indexed else "0"
     for table in tables:
         # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
         found = cursor.execute(
-            f"SELECT {_KEYS[page.order].in_cursor}, match_id, {_KICKOFF_US}, rowid, {n} FROM {table} "  # noqa: S608
+            f"SELECT {_KEYS[page.order].in_cursor}, match_id, rowid, {n} FROM {table} "  # noqa: S608
             f"WHERE {where} {_order_by(page.order)} LIMIT {page.limit + 1:d}",
             params,
         ).fetchall()
@@ -184,18 +179,11 @@ def _order_by(order: Order) -> str:
     return f"ORDER BY {key.column} {key.direction}, match_id {key.direction}"
 
 
-def _few_fixtures(cursor: Connection, selection: Selection) -> Fixtures | None:
-    """The fixtures with a text, found once for count and page; None when there is none, or too many."""
-    query = selection.fixtures(_FEW_FIXTURES + 1)
-    found = cursor.execute(*query).fetchall() if query is not None else []
-    if query is None or len(found) > _FEW_FIXTURES:
-        return None
-    return Fixtures([number for number, _ in found], sum(n for _, n in found))
-
-
-def _beyond(last: Cursor) -> tuple[str, list[Any]]:
+def _after(page: Page, selected: str) -> Condition:
     """The condition of coming after a row; its first half is a bare comparison, by which row groups are skipped."""
-    key = _KEYS[last.order]
+    if not page.after:
+        return "true", []
+    key, last = _KEYS[page.order], Cursor.decode(page.after, page.order, selected)
     is_time = key.column == "kickoff_utc"
     value = _EPOCH + timedelta(microseconds=last.key) if is_time else last.key
     condition = f"{key.column} {key.beyond}= ? AND ({key.column} {key.beyond} ? OR match_id {key.beyond} ?)"
@@ -203,15 +191,12 @@ def _beyond(last: Cursor) -> tuple[str, list[Any]]:
 
 
 def _rows_of(table: str, rows: list[_Row]) -> tuple[str, list[Any]]:
-    match_ids = [row[1] for row in rows]
-    if table == _BEST:
-        return _OF_BEST, [match_ids]
-    places = [row[3] for row in rows] or [0]
-    if max(places) - min(places) < _FAR_ROWS:
-        # nothing outside the first and last kick-off need be looked at
-        kickoffs = [row[2] for row in rows]
-        return _OF_PAGE, [min(kickoffs, default=0), max(kickoffs, default=0), match_ids]
-    return _OF_PAGE_ANYWHERE.format(", ".join(f"{match_id:d}" for match_id in match_ids)), []
+    places = np.array([row[2] for row in rows] or [0])
+    first, last = places.min(), places.max()
+    if last - first < _FAR_ROWS:
+        chosen = bitstring(places - first, last - first + 1) if rows else "0"
+        return _OF_PAGE.format(table=table, first=first, last=last), [chosen]
+    return _OF_PAGE_ANYWHERE.format(", ".join(f"{row[1]:d}" for row in rows)), []
 
 
 def _fair_rows_of(cursor: Connection, rows: list[_Row], devig: Devig) -> tuple[str, list[Any]]:

@@ -2,10 +2,17 @@
 -- `money` and `region_roi` are tables that the opener has registered; SQL here only joins and names.
 -- The variable `seen_at` is the time as of which the cards stand.
 -- What a text is looked for in stands once per fixture (two teams in a tournament of a region), not once per match.
+-- Numbers of a tournament follow each other, so that one range a place says which fixtures are of a region.
 CREATE TABLE fixtures AS
-SELECT (row_number() OVER ())::INTEGER AS fixture_no, region, tournament, home_team, away_team, n_matches,
+SELECT
+    (row_number() OVER (ORDER BY region, tournament, home_team, away_team))::INTEGER AS fixture_no,
+    region, tournament, home_team, away_team, n_matches,
     strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text
 FROM (SELECT region, tournament, home_team, away_team, count(*) AS n_matches FROM predictions GROUP BY ALL);
+
+CREATE TABLE places AS
+SELECT region, tournament, min(fixture_no) AS first_no, max(fixture_no) AS last_no, sum(n_matches)::BIGINT AS n_matches
+FROM fixtures GROUP BY region, tournament;
 
 CREATE TABLE cards AS
 WITH named AS (

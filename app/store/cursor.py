@@ -53,8 +53,7 @@ class Cursor:
 
 def digest(selection: Selection) -> str:
     """A short word that tells one selection from another."""
-    where, params = selection.where()
-    return blake2b(orjson.dumps([where, params]), digest_size=6).hexdigest()
+    return blake2b(selection.written().encode(), digest_size=6).hexdigest()
 
 
 def _number(value: object, order: Order) -> float:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.store import fixtures
 from app.store.lake import Connection
 from app.store.listing import Listing
 from app.store.selection import Selection
@@ -29,13 +30,16 @@ class Facets:
 
 async def of_selection(snapshot: Snapshot, selection: Selection) -> Facets:
     """Count by status at once; by region and tournament when the listing is rendered."""
-    anywhere, params = replace(selection, region=(), tournament=()).where()
-    members = await snapshot.lake.run(lambda cursor: _by_status(cursor, selection))
-    return Facets(members, Listing(_SHAPE, _PLACES.format(where=anywhere), params))
+    return await snapshot.lake.run(lambda cursor: _of(cursor, selection))
+
+
+def _of(cursor: Connection, selection: Selection) -> Facets:
+    anywhere, params = fixtures.where(cursor, replace(selection, region=(), tournament=()))
+    return Facets(_by_status(cursor, selection), Listing(_SHAPE, _PLACES.format(where=anywhere), params))
 
 
 def _by_status(cursor: Connection, selection: Selection) -> dict[str, Any]:
-    where, params = replace(selection, status=()).where()
+    where, params = fixtures.where(cursor, replace(selection, status=()))
     counted = cursor.execute(_STATUSES.format(where=where), params).fetchall()
     asked = [row for row in counted if not selection.status or row[0] in selection.status]
     return {

@@ -1,6 +1,12 @@
-"""Values written into SQL text, where they cannot be bound: they stay values, whatever is in them."""
+"""Values as DuckDB reads them where they cannot be bound as they are: they stay values, whatever is in them."""
 
 from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_NO, _YES = b"01"
 
 
 def literal(value: str | float | datetime) -> str:
@@ -14,3 +20,10 @@ def literal(value: str | float | datetime) -> str:
         return str(value).lower()
     # a decimal point would make it a DECIMAL, whose digits are few
     return f"'{value!r}'::DOUBLE" if isinstance(value, float) else str(value)
+
+
+def bitstring(places: npt.NDArray[np.integer[Any]], length: int) -> str:
+    """What becomes a BIT of that length with ones at these places, the first of which is 0."""
+    bits = np.full(length, _NO, np.uint8)
+    bits[places] = _YES
+    return bits.tobytes().decode()

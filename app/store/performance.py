@@ -16,6 +16,7 @@ from app.domain.roi import Totals, closing_line, interval
 from app.domain.significance import discoveries, p_value
 from app.domain.spread import edges_around, grid, histogram
 from app.domain.staking import Staking
+from app.store import fixtures
 from app.store.lake import Columns, Connection, columns
 from app.store.selection import Selection
 from app.store.snapshot import Snapshot
@@ -69,7 +70,7 @@ async def of_selection(snapshot: Snapshot, selection: Selection, staking: Stakin
 
 
 def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
-    where, params = selection.where()
+    where, params = fixtures.where(cursor, selection)
     settled = _settled(columns(cursor, _BETS.format(where=where), params), staking)
     judged = columns(cursor, _JUDGED.format(where=where), params)
     edges = columns(cursor, _EDGES.format(where=where), params)["best_edge"]

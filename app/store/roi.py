@@ -7,6 +7,7 @@ import numpy as np
 from app.domain.outcomes import Floats
 from app.domain.roi import ClosingLine, Roi, closing_line, summarise
 from app.domain.staking import Staking
+from app.store import fixtures
 from app.store.lake import Connection, columns
 from app.store.selection import Selection
 from app.store.snapshot import Snapshot
@@ -55,7 +56,7 @@ async def of_selection(snapshot: Snapshot, selection: Selection, staking: Stakin
 
 
 def _of(cursor: Connection, selection: Selection, staking: Staking, min_bets: int) -> SelectionRoi:
-    where, params = selection.where()
+    where, params = fixtures.where(cursor, selection)
     counted = cursor.execute(_COUNTS.format(where=where), params)
     names = [column[0] for column in counted.description]
     counts = dict(zip(names, counted.fetchall()[0], strict=True))

@@ -1,6 +1,5 @@
 """Which matches a reader asks for, as a condition of SQL with its parameters bound."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,32 +20,8 @@ _OF_MATCH = (
     ("min_region_roi", "region_roi_pct >= {}"),
 )
 _SEARCH_TEXT = "strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region)))"
-_FIXTURES = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE {})"
-_NUMBERS = "SELECT fixture_no, n_matches FROM fixtures WHERE {} LIMIT {:d}"
-_BY_NUMBER = "fixture_no IN (SELECT unnest(?::INTEGER[]))"
-_BY_INDEX = "fixture_no IN ({})"  # which DuckDB asks for numbers written out, and for so few rows
-_INDEXED_ROWS = 2048  # `index_scan_max_count`
 
 Condition = tuple[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fixtures:
-    """Fixtures by their numbers, and how many matches they have between them."""
-
-    numbers: Sequence[int]
-    n_matches: int
-
-    @property
-    def are_indexed(self) -> bool:
-        """Whether `cards` has so few of them that its index finds them."""
-        return 0 < self.n_matches <= _INDEXED_ROWS
-
-    def condition(self) -> Condition:
-        """That a card is of one of them."""
-        if self.are_indexed:
-            return _BY_INDEX.format(", ".join(f"{number:d}" for number in self.numbers)), []
-        return _BY_NUMBER, [list(self.numbers)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +42,27 @@ class Selection:
     text: str | None = None
     value_only: bool = False
 
-    def where(self, known: Fixtures | None = None) -> Condition:
-        """The condition and its parameters; the fixtures asked for by their numbers where those are known."""
-        of_match, params = self._asked(_OF_MATCH)
-        of_fixture, more = self._asked(_OF_FIXTURE)
-        fixtures = [_FIXTURES.format(" AND ".join(of_fixture))] if of_fixture else []
-        if known is not None:
-            by_number, more = known.condition()
-            fixtures = [by_number]
-        value = ["is_value"] if self.value_only else []
-        return " AND ".join(["true", *of_match, *value, *fixtures]), [*params, *more]
+    def where(self, of_fixture: Condition | None = None) -> Condition:
+        """What is asked of a match, and this of its fixture, with the parameters of both."""
+        conditions, params = self.of_match()
+        fixture, more = of_fixture or ("true", [])
+        return " AND ".join([*conditions, fixture]), [*params, *more]
 
-    def fixtures(self, limit: int) -> Condition | None:
-        """The query for number and matches of each fixture with a text, with its parameters; None without one."""
-        of_fixture, params = self._asked(_OF_FIXTURE)
-        return (_NUMBERS.format(" AND ".join(of_fixture), limit), params) if self.text else None
+    def of_match(self) -> tuple[list[str], list[Any]]:
+        """The conditions that need the match itself, with their parameters."""
+        conditions, params = self._asked(_OF_MATCH)
+        return [*conditions, *(["is_value"] if self.value_only else [])], params
+
+    def of_fixture(self) -> Condition | None:
+        """What is asked of a row of `fixtures` (without a text: of `places`) and the parameters; None for nothing."""
+        conditions, params = self._asked(_OF_FIXTURE)
+        return (" AND ".join(conditions), params) if conditions else None
 
     def written(self) -> str:
         """The condition on `cards` alone with its values written into it, for people to read and to run elsewhere."""
-        of_match, params = self._asked(_OF_MATCH)
+        of_match, params = self.of_match()
         of_fixture, more = self._asked(_OF_FIXTURE)
-        condition = " AND ".join([*of_match, *(["is_value"] if self.value_only else []), *of_fixture]) or "true"
+        condition = " AND ".join([*of_match, *of_fixture]) or "true"
         # the marks first, as a value may hold one too
         pieces = condition.replace("search_text", _SEARCH_TEXT).split("?")
         values = [literal(value) for value in (*params, *more)]

@@ -20,7 +20,7 @@ from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
-from app.store import cards, selection
+from app.store import cards, fixtures
 from app.store.contract import ODDS, PREDICTIONS, ROI_BY_REGION
 from app.store.selection import Selection
 from tests.build_artifacts import stamp, write_artifacts
@@ -234,18 +234,44 @@ async def test_cursor_of_another_question_is_refused(client: Client, changed: di
 
 
 @pytest.mark.parametrize("sort", ["kickoff", "-kickoff", "edge", "-edge"])
-@pytest.mark.parametrize("query", [{}, {"q": "scotland"}, {"region": "Italy", "status": "finished"}])
-@pytest.mark.parametrize("other", [(cards, "_FAR_ROWS", "_FEW_FIXTURES"), (selection, "_INDEXED_ROWS")])
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"q": "scotland"}, {"q": "a", "region": "Italy"}, {"region": "Italy", "status": "finished"}],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "other", [(cards, "_FAR_ROWS"), (fixtures, "_INDEXED_ROWS"), (fixtures, "_INDEXED_FIXTURES")], ids=str
+)
 async def test_way_to_the_rows_changes_no_answer(
     client: Client, monkeypatch: pytest.MonkeyPatch, sort: str, query: dict[str, object], other: tuple[Any, ...]
 ) -> None:
-    """By the index or by a scan, fixtures by number or by name."""
-    plain = await cards_of(client, sort=sort, limit=500, **query)
-    for name in other[1:]:
-        monkeypatch.setattr(other[0], name, 0)
-    assert plain
-    # another limit, for the answer to the first is kept
-    assert await cards_of(client, sort=sort, limit=499, **query) == plain
+    """By the index or by a scan, rows by their places or by their matches."""
+    plain = await json_of(client, "/predict/cards/", sort=sort, limit=500, **query)
+    monkeypatch.setattr(*other, 0)
+    assert plain["items"]
+    # another limit, for the answer to the first is kept, and another filter, for so is the number of matches
+    again = await json_of(client, "/predict/cards/", sort=sort, limit=499, **query | {"from": "1990-01-01T00:00:00Z"})
+    assert (again["items"], again["total"]) == (plain["items"], plain["total"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"region": "Atlantis"}, {"tournament": "Atlantis"}, {"q": "atlantis"}, {"q": "a", "region": "Atlantis"}],
+    ids=str,
+)
+async def test_of_what_there_is_not_there_are_no_cards(client: Client, query: dict[str, str]) -> None:
+    for more in ({}, {"sort": "-edge"}, {"status": "finished"}, {"devig": "shin"}):
+        page = await json_of(client, "/predict/cards/", **query, **more)
+        assert (page["items"], page["total"], page["next_cursor"]) == ([], 0, None)
+
+
+async def test_number_of_matches_of_fixtures_is_that_of_their_cards(client: Client) -> None:
+    """It is the same summed over fixtures or places, by the index or counted."""
+    for query, regions in (("region=Italy&region=Scotland", {"Italy", "Scotland"}), ("q=scotland", {"Scotland"})):
+        chosen = [card for card in await cards_of(client, limit=1000) if card["region"] in regions]
+        for more in ("", "&from=1990-01-01T00:00:00Z"):
+            page = await json_of(client, f"/predict/cards/?{query}{more}", limit=3)
+            assert page["total"] == len(chosen) > 0
 
 
 async def test_few_rows_come_by_an_index(client: Client) -> None:
@@ -253,7 +279,7 @@ async def test_few_rows_come_by_an_index(client: Client) -> None:
     snapshot = client.app[keys.SNAPSHOTS].current
     assert snapshot is not None
     [(match_id, fixture_no)] = await snapshot.lake.fetch("SELECT match_id, fixture_no FROM cards LIMIT 1")
-    of_fixture, _params = selection.Fixtures([fixture_no], 1).condition()
+    of_fixture, _params = fixtures.Fixtures(np.array([fixture_no]), n_matches=1, last=fixture_no).condition()
     for condition in (of_fixture, f"match_id IN ({match_id}, {match_id + 1})"):
         [(_kind, plan)] = await snapshot.lake.fetch(f"EXPLAIN ANALYZE SELECT * FROM cards WHERE {condition}")
         assert "Index Scan" in plan

@@ -15,6 +15,7 @@ from app.errors import InvalidRequest
 from app.store import twin
 from app.store.cursor import Cursor, Order, digest
 from app.store.features import FeatureRows, open_features
+from app.store.literal import bitstring
 from app.store.selection import Selection
 
 MICROSECONDS = st.integers(-62_000_000_000_000_000, 62_000_000_000_000_000)
@@ -53,10 +54,19 @@ def test_cursor_belongs_to_one_order_and_one_selection() -> None:
 
 def test_selection_binds_what_was_asked_and_nothing_else() -> None:
     assert Selection().where() == ("true", [])
-    where, params = Selection(region=("x' OR 1=1 --", "y"), min_edge=0.0, value_only=True).where()
-    fixtures = "fixture_no IN (SELECT fixture_no FROM fixtures WHERE region IN (?, ?))"
-    assert where == f"true AND best_edge >= ? AND is_value AND {fixtures}"
-    assert params == [0.0, "x' OR 1=1 --", "y"]
+    asked = Selection(region=("x' OR 1=1 --", "y"), min_edge=0.0, value_only=True)
+    assert asked.where(("of its fixture = ?", [7])) == (
+        "best_edge >= ? AND is_value AND of its fixture = ?",
+        [0.0, 7],
+    )
+    assert asked.of_fixture() == ("region IN (?, ?)", ["x' OR 1=1 --", "y"])
+
+
+@given(places=st.sets(st.integers(0, 99)), length=st.integers(100, 200))
+def test_bitstring_has_ones_at_its_places(places: set[int], length: int) -> None:
+    bits = bitstring(np.array(sorted(places), np.int64), length)
+    assert len(bits) == length
+    assert {place for place, bit in enumerate(bits) if bit == "1"} == places
 
 
 @pytest.mark.parametrize("row_group_size", [7, 40, 100])
