@@ -13,9 +13,11 @@ import pytest
 import xgboost as xgb
 from arq.connections import ArqRedis
 
-from app.queue.connection import connect, disconnect
+from app.queue.connection import REDIS_ERRORS, connect, disconnect
 from app.queue.jobs import ModelInfo, PredictJob
+from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
+from app.queue.roster import Roster
 from app.settings import Settings
 from tests.models import FEATURES, NAME, TinyRegistry, tiny_booster
 from worker.claiming import BatchWorker
@@ -161,13 +163,15 @@ def an_info(alias: str = "champion", version: str = "1") -> ModelInfo:
 
 @asynccontextmanager
 async def serving(settings: Settings, source: ModelSource | None = None) -> AsyncIterator[BatchWorker]:
-    """A worker in this process, models loaded; from `source` instead of the registry."""
+    """A worker in this process that has loaded its models and said so; from `source` instead of the registry."""
     redis = connect(settings)
     worker = make_worker(settings, redis, source=None if source is None else lambda _: source)
     work = asyncio.create_task(worker.main())
     started = asyncio.create_task(worker.serving.wait())
     try:
         await asyncio.wait({work, started}, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(*REDIS_ERRORS):
+            await _says_so(Roster(redis, Keys(settings.queue_name)), work)
         yield worker
     finally:
         started.cancel()
@@ -176,6 +180,13 @@ async def serving(settings: Settings, source: ModelSource | None = None) -> Asyn
             await work
         await worker.close()
         await disconnect(redis)
+
+
+async def _says_so(roster: Roster, work: "asyncio.Task[None]") -> None:
+    """Wait for the beat with the models: a question before it is of no version's, and its answer is not shared."""
+    while not work.done() and not any(beat.ready for beat in await roster.beats()):
+        await asyncio.sleep(0.01)
+        roster.forget()
 
 
 async def a_job(queue: PredictionQueue, row: Rows, **changes: object) -> PredictJob:
@@ -194,7 +205,7 @@ async def a_job(queue: PredictionQueue, row: Rows, **changes: object) -> Predict
     return PredictJob(**values | changes)  # type: ignore[arg-type]  # the tests name the fields
 
 
-async def until(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 8.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 20.0) -> None:
     """Wait until something holds."""
     async with asyncio.timeout(timeout_s):
         while not await holds():  # noqa: ASYNC110  # what is waited for happens in Redis

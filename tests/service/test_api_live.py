@@ -55,7 +55,7 @@ def artifacts(tmp_path: Path) -> Path:
 @pytest.fixture
 async def idle(serve: Serve, registry_settings: Settings) -> Client:
     """The API with a queue that no worker serves."""
-    return await serve(**live_part(registry_settings), sync_timeout_s=1)
+    return await serve(**live_part(registry_settings))
 
 
 @pytest.fixture
@@ -145,8 +145,11 @@ async def test_no_redis_is_503_and_reading_goes_on(serve: Serve) -> None:
     assert (await client.get("/predict/cards/")).status == 200
 
 
-async def test_slow_worker_is_504_and_its_answer_is_not_lost(live: Client, desk: BatchWorker) -> None:
+async def test_slow_worker_is_504_and_its_answer_is_not_lost(
+    serve: Serve, registry_settings: Settings, desk: BatchWorker
+) -> None:
     """The problem names the task, whose result comes later."""
+    live = await serve(**live_part(registry_settings), sync_timeout_s=1)
     desk.ctx[DESK].thread.submit(time.sleep, 1.5)
     status, body = await problem_of(live, f"/predict/{FIRST_ID}")
     assert (status, body["code"]) == (504, "prediction-timeout")

@@ -55,7 +55,7 @@ async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 async def live(serve: Serve, registry_settings: Settings, desk: BatchWorker, database_url: str) -> Client:  # noqa: F811
     """The API with a worker and a ledger."""
-    return await serve(**live_part(registry_settings), database_url=database_url, sync_timeout_s=1)
+    return await serve(**live_part(registry_settings), database_url=database_url)
 
 
 async def rows_of(database: asyncpg.Connection, task_id: str) -> list[asyncpg.Record]:
@@ -92,10 +92,13 @@ async def test_task_that_nobody_polls_is_in_the_ledger(live: Client, database: a
 
 
 async def test_answer_that_came_after_504_is_in_the_ledger(
-    live: Client,
+    serve: Serve,
+    registry_settings: Settings,
     desk: BatchWorker,  # noqa: F811
     database: asyncpg.Connection,
+    database_url: str,
 ) -> None:
+    live = await serve(**live_part(registry_settings), database_url=database_url, sync_timeout_s=1)
     desk.ctx[DESK].thread.submit(time.sleep, 1.5)
     async with live.get(f"/predict/{FIRST_ID + 4}") as response:
         problem = await response.json()

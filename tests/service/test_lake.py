@@ -31,7 +31,7 @@ async def lake(gate: Gate) -> AsyncIterator[Lake]:
 
 async def until_true(holds: Callable[[], bool]) -> None:
     """Wait for what other tasks bring about."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110  # nobody there to set an event
             await asyncio.sleep(0.005)
 
@@ -40,7 +40,7 @@ async def test_query_past_its_deadline_is_interrupted(lake: Lake) -> None:
     started = time.perf_counter()
     with pytest.raises(QueryTimeout, match=r"0\.3 s"):
         await lake.fetch(SLOW, timeout_s=0.3)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 5
 
 
 async def test_interrupt_leaves_the_neighbour_alone(lake: Lake) -> None:

@@ -87,8 +87,6 @@ async def test_answer_says_whether_it_was_known(
 ) -> None:
     """Only for the same row, and only while the same version serves."""
     first, second = tiny_rows(2)
-    # until the first beat with a version, questions are of no version's
-    await until(lambda: serves(queue, "1"))
     asked = [first, first, second, second]
     known = [(await queue.predict(await a_job(queue, row), timeout_s=5)).is_known for row in asked]
     assert known == [False, True, False, True]
@@ -186,7 +184,7 @@ async def test_lost_announcement_is_found_by_looking(queue: PredictionQueue, wor
     started = time.monotonic()
     _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
     assert result.model_version == "1"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
 
 
 async def test_question_that_redis_lost_is_asked_again(
