@@ -17,7 +17,7 @@ from app.store.selection import Condition, Selection
 from app.store.shape import OUTCOMES, Shape, by_outcome, each, group, instant, plain, struct, times
 from app.store.snapshot import Snapshot
 
-# rows by their places in a table, of which those between the first and the last that are not asked for have no bit
+# rows by their places in a table, one bit for each from the first to the last, and none for those outside
 _OF_PAGE = """(
     SELECT * FROM {table} WHERE rowid BETWEEN {first:d} AND {last:d}
         AND CASE WHEN rowid BETWEEN {first:d} AND {last:d} THEN get_bit(?::BIT, (rowid - {first:d})::INTEGER) = 1 END
@@ -137,12 +137,12 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
     is_indexed = of is not None and of.are_indexed
     where, params = selection.where(of.condition() if of else None)
     selected = digest(selection)
+    after, bounds = _after(page, selected)
     if total is None and of and not selection.of_match()[0]:
         total = of.n_matches
     # the first page of few fixtures comes with their number
     if total is None and (page.after or not is_indexed):
         total = cursor.execute(f"SELECT count(*) FROM cards WHERE {where}", params).fetchall()[0][0]  # noqa: S608
-    after, bounds = _after(page, selected)
     table, found = _found(cursor, page, (f"{where} AND {after}", [*params, *bounds]), is_indexed=is_indexed)
     if total is None:
         total = found[0][3] if found else 0

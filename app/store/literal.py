@@ -1,6 +1,6 @@
 """Values as DuckDB reads them where they cannot be bound as they are: they stay values, whatever is in them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ def literal(value: str | float | datetime) -> str:
         # the one escape that a standard literal has; DuckDB knows no backslash in it, and no text holds a NUL
         return "'" + value.replace("'", "''").replace("\0", "") + "'"
     if isinstance(value, datetime):
-        return f"TIMESTAMPTZ '{value.astimezone(UTC).isoformat(sep=' ')}'"
+        # with the offset it came with: the first and the last days of the calendar have no other
+        return f"TIMESTAMPTZ '{value.isoformat(sep=' ')}'"
     if isinstance(value, bool):
         return str(value).lower()
     # a decimal point would make it a DECIMAL, whose digits are few

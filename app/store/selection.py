@@ -42,8 +42,8 @@ class Selection:
     text: str | None = None
     value_only: bool = False
 
-    def where(self, of_fixture: Condition | None = None) -> Condition:
-        """What is asked of a match, and this of its fixture, with the parameters of both."""
+    def where(self, of_fixture: Condition | None) -> Condition:
+        """What is asked of a match, and of its fixture what is given here, with the parameters of both."""
         conditions, params = self.of_match()
         fixture, more = of_fixture or ("true", [])
         return " AND ".join([*conditions, fixture]), [*params, *more]
@@ -73,7 +73,7 @@ class Selection:
         params: list[Any] = []
         for name, sql in conditions:
             value = getattr(self, name)
-            values = value if isinstance(value, tuple) else () if value is None else (value,)
+            values = value if isinstance(value, tuple) else () if value in {None, ""} else (value,)
             if values:
                 asked.append(sql.format(", ".join("?" * len(values))))
                 params += values

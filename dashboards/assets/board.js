@@ -22,7 +22,7 @@ class Board {
     this.config = {apiUrl: ""}
     this.turn = 0
     this.total = null
-    this.notices = new Notices({onRetry: () => this.again()})
+    this.notices = new Notices({onRetry: () => this.again(), onChange: () => this.sayLive()})
     this.results = new Results(stake => this.change({stake}))
     this.performance = new Performance()
     this.operations = new Operations()
@@ -166,11 +166,19 @@ class Board {
   }
 
   onLive({is_live: isLive}) {
-    this.el.classList.toggle("is-live", isLive)
-    if (this.isLive === isLive) return
     this.isLive = isLive
-    this.live.textContent = isLive ? "live" : ""
-    this.live.title = isLive ? "Changes appear here by themselves" : ""
+    this.sayLive()
+  }
+
+  /* in the bar, which stays in sight when the notices do not */
+  sayLive() {
+    const state = this.notices.isOld ? "not updating" : this.isLive ? "live" : ""
+    this.el.classList.toggle("is-live", state === "live")
+    this.el.classList.toggle("not-live", state === "not updating")
+    if (this.state === state) return
+    this.state = state
+    this.live.textContent = state
+    this.live.title = state === "live" ? "Changes appear here by themselves" : state && "The note above the matches says why"
   }
 
   onSame({seen_at}) { this.seenAt = seen_at; this.notices.clear("kept") }

@@ -4,8 +4,9 @@ import * as f from "./format.js"
 import {fill, h} from "./dom.js"
 
 export class Notices {
-  constructor({onRetry}) {
+  constructor({onRetry, onChange}) {
     this.onRetry = onRetry
+    this.onChange = onChange
     this.said = new Map()
     this.el = h("div", {class: "notices"})
   }
@@ -14,7 +15,13 @@ export class Notices {
 
   clear(...names) { if (names.filter(name => this.said.delete(name)).length) this.draw() }
 
-  draw() { fill(this.el, [...this.said.values()]) }
+  /* whether what is seen may be old */
+  get isOld() { return this.said.has("kept") || this.said.has("cut-off") }
+
+  draw() {
+    fill(this.el, [...this.said.values()])
+    this.onChange()
+  }
 
   snapshot(snapshot) {
     if (snapshot.simulated) this.say("simulated", "info", h("span", {}, h("b", {}, "Simulated data."), " Clubs, results and odds are made up: nothing here is about real football."))

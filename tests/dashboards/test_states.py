@@ -60,8 +60,12 @@ async def test_when_the_api_goes_away_old_matches_stay_with_their_age(
             await expect(page.locator(".row").first).to_be_visible()
             await notice.get_by_role("button", name="Try again").click()
             await expect(notice).to_be_visible()
+            await page.evaluate("scrollTo(0, 600)")
+            await expect(page.locator(".live-state")).to_have_text("not updating")
+            await expect(page.locator(".live-state")).to_be_in_viewport()
             await api.start()
             await expect(notice).to_have_count(0, timeout=60_000)
+            await expect(page.locator(".live-state")).to_have_text("live", timeout=60_000)
     finally:
         api.stop()
 
@@ -117,6 +121,7 @@ async def test_the_program_stops_on_a_signal_and_open_windows_say_so(
             notice = page.locator('[data-notice="cut-off"]')
             await expect(notice).to_contain_text("connection to this page's server is lost")
             await expect(notice.get_by_role("button", name="Reload")).to_be_visible()
+            await expect(page.locator(".live-state")).to_have_text("not updating")
             await expect(page.locator(".row").first).to_be_visible()
     finally:
         child.stop()

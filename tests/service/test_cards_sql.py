@@ -1,6 +1,7 @@
 """The SQL of a filtered view gives the same rows wherever it is run."""
 
 import csv
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -92,5 +93,19 @@ def test_literal_is_the_value(value: str | float) -> None:
     connection = connect(threads=1)
     try:
         assert connection.execute(f"SELECT {literal(value)}").fetchall() == [(value,)]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.123456-05:00", "2026-08-10T02:00:00+05:30", "2026-08-10T02:00Z"],
+)
+def test_literal_is_the_time(text: str) -> None:
+    """Also where it is a time of no calendar that begins in the year 1."""
+    value = datetime.fromisoformat(text)
+    connection = connect(threads=1)
+    try:
+        assert connection.execute(f"SELECT {literal(value)} = ?::TIMESTAMPTZ", [value]).fetchall() == [(True,)]
     finally:
         connection.close()

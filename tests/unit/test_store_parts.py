@@ -53,7 +53,8 @@ def test_cursor_belongs_to_one_order_and_one_selection() -> None:
 
 
 def test_selection_binds_what_was_asked_and_nothing_else() -> None:
-    assert Selection().where() == ("true", [])
+    assert Selection(text="").where(None) == ("true", [])
+    assert Selection(text="").of_fixture() is None
     asked = Selection(region=("x' OR 1=1 --", "y"), min_edge=0.0, value_only=True)
     assert asked.where(("of its fixture = ?", [7])) == (
         "best_edge >= ? AND is_value AND of its fixture = ?",
