@@ -162,11 +162,13 @@ def _found(cursor: Connection, page: Page, condition: Condition, *, is_indexed: 
     tables = (_BEST, _ALL) if page.order is Order.EDGE_DESC and not is_indexed else (_ALL,)
     # counting keeps DuckDB from looking the rows of the index up twice
     n = "count(*) OVER ()" if is_indexed else "0"
+    # the first that a scan meets: `cards` lies in the order of kick-off, and DuckDB keeps the order of a table
+    ordered = "" if page.order is Order.KICKOFF and not is_indexed else _order_by(page.order)
     for table in tables:
         # keys first, whole rows after: sorting 45 columns for the sake of 200 rows takes ten times as long
         found = cursor.execute(
             f"SELECT {_KEYS[page.order].in_cursor}, match_id, rowid, {n} FROM {table} "  # noqa: S608
-            f"WHERE {where} {_order_by(page.order)} LIMIT {page.limit + 1:d}",
+            f"WHERE {where} {ordered} LIMIT {page.limit + 1:d}",
             params,
         ).fetchall()
         if len(found) > page.limit:
