@@ -1,6 +1,7 @@
 """Runs queries of strangers, each in a process of its own that was ready for it and is killed past its bounds."""
 
 import asyncio
+import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -155,7 +156,7 @@ async def _asked(process: Process, question: Question) -> tuple[bytes, int]:
         async with asyncio.timeout(bounds.timeout_s):
             raw = await _exchanged(process, question)
     except TimeoutError:
-        raise SqlTimeout(f"The query took more than {bounds.timeout_s:g} s.", timeout_s=bounds.timeout_s) from None
+        raise _timeout(bounds.timeout_s) from None
     except TooMuch as error:
         raise SqlTooLarge(str(error)) from None
     try:
@@ -163,10 +164,16 @@ async def _asked(process: Process, question: Question) -> tuple[bytes, int]:
     except Failure as failure:
         raise _ERRORS.get(failure.code, SqlRejected)(failure.detail) from None
     except (ValueError, KeyError, TypeError):
-        # killed by the kernel for memory or processor time, or brought down by DuckDB itself
+        # ended by the kernel for memory or processor time, or brought down by DuckDB itself
         exit_code = await process.wait()
+        if exit_code == -signal.SIGXCPU:
+            raise _timeout(bounds.timeout_s) from None
         log.warning("a query ended its process", exit_code=exit_code)
         raise SqlRejected(f"The query brought down the process it ran in (exit code {exit_code}).") from None
+
+
+def _timeout(timeout_s: float) -> SqlTimeout:
+    return SqlTimeout(f"The query took more than {timeout_s:g} s.", timeout_s=timeout_s)
 
 
 async def _exchanged(process: Process, question: Question) -> bytes:

@@ -148,6 +148,12 @@ async def test_query_that_brings_down_its_process_is_answered(client: Client) ->
     assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
 
 
+async def test_query_past_its_processor_time_took_too_long(client: Client) -> None:
+    slow, process = await ask_slowly(client, status=504)
+    os.kill(process.pid, signal.SIGXCPU)  # as the kernel does then
+    assert (await slow)["code"] == "sql-timeout"
+
+
 async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
     slow, process = await ask_slowly(client)
     slow.cancel()

@@ -54,6 +54,23 @@ def test_nothing_of_a_sealed_folder_can_be_removed_or_renamed(tmp_path: Path) ->
     assert path.read_text() == "whole"
 
 
+def test_processor_time_is_bounded_from_then_on() -> None:
+    """What the start took is not a query's."""
+    code = """
+import time
+def work(s):
+    end = time.process_time() + s
+    while time.process_time() < end: pass
+work(2.1)
+limit(memory_bytes=50_000_000, cpu_s=1)
+work(0.5)
+print("still here", flush=True)
+work(10)
+print("for ever")
+"""
+    assert confined(code) == "still here"
+
+
 def test_memory_is_bounded() -> None:
     assert "MemoryError" in confined("limit(memory_bytes=50_000_000, cpu_s=5)\nbytearray(100_000_000)")
 
