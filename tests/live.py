@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -203,10 +203,3 @@ async def a_job(queue: PredictionQueue, row: Rows, **changes: object) -> Predict
         "explain": False,
     }
     return PredictJob(**values | changes)  # type: ignore[arg-type]  # the tests name the fields
-
-
-async def until(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 20.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(timeout_s):
-        while not await holds():  # noqa: ASYNC110  # what is waited for happens in Redis
-            await asyncio.sleep(0.02)

@@ -25,17 +25,16 @@ _OF_PAGE = """(
 _ALL, _BEST = "cards", "best_cards"
 # rows that lie anywhere come by the index, which DuckDB asks for numbers written out and not for a list that is bound
 _OF_PAGE_ANYWHERE = "(SELECT * FROM cards WHERE match_id IN ({}))"
+_OF_NO_MATCH = "(SELECT * FROM cards LIMIT 0)"
 # `cards` holds the fair probabilities of one method; those of another are computed for the rows of a page alone
-_OF_PAGE_FAIR = """(
-    SELECT cards.* REPLACE (other.home AS fair_home, other.draw AS fair_draw, other.away AS fair_away)
-    FROM cards JOIN (
+_WITH_FAIR = """(
+    SELECT page.* REPLACE (other.home AS fair_home, other.draw AS fair_draw, other.away AS fair_away)
+    FROM {source} AS page JOIN (
         SELECT unnest(?::BIGINT[]) AS match_id, unnest(?::DOUBLE[]) AS home, unnest(?::DOUBLE[]) AS draw,
             unnest(?::DOUBLE[]) AS away
     ) AS other USING (match_id)
 )"""
-_ODDS_OF = """
-SELECT match_id, odds_home, odds_draw, odds_away FROM cards WHERE match_id IN (SELECT unnest(?::BIGINT[]))
-"""
+_ODDS_OF = "SELECT match_id, odds_home, odds_draw, odds_away FROM {source}"
 _FAR_ROWS = 100_000  # about where a scan from the first row of a page to its last costs what the index does
 # sort key as a cursor has it, match_id, place in the table, and of how many where that is counted
 _Row = tuple[Any, int, int, int]
@@ -148,10 +147,9 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
         total = found[0][3] if found else 0
     shown = found[: page.limit]
     next_cursor = Cursor(page.order, selected, *shown[-1][:2]).encode() if len(found) > page.limit else None
+    source, bound = _rows_of(table, shown)
     if page.devig is not Devig.POWER:
-        source, bound = _fair_rows_of(cursor, shown, page.devig)
-    else:
-        source, bound = _rows_of(table, shown)
+        source, bound = _with_fair(cursor, source, bound, page.devig)
     return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {_order_by(page.order)}", bound))
 
 
@@ -193,17 +191,20 @@ def _after(page: Page, selected: str) -> Condition:
 
 
 def _rows_of(table: str, rows: list[_Row]) -> tuple[str, list[Any]]:
-    places = np.array([row[2] for row in rows] or [0])
+    """What follows FROM for these rows, and its parameters."""
+    if not rows:
+        return _OF_NO_MATCH, []
+    places = np.array([row[2] for row in rows])
     first, last = places.min(), places.max()
     if last - first < _FAR_ROWS:
-        chosen = bitstring(places - first, last - first + 1) if rows else "0"
-        return _OF_PAGE.format(table=table, first=first, last=last), [chosen]
+        source = _OF_PAGE.format(table=table, first=first, last=last)
+        return source, [bitstring(places - first, last - first + 1)]
     return _OF_PAGE_ANYWHERE.format(", ".join(f"{row[1]:d}" for row in rows)), []
 
 
-def _fair_rows_of(cursor: Connection, rows: list[_Row], devig: Devig) -> tuple[str, list[Any]]:
-    match_ids = [row[1] for row in rows]
-    found = columns(cursor, _ODDS_OF, [match_ids])
+def _with_fair(cursor: Connection, source: str, bound: list[Any], devig: Devig) -> tuple[str, list[Any]]:
+    """The same rows with the fair probabilities of another method."""
+    found = columns(cursor, _ODDS_OF.format(source=source), bound)
     other = fair(np.column_stack([np.ma.filled(found[f"odds_{outcome}"], np.nan) for outcome in OUTCOMES]), devig)
     lists = [pa.array(values, from_pandas=True).to_pylist() for values in other.T]
-    return _OF_PAGE_FAIR, [found["match_id"].tolist(), *lists]
+    return _WITH_FAIR.format(source=source), [*bound, found["match_id"].tolist(), *lists]

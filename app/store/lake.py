@@ -27,8 +27,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # nothing is ever fetched from outside: an extension that is missing is an error, at once
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
-    # a join with so few rows becomes a filter of the other side's scan: 200 cards by id out of a million, as another
-    # method of fair probabilities asks for them, took 90 ms without it and 23 with it
+    # a join with so few rows becomes a filter of the other side's scan: 200 cards by id out of a million took
+    # 90 ms without it and 23 with it
     "dynamic_or_filter_threshold": 2000,
 }
 _OURS: dict[str, str | bool | int | float | list[str]] = {

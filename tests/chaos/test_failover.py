@@ -11,8 +11,9 @@ from app.errors import ServiceError
 from app.queue.port import PredictionQueue
 from tests.build_redis import under_a_sentinel
 from tests.chaos.pools import a_pool, ask_many, has_workers
-from tests.live import a_job, settings_for, until
+from tests.live import a_job, settings_for
 from tests.models import TinyRegistry, tiny_rows
+from tests.serving import until
 
 pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 

@@ -16,8 +16,7 @@ from app.queue.connection import connect, disconnect
 from app.settings import Settings
 from tests.build_keys import a_key, as_setting
 from tests.events import listening
-from tests.live import until
-from tests.serving import Client, Serve
+from tests.serving import Client, Serve, until
 
 OPEN = ["/livez", "/readyz", "/healthcheck/", "/metrics", "/docs", "/openapi.json"]
 

@@ -18,7 +18,7 @@ from app.queue.shadows import Shadow, Shadows
 from app.settings import Settings
 from app.upkeep.draining import GROUP, Drain, draining
 from tests.build_ledger import a_ledger_row
-from tests.live import until
+from tests.serving import until
 
 SHADOW = Shadow(
     task_id="t1",

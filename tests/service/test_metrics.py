@@ -13,8 +13,8 @@ from app.settings import Settings
 from app.store.contract import DRIFT
 from app.telemetry.service import REQUEST_BOUNDS_S, Metrics
 from tests.build_artifacts import stamp
-from tests.live import MemorySource, serving, until
-from tests.serving import Client, Serve
+from tests.live import MemorySource, serving
+from tests.serving import Client, Serve, until
 
 NINE = [
     "http_requests_total",

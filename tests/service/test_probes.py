@@ -10,8 +10,8 @@ import pytest
 from app.main import create_app
 from app.settings import Settings
 from tests.black_hole import black_hole
-from tests.live import MemorySource, serving, until
-from tests.serving import Client, Serve, json_of
+from tests.live import MemorySource, serving
+from tests.serving import Client, Serve, json_of, until
 
 pytestmark = pytest.mark.timeout(30)
 PROBES = ["/livez", "/readyz", "/readyz?need=reads", "/healthcheck/", "/metrics"]
