@@ -1,10 +1,10 @@
-"""`python -m app.sql`: the process in which one query of a stranger runs; started by `app.sql.cells` alone."""
+"""`python -m app.sql FD`: the process whose forks run queries of strangers; started by `app.sql.parent` alone."""
 
 from app.sql.confine import confine
 
 # before anything else is imported: a thread that exists by then would keep its rights
 confine()
 
-from app.sql.cell import main  # noqa: E402
+from app.sql.forking import main  # noqa: E402
 
 main()

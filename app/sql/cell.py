@@ -1,11 +1,12 @@
-"""One query of a stranger: read from standard input, run, answered on standard output, and the process ends."""
+"""One query of a stranger: read, run and answered in a process that then ends."""
 
 import os
 import re
-import sys
+import socket
+from typing import NoReturn
 
 from app.sql.confine import limit
-from app.sql.question import READY, Failure, Question, encode_answer, encode_failure
+from app.sql.question import Failure, Question, encode_answer, encode_failure
 from app.sql.render import ARROW, CSV, JSON, Counted, TooMuch, rendered
 from app.store.lake import Connection, LakeError, OutOfMemory, connect, connect_sealed
 
@@ -17,26 +18,26 @@ _SAMPLE = "SELECT now() AS t, 1.5 AS n, INTERVAL 1 DAY AS i, uuid() AS u, {'a': 
 _ALLOWED = frozenset({"SELECT", "EXPLAIN"})
 
 
-def main() -> None:
-    """Be ready, take one question, answer it."""
-    out = os.dup(sys.stdout.fileno())
-    _warm()
-    os.write(out, READY)
-    question = Question.decode(sys.stdin.buffer.readline())
-    try:
-        said = encode_answer(*answer(question))
-    except Failure as failure:
-        said = encode_failure(failure)
-    with os.fdopen(out, "wb") as file:
+def warm() -> None:
+    """Import all that writing a value needs: a time with a zone alone takes two seconds for the first time."""
+    for media in (JSON, CSV, ARROW):
+        connection = connect(threads=1)
+        rendered(Counted(connection.sql(_SAMPLE).to_arrow_reader(_CHUNK_ROWS)), media, max_bytes=2**20)
+        # its threads would not be there in a fork
+        connection.close()
+
+
+def live(asked: int) -> NoReturn:
+    """Take one question from the socket of that number, answer it there, and end the process."""
+    with socket.socket(fileno=asked) as asker, asker.makefile("rwb") as file:
+        question = Question.decode(file.readline())
+        try:
+            said = encode_answer(*answer(question))
+        except Failure as failure:
+            said = encode_failure(failure)
         file.write(said)
     # what DuckDB would tidy up is not worth the wait
     os._exit(0)
-
-
-def _warm() -> None:
-    """Import all that writing a value needs: for the first time with a zone that takes a third of a second."""
-    for media in (JSON, CSV, ARROW):
-        rendered(Counted(connect(threads=1).sql(_SAMPLE).to_arrow_reader(_CHUNK_ROWS)), media, max_bytes=2**20)
 
 
 def answer(question: Question, *, is_confined: bool = True) -> tuple[bytes, int]:

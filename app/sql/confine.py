@@ -21,24 +21,32 @@ _PRIORITY = 10
 
 
 def confine() -> None:
-    """Die with the parent; write no file, run no program, reach no network; go last in the queue for the processor.
+    """Die with the parent; write no file, run no program, reach no network.
 
     Limits hold everywhere. Landlock, an empty network and no capabilities are taken where the kernel gives them.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getppid()
+    libc, parent = _libc(), os.getppid()
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _leave_network(libc)
     _forbid_writing(libc)
     _drop_capabilities(libc)
     for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(kind, (0, 0))
-    os.nice(_PRIORITY)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     # last: a change of credentials would undo it
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with(parent)
+
+
+def die_with(parent: int) -> None:
+    """Be killed when that process, which is the parent, ends; end at once if it has ended already."""
+    _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def step_back() -> None:
+    """Go last in the queue for the processor."""
+    os.nice(_PRIORITY)
 
 
 def limit(*, memory_bytes: int, cpu_s: int) -> None:
@@ -50,6 +58,10 @@ def limit(*, memory_bytes: int, cpu_s: int) -> None:
     ends_s = math.ceil(time.process_time()) + cpu_s
     resource.setrlimit(resource.RLIMIT_CPU, (ends_s, ends_s + 1))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _leave_network(libc: ctypes.CDLL) -> None:

@@ -1,4 +1,4 @@
-"""What goes to the process of a query and what comes back."""
+"""What goes to the process of a query, and to the one that it is forked from, and what comes back."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 READY = b"ready\n"
+BORN, DIED, KILL = b"born", b"died", b"kill"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,14 @@ async def ask(client: Client, sql: str, status: int = 200, **more: object) -> An
 
 
 def sql_processes() -> list[psutil.Process]:
-    """Of our children those that run SQL; a test's Redis may be another."""
-    return [child for child in psutil.Process().children() if "app.sql" in child.cmdline()]
+    """Those that run queries and the one they are forked from; a test's Redis may be another child of ours."""
+    return [child for child in psutil.Process().children(recursive=True) if "app.sql" in child.cmdline()]
+
+
+def sql_parent() -> psutil.Process:
+    """The one that they are forked from."""
+    (parent,) = [child for child in psutil.Process().children() if "app.sql" in child.cmdline()]
+    return parent
 
 
 async def test_sql_is_off_unless_it_is_allowed(serve: Serve) -> None:
@@ -118,22 +124,13 @@ async def test_queries_past_the_limit_are_refused_at_once(serve: Serve) -> None:
 
 
 async def ask_slowly(client: Client, status: int = 200) -> tuple[asyncio.Task[Any], psutil.Process]:
-    """A query under way and the process that runs it, which had started before it was asked."""
-    cells = cells_of(client)
+    """A query under way and the process that runs it."""
     busy: list[psutil.Process] = []
 
-    async def are_ready() -> bool:
-        return bool(cells._ready) and all(starting.done() for starting in cells._ready)
-
     async def is_alone() -> bool:
-        processes = await asyncio.to_thread(sql_processes)
-        if not all(starting.done() for starting in cells._ready):
-            return False
-        ready = {starting.result().pid for starting in cells._ready}
-        busy[:] = [process for process in processes if process.pid not in ready]
-        return cells.running == len(busy) == 1
+        busy[:] = await asyncio.to_thread(lambda: sql_parent().children())
+        return cells_of(client).running == len(busy) == 1
 
-    await until(are_ready, timeout_s=50)
     slow = asyncio.create_task(ask(client, SLOW, status))
     await until(is_alone, timeout_s=50)
     return slow, busy[0]
@@ -163,6 +160,24 @@ async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
 
     await until(is_gone, timeout_s=20)
     assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
+
+
+async def test_queries_go_on_when_the_process_they_are_forked_from_is_killed(client: Client) -> None:
+    slow, process = await ask_slowly(client, status=422)
+    parent = await asyncio.to_thread(sql_parent)
+    parent.kill()
+    assert (await slow)["code"] == "sql-rejected"
+    assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
+    assert (await asyncio.to_thread(sql_parent)).pid != parent.pid
+    assert not process.is_running()
+
+
+async def test_forks_share_nothing_that_is_random(client: Client) -> None:
+    """What the process they come from has drawn, all of them would go on from."""
+    sql = "SELECT uuid()::VARCHAR, random()"
+    first, second = [await ask(client, sql) for _ in range(2)]
+    assert first["rows"][0][0] != second["rows"][0][0]
+    assert first["rows"][0][1] != second["rows"][0][1]
 
 
 async def test_service_that_stops_leaves_no_process(client: Client) -> None:

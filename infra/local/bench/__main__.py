@@ -9,6 +9,7 @@ BENCHES = {
     "drift": "a drift report of 508 features over 50,000 matches a window",
     "live": "from question to answer over HTTP, beside stock arq and the floor",
     "page": "the match page: first row, a filter until it is painted, memory of a session, many sessions at once",
+    "sql": "queries at POST /sql, beside the same in an open DuckDB",
     "read": "cards and lists over HTTP, cold and warm, in every form, beside pandas in memory and the floor",
 }
 
