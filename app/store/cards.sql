@@ -6,12 +6,14 @@
 CREATE TABLE fixtures AS
 SELECT
     (row_number() OVER (ORDER BY region, tournament, home_team, away_team))::INTEGER AS fixture_no,
-    region, tournament, home_team, away_team, n_matches,
+    region, tournament, home_team, away_team, n_matches, (count(*) OVER ())::INTEGER AS n_fixtures,
     strip_accents(lower(concat_ws(' ', home_team, away_team, tournament, region))) AS search_text
 FROM (SELECT region, tournament, home_team, away_team, count(*) AS n_matches FROM predictions GROUP BY ALL);
 
 CREATE TABLE places AS
-SELECT region, tournament, min(fixture_no) AS first_no, max(fixture_no) AS last_no, sum(n_matches)::BIGINT AS n_matches
+SELECT
+    region, tournament, min(fixture_no) AS first_no, max(fixture_no) AS last_no, sum(n_matches)::BIGINT AS n_matches,
+    any_value(n_fixtures) AS n_fixtures
 FROM fixtures GROUP BY region, tournament;
 
 CREATE TABLE cards AS
