@@ -35,7 +35,7 @@ _WITH_FAIR = """(
     ) AS other USING (match_id)
 )"""
 _ODDS_OF = "SELECT match_id, odds_home, odds_draw, odds_away FROM {source}"
-_FAR_ROWS = 100_000  # about where a scan from the first row of a page to its last costs what the index does
+_FAR_APART = 400  # rows from one of a page to its next: about where a scan from first to last costs what the index does
 # sort key as a cursor has it, match_id, place in the table, and of how many where that is counted
 _Row = tuple[Any, int, int, int]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -196,7 +196,7 @@ def _rows_of(table: str, rows: list[_Row]) -> tuple[str, list[Any]]:
         return _OF_NO_MATCH, []
     places = np.array([row[2] for row in rows])
     first, last = places.min(), places.max()
-    if last - first < _FAR_ROWS:
+    if last - first < _FAR_APART * len(rows):
         source = _OF_PAGE.format(table=table, first=first, last=last)
         return source, [bitstring(places - first, last - first + 1)]
     return _OF_PAGE_ANYWHERE.format(", ".join(f"{row[1]:d}" for row in rows)), []

@@ -122,7 +122,7 @@ async def laid_out(request: pytest.FixtureRequest, crowded: Client, monkeypatch:
     snapshot = crowded.app[keys.SNAPSHOTS].current
     assert snapshot is not None
     if request.param == "as many rows lie":
-        monkeypatch.setattr(cards, "_FAR_ROWS", 0)
+        monkeypatch.setattr(cards, "_FAR_APART", 0)
         best = "CREATE OR REPLACE TABLE best_cards AS FROM cards ORDER BY edge_rank DESC, match_id DESC LIMIT 7"
         await snapshot.lake.run(lambda cursor: cursor.execute(best))
     return crowded
@@ -243,7 +243,7 @@ QUERIES = (
     {"region": "Italy", "status": "finished"},
     {"region": "Italy", "devig": "shin"},
 )
-WAYS = ((cards, "_FAR_ROWS"), (fixtures, "_INDEXED_ROWS"), (fixtures, "_INDEXED_FIXTURES"))
+WAYS = ((cards, "_FAR_APART"), (fixtures, "_INDEXED_ROWS"), (fixtures, "_INDEXED_FIXTURES"))
 
 
 @pytest.mark.parametrize("sort", ["kickoff", "-kickoff", "edge", "-edge"])
