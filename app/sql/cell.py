@@ -20,11 +20,11 @@ _ALLOWED = frozenset({"SELECT", "EXPLAIN"})
 
 def warm() -> None:
     """Import all that writing a value needs: a time with a zone alone takes two seconds for the first time."""
+    connection = connect(threads=1)
     for media in (JSON, CSV, ARROW):
-        connection = connect(threads=1)
         rendered(Counted(connection.sql(_SAMPLE).to_arrow_reader(_CHUNK_ROWS)), media, max_bytes=2**20)
-        # its threads would not be there in a fork
-        connection.close()
+    # its threads would not be there in a fork
+    connection.close()
 
 
 def live(asked: int) -> NoReturn:

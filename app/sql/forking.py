@@ -33,7 +33,7 @@ def main() -> None:
 
 
 class Forking:
-    """A loop over orders (with a socket: fork for it; `kill` and a number) and over the ends of forks.
+    """A loop over orders (`fork` with a socket for it; `kill` and a number) and over the ends of forks.
 
     Whoever gives them is told `born` and the number of a process (-1: there is none), and `died`, its number and exit
     code.
@@ -74,6 +74,7 @@ class Forking:
         except OSError:
             pid = _NOBODY
         if pid == 0:
+            os.close(ended)
             self._live(asked, parent)
         os.close(alive)
         os.close(asked)

@@ -14,7 +14,7 @@ from typing import Self
 
 import structlog
 
-from app.sql.question import BORN, DIED, KILL, READY
+from app.sql.question import BORN, DIED, FORK, KILL, READY
 
 log = structlog.get_logger(__name__)
 _ROOT = Path(__file__).parents[2]
@@ -30,17 +30,20 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
 }
 _START_TIMEOUT_S = 60.0
-_FORK = b"fork"
+
+
+# the number of a process, and its exit code
+_Born = tuple[int, asyncio.Future[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """A process for one query: its number, a pipe to and from it, and its exit code when it has ended."""
+    """A process for one query: its number, its exit code when it has ended, both ways of its socket."""
 
     pid: int
+    exit_code: asyncio.Future[int]
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    exit_code: asyncio.Future[int]
 
     async def ended(self) -> int:
         """Its exit code, once it has ended."""
@@ -54,7 +57,7 @@ class Parent:
     def __init__(self, process: Process, control: socket.socket) -> None:
         self._process = process
         self._control = control
-        self._born: deque[asyncio.Future[int]] = deque()
+        self._born: deque[asyncio.Future[_Born]] = deque()
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
         self._listening = asyncio.create_task(self._listen())
 
@@ -72,11 +75,6 @@ class Parent:
         return cls(process, ours)
 
     @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
-
-    @property
     def has_ended(self) -> bool:
         """Whether no fork can be had from it any more."""
         return self._listening.done()
@@ -86,13 +84,13 @@ class Parent:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                pid = await self._bear(theirs)
+                pid, exit_code = await self._bear(theirs)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except BaseException:
             # a fork that is born nevertheless finds nobody who asks, and ends
             ours.close()
             raise
-        return Fork(pid, reader, writer, self._exit_codes[pid])
+        return Fork(pid, exit_code, reader, writer)
 
     async def end(self, fork: Fork) -> None:
         """Kill it unless it has ended, and wait until it has."""
@@ -108,15 +106,13 @@ class Parent:
             self._process.kill()
         await self._listening
 
-    async def _bear(self, asked: socket.socket) -> int:
+    async def _bear(self, asked: socket.socket) -> _Born:
         if self.has_ended:
             raise ConnectionResetError("the process that forks has ended")
-        socket.send_fds(self._control, [_FORK], [asked.fileno()])
-        self._born.append(born := asyncio.get_running_loop().create_future())
-        pid: int = await born
-        if pid < 0:
-            raise BlockingIOError("no process could be forked")
-        return pid
+        socket.send_fds(self._control, [FORK], [asked.fileno()])
+        born: asyncio.Future[_Born] = asyncio.get_running_loop().create_future()
+        self._born.append(born)
+        return await born
 
     async def _listen(self) -> None:
         said = _pipe(self._process.stdout)
@@ -131,15 +127,21 @@ class Parent:
         for born in self._born:
             if not born.done():
                 born.set_exception(ConnectionResetError(ended))
-        for fork in self._exit_codes.values():
-            fork.set_result(-signal.SIGKILL)
+        for exit_code_of in self._exit_codes.values():
+            exit_code_of.set_result(-signal.SIGKILL)
 
     def _hear_born(self, pid: int) -> None:
         born = self._born.popleft()
         if pid >= 0:
             self._exit_codes[pid] = asyncio.get_running_loop().create_future()
-        if not born.done():
-            born.set_result(pid)
+        # whoever asked may have gone
+        if born.done():
+            return
+        if pid >= 0:
+            # with it, as it may have died before the asker's turn comes
+            born.set_result((pid, self._exit_codes[pid]))
+        else:
+            born.set_exception(BlockingIOError("no process could be forked"))
 
 
 class Parents:

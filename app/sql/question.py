@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 READY = b"ready\n"
-BORN, DIED, KILL = b"born", b"died", b"kill"
+FORK, KILL, BORN, DIED = b"fork", b"kill", b"born", b"died"
 
 
 @dataclass(frozen=True, slots=True)

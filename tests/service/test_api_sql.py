@@ -17,6 +17,7 @@ from app.sql.cells import Cells
 from tests.build_artifacts import FEATURE_NAMES
 from tests.service.test_api_snapshots import publish
 from tests.serving import Client, Serve, json_of, until
+from tests.waiting import is_alive
 
 pytestmark = pytest.mark.timeout(60)  # each starts processes, on a machine that may be busy
 SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"
@@ -43,11 +44,6 @@ async def ask(client: Client, sql: str, status: int = 200, **more: object) -> An
 def sql_processes() -> list[psutil.Process]:
     """Those that run queries and the one they are forked from; a test's Redis may be another child of ours."""
     return [child for child in psutil.Process().children(recursive=True) if "app.sql" in child.cmdline()]
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs; one whose end nobody has asked for yet does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def sql_parent() -> psutil.Process:

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,18 +22,10 @@ from infra.local.postgres import NOBODY, Postgres
 from infra.local.redis import Redis
 from infra.local.services import Service, redis_service, unready_parts, wait_for_url
 from infra.local.supervisor import Supervisor
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(60)")
-
-
-def eventually(check: Callable[[], bool], timeout_s: float = 8.0) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if check():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_redis_keeps_what_it_was_told_when_it_is_killed(tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
 """What the process of a query cannot do even if DuckDB let it."""
 
+import asyncio
+import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+
+from app.sql.parent import Parent, Parents
+from tests.serving import until
+from tests.waiting import eventually, is_alive
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(60)  # new interpreters, on a machine that may be busy
@@ -102,7 +108,7 @@ def test_it_dies_with_its_parent() -> None:
         "    async with Cells.open(limit=2) as cells:\n"
         "        parent = await cells._parents.get()\n"
         "        forks = [await parent.fork() for _ in range(2)]\n"
-        "        print(parent.pid, *[fork.pid for fork in forks], flush=True)\n"
+        "        print(parent._process.pid, *[fork.pid for fork in forks], flush=True)\n"
         "        await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
@@ -113,20 +119,57 @@ def test_it_dies_with_its_parent() -> None:
             children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
             assert not [child for child in children if "SECRET" in child.environ()]
             # what all wait for starts as fast as it can; a query goes last
-            wait_until(lambda: [child.nice() for child in children] == [0, 10, 10])
+            assert eventually(lambda: [child.nice() for child in children] == [0, 10, 10], 20)
         finally:
             parent.kill()
-    wait_until(lambda: not any(map(is_alive, children)))
+    assert eventually(lambda: not any(map(is_alive, children)), 20)
 
 
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs; one that nobody has asked for its end does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+def open_in(pid: int) -> list[str]:
+    """What a process holds open but the empty device; nothing while it is closing some."""
+    try:
+        names = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    except FileNotFoundError:
+        return []
+    return [name for name in names if name != os.devnull]
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Until it does; a failure after 20 s."""
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+@pytest.fixture
+async def parent(tmp_path: Path) -> AsyncIterator[Parent]:
+    """The process that forks."""
+    async with Parents.open(tmp_path) as parents:
+        yield await parents.get()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that nobody may trace")
+async def test_fork_holds_nothing_of_its_parent_open(parent: Parent) -> None:
+    """With the socket of the orders it could have others killed; with those of other forks read their answers."""
+    forks = [await parent.fork() for _ in range(2)]
+
+    async def hold_two_each() -> bool:
+        held = [open_in(fork.pid) for fork in forks]
+        # the way it is asked and answers, and what tells of its end
+        kinds = [sorted(name.split(":")[0] for name in names) for names in held]
+        return kinds == [["pipe", "socket"]] * 2 and not set(held[0]) & set(held[1])
+
+    await until(hold_two_each)
+    for fork in forks:
+        await parent.end(fork)
+
+
+async def test_fork_that_dies_at_once_has_an_exit_code(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = asyncio.open_unix_connection
+
+    async def too_late(*, sock: socket.socket) -> Any:
+        sock.shutdown(socket.SHUT_RDWR)  # a fork whose asker has gone ends
+
+        async def is_dead() -> bool:
+            return not parent._exit_codes
+
+        await until(is_dead)
+        return await connect(sock=sock)
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", too_late)
+    fork = await parent.fork()
+    assert await fork.ended() == 1
+    await parent.end(fork)

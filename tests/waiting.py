@@ -1,0 +1,21 @@
+"""Waiting for what other processes do, in tests without a loop."""
+
+import time
+from collections.abc import Callable
+
+import psutil
+
+
+def eventually(check: Callable[[], bool], timeout_s: float = 8.0) -> bool:
+    """Whether it holds before that time is over."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if check():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; one whose end nobody has asked for yet does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
