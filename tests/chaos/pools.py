@@ -15,9 +15,9 @@ from app.queue.port import PredictionQueue
 from app.settings import Settings
 from infra.local.children import Child, Command
 from infra.local.redis import Redis
-from tests.live import a_job, settings_for
-from tests.models import TinyRegistry, tiny_booster, tiny_rows
-from tests.serving import until
+from tests.support.live import a_job, settings_for
+from tests.support.models import TinyRegistry, tiny_booster, tiny_rows
+from tests.support.serving import until
 from worker.inference import predict_proba
 
 

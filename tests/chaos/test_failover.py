@@ -9,11 +9,11 @@ import pytest
 
 from app.errors import ServiceError
 from app.queue.port import PredictionQueue
-from tests.build_redis import under_a_sentinel
 from tests.chaos.pools import a_pool, ask_many, has_workers
-from tests.live import a_job, settings_for
-from tests.models import TinyRegistry, tiny_rows
-from tests.serving import until
+from tests.support.build_redis import under_a_sentinel
+from tests.support.live import a_job, settings_for
+from tests.support.models import TinyRegistry, tiny_rows
+from tests.support.serving import until
 
 pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 

@@ -12,10 +12,10 @@ import pytest
 from app.queue.jobs import PredictResult
 from app.queue.port import PredictionQueue
 from infra.local.children import Child
-from tests.live import a_job
-from tests.models import FEATURES, TinyRegistry, none_for_nan, tiny_booster, tiny_rows
-from tests.processes import Dawdler
-from tests.serving import until
+from tests.support.live import a_job
+from tests.support.models import FEATURES, TinyRegistry, none_for_nan, tiny_booster, tiny_rows
+from tests.support.processes import Dawdler
+from tests.support.serving import until
 from worker.inference import predict_proba
 from worker.leases import LEASE_S
 

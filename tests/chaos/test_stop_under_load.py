@@ -17,10 +17,10 @@ from app.queue.port import PredictionQueue
 from app.settings import Settings
 from infra.local.children import Child, Command
 from infra.local.ports import free_port
-from tests.build_artifacts import FIRST_ID, write_artifacts
 from tests.chaos.pools import a_pool, has_workers, was_replaced
-from tests.models import FEATURES, tiny_booster
-from tests.serving import until
+from tests.support.build_artifacts import FIRST_ID, write_artifacts
+from tests.support.models import FEATURES, tiny_booster
+from tests.support.serving import until
 from worker.inference import predict_proba
 
 pytestmark = pytest.mark.timeout(180)  # processes that import MLflow

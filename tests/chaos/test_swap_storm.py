@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 
 from app.api.bulk import BULK_MEDIA
-from tests.storm import make_sets, storm
+from tests.support.storm import make_sets, storm
 
 SECONDS = 60.0
 

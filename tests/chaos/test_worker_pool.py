@@ -12,9 +12,9 @@ from app.queue.port import PredictionQueue
 from infra.local.children import Child
 from infra.local.redis import Redis
 from tests.chaos.pools import ask_many, has_workers, is_at_work, is_done, start, was_replaced
-from tests.live import a_job
-from tests.models import tiny_rows
-from tests.serving import until
+from tests.support.live import a_job
+from tests.support.models import tiny_rows
+from tests.support.serving import until
 
 pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 

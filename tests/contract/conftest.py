@@ -1,5 +1,5 @@
 """Fixtures of the contract tests."""
 
-from tests.serving import artifacts, client, serve
+from tests.support.serving import artifacts, client, serve
 
 __all__ = ["artifacts", "client", "serve"]

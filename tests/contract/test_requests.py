@@ -17,10 +17,10 @@ from app.api.openapi import document
 from app.api.routes import ROUTES
 from app.main import create_app
 from app.settings import Settings
-from tests.build_artifacts import write_artifacts
-from tests.build_keys import a_key, as_setting
-from tests.live import MemorySource, serving, settings_for
-from tests.models import FEATURES
+from tests.support.build_artifacts import write_artifacts
+from tests.support.build_keys import a_key, as_setting
+from tests.support.live import MemorySource, serving, settings_for
+from tests.support.models import FEATURES
 
 # an answer of /events has no end
 schema = schemathesis.openapi.from_dict(document(ROUTES)).exclude(path="/events")

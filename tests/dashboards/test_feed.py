@@ -11,8 +11,8 @@ from dashboards import feed as feeds
 from dashboards.client import ApiClient
 from dashboards.feed import Feed
 from dashboards.store import Store
-from tests.build_cards import a_card, a_page
 from tests.dashboards.serving import serving
+from tests.support.build_cards import a_card, a_page
 
 WAIT_S = 10.0
 

@@ -7,10 +7,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from tests.build_artifacts import write_artifacts
 from tests.dashboards.conftest import Api, page_server, visiting
-from tests.live import MemorySource, serving, settings_for
-from tests.models import FEATURES, tiny_booster
+from tests.support.build_artifacts import write_artifacts
+from tests.support.live import MemorySource, serving, settings_for
+from tests.support.models import FEATURES, tiny_booster
 from worker.inference import predict_proba
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]

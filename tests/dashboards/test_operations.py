@@ -10,9 +10,9 @@ from playwright.async_api import Browser, expect
 
 from app.access.scope import Scope
 from app.settings import Settings
-from tests.build_keys import a_key, as_setting
 from tests.dashboards.conftest import Api, page_server, visiting
-from tests.live import MemorySource, serving, settings_for
+from tests.support.build_keys import a_key, as_setting
+from tests.support.live import MemorySource, serving, settings_for
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(90)]
 PARTS = ("Artifacts and parts", "Models", "Workers", "Queue", "Drift of the features", "Quality by model version")

@@ -10,8 +10,8 @@ from aiohttp import web
 from app.schemas import CardsOut
 from dashboards.client import ApiClient, ApiFailure
 from dashboards.store import WINDOW_ROWS, Store
-from tests.build_cards import a_card, a_page, some_results
 from tests.dashboards.serving import serving, unused_port
+from tests.support.build_cards import a_card, a_page, some_results
 
 
 class Api:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from app.store.contract import ODDS, PREDICTIONS
-from tests.build_artifacts import write_artifacts
+from tests.support.build_artifacts import write_artifacts
 
 N_MATCHES = 700
 N_UPCOMING = 40

@@ -1,8 +1,8 @@
 """Fixtures of the service tests."""
 
-from tests.live import live_settings, queue, redis, registry, registry_settings, shelf_source, worker
-from tests.s3 import s3
-from tests.serving import artifacts, client, no_blocking, serve
+from tests.support.live import live_settings, queue, redis, registry, registry_settings, shelf_source, worker
+from tests.support.s3 import s3
+from tests.support.serving import artifacts, client, no_blocking, serve
 
 __all__ = [
     "artifacts",

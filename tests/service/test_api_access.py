@@ -14,9 +14,9 @@ from app.api.routes import ROUTES
 from app.errors import RateLimited
 from app.queue.connection import connect, disconnect
 from app.settings import Settings
-from tests.build_keys import a_key, as_setting
-from tests.events import listening
-from tests.serving import Client, Serve, until
+from tests.support.build_keys import a_key, as_setting
+from tests.support.events import listening
+from tests.support.serving import Client, Serve, until
 
 OPEN = ["/livez", "/readyz", "/healthcheck/", "/metrics", "/docs", "/openapi.json"]
 

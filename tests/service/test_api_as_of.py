@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from app.schemas import CardsOut
-from tests.build_artifacts import NOW, write_artifacts
-from tests.build_keys import a_key, as_setting
 from tests.service.test_history import UPCOMING, build, changed
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import NOW, write_artifacts
+from tests.support.build_keys import a_key, as_setting
+from tests.support.serving import Client, Serve, json_of
 
 READS = [
     "/predict/cards/",

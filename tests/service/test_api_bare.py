@@ -15,8 +15,8 @@ from app import keys
 from app.store.bare import Settling
 from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
 from app.store.source import ArtifactsUnreachable, FileVersion
-from tests.build_artifacts import write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 BUILT = datetime(2026, 8, 20, 13, tzinfo=UTC)
 

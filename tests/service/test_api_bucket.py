@@ -11,9 +11,9 @@ from app.store.bucket import BucketSource
 from app.store.cache import Cache
 from app.store.contract import PREDICTIONS
 from app.store.source import ArtifactsUnreachable
-from tests.build_artifacts import write_artifacts
-from tests.s3 import BUCKET, KEY, S3, SECRET
-from tests.serving import Serve, json_of
+from tests.support.build_artifacts import write_artifacts
+from tests.support.s3 import BUCKET, KEY, S3, SECRET
+from tests.support.serving import Serve, json_of
 
 pytestmark = pytest.mark.timeout(60)  # the server starts, and every client reads its descriptions
 

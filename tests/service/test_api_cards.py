@@ -23,8 +23,8 @@ from app.schemas import CardsOut
 from app.store import cards, fixtures
 from app.store.contract import ODDS, PREDICTIONS, ROI_BY_REGION
 from app.store.selection import Selection
-from tests.build_artifacts import stamp, write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import stamp, write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 SIDES = ("home", "draw", "away")
 UTC_TIMES = pa.timestamp("us", "UTC")

@@ -10,8 +10,8 @@ from app.queue.keys import Keys
 from app.queue.reports import DriftReports
 from app.settings import Settings
 from app.store.contract import DRIFT, DriftReport
-from tests.build_artifacts import NOW
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import NOW
+from tests.support.serving import Client, Serve, json_of
 
 
 @pytest.fixture

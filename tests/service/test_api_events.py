@@ -12,12 +12,12 @@ import pytest
 
 from app import keys
 from app.store.contract import ODDS
-from tests.build_artifacts import FIRST_ID, NOW, Edit
-from tests.events import Listener, listening
-from tests.live import MemorySource, serving, settings_for
 from tests.service.test_api_snapshots import publish, truncated
 from tests.service.test_main import started, wait_ready
-from tests.serving import NO_REDIS, Client, Serve, json_of, until
+from tests.support.build_artifacts import FIRST_ID, NOW, Edit
+from tests.support.events import Listener, listening
+from tests.support.live import MemorySource, serving, settings_for
+from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
 
 pytestmark = pytest.mark.timeout(60)  # waits for conditions on a machine that may be busy
 

@@ -21,8 +21,8 @@ from app.store.contract import PREDICTIONS
 from app.store.listing import Listing
 from app.store.shape import made, plain
 from app.store.snapshot import Snapshot
-from tests.build_artifacts import write_artifacts
-from tests.serving import NO_REDIS, Client, Serve, json_of, until
+from tests.support.build_artifacts import write_artifacts
+from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
 
 FORMATS = ["json", "ndjson", "csv", "arrow", "parquet"]
 

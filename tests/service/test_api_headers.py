@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.build_keys import a_key, as_setting
-from tests.serving import Client, Serve
+from tests.support.build_keys import a_key, as_setting
+from tests.support.serving import Client, Serve
 
 PAGE = "https://shop.example"
 PATHS = ["/livez", "/predict/odds/", "/nowhere", "/docs", "/docs/static/docs.js", "/predict/precomputed/x", "/metrics"]

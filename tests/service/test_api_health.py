@@ -7,9 +7,9 @@ from yarl import URL
 
 from app.settings import Settings
 from app.store.contract import DRIFT_HTML
-from tests.build_artifacts import stamp
-from tests.live import MemorySource, serving
-from tests.serving import Client, Serve, json_of, until
+from tests.support.build_artifacts import stamp
+from tests.support.live import MemorySource, serving
+from tests.support.serving import Client, Serve, json_of, until
 
 
 async def test_probes_answer_without_redis_database_or_artifacts(serve: Serve, tmp_path: Path) -> None:

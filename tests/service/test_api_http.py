@@ -12,8 +12,8 @@ import pytest
 
 from app import keys
 from app.store.rendered import LARGEST_BYTES
-from tests.build_artifacts import write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 LISTS = ["/predict/predictions/", "/predict/cards/", "/predict/odds/", "/predict/facets/", "/predict/region-roi/"]
 CSV, ARROW = "text/csv", "application/vnd.apache.arrow.stream"

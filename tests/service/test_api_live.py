@@ -22,12 +22,12 @@ from app.settings import Settings
 from app.store.contract import FEATURES, PREDICTIONS
 from infra.local.children import Child, Command
 from infra.local.ports import accepts, free_port
-from tests.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
-from tests.live import serving
-from tests.models import FEATURES as NAMES
-from tests.models import NAME as MODEL
-from tests.models import TinyRegistry, tiny_booster
-from tests.serving import NO_REDIS, Client, Serve, json_of, until
+from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
+from tests.support.live import serving
+from tests.support.models import FEATURES as NAMES
+from tests.support.models import NAME as MODEL
+from tests.support.models import TinyRegistry, tiny_booster
+from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
 from worker.claiming import BatchWorker
 from worker.inference import predict_proba
 from worker.tasks import DESK

@@ -8,8 +8,8 @@ import pytest
 
 from app.domain.odds import fair
 from app.schemas import MatchHistoryOut
-from tests.build_artifacts import FIRST_ID, write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import FIRST_ID, write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 PLAYED = FIRST_ID + 30
 

@@ -12,8 +12,8 @@ from app.domain.odds import fair
 from app.domain.roi import Z_95, summarise
 from app.schemas import RegionRoiListOut, RoiOut
 from app.store.contract import ODDS
-from tests.build_artifacts import write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 SIDES = ("home", "draw", "away")
 FILTERS: list[dict[str, object]] = [

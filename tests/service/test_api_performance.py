@@ -10,8 +10,8 @@ import pytest
 from app.domain import scoring
 from app.schemas import PerformanceOut
 from app.store.contract import ODDS
-from tests.build_artifacts import write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 FILTERS: list[dict[str, object]] = [{}, {"region": "England"}, {"min_edge": 0.15}, {"status": "upcoming"}]
 SIDES = ("home", "draw", "away")

@@ -10,8 +10,8 @@ import pytest
 
 from app.schemas import FacetsOut, OddsListOut, PredictionDetailOut, PredictionsOut
 from app.store.contract import ODDS, PREDICTIONS
-from tests.build_artifacts import FIRST_ID, write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import FIRST_ID, write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 
 async def test_every_prediction_is_listed_as_the_pipeline_wrote_it(client: Client, artifacts: Path) -> None:

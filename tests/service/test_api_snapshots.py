@@ -16,8 +16,8 @@ from app.store.private import PrivateFolders
 from app.store.snapshot import OpenRules, Snapshot
 from app.store.snapshots import Snapshots
 from app.store.source import Version
-from tests.build_artifacts import stamp, write_artifacts
-from tests.serving import Client, Serve, json_of, until
+from tests.support.build_artifacts import stamp, write_artifacts
+from tests.support.serving import Client, Serve, json_of, until
 
 
 def publish(folder: Path, **changes: object) -> None:

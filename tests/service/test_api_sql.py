@@ -14,10 +14,10 @@ import pytest
 
 from app import keys
 from app.sql.cells import Cells
-from tests.build_artifacts import FEATURE_NAMES
 from tests.service.test_api_snapshots import publish
-from tests.serving import Client, Serve, json_of, until
-from tests.waiting import is_alive
+from tests.support.build_artifacts import FEATURE_NAMES
+from tests.support.serving import Client, Serve, json_of, until
+from tests.support.waiting import is_alive
 
 pytestmark = pytest.mark.timeout(60)  # each starts processes, on a machine that may be busy
 SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"

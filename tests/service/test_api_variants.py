@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app import keys
 from app.store.coding import zstd
 from app.store.rendered import Rendered
-from tests.serving import Client
+from tests.support.serving import Client
 
 UNPACK = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress}
 CARDS = "/predict/cards/"

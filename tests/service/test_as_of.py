@@ -13,7 +13,7 @@ from app.store.as_of import seen
 from app.store.kept import Kept
 from app.store.money import MoneyRules
 from app.store.snapshot import OpenRules, Snapshot, open_snapshot
-from tests.build_artifacts import NOW, write_artifacts
+from tests.support.build_artifacts import NOW, write_artifacts
 
 N = 400
 _COMPARED = "* EXCLUDE fixture_no"  # an arbitrary number

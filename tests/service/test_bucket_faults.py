@@ -11,10 +11,10 @@ import structlog
 
 from app import keys
 from app.store.contract import FEATURES, MANIFEST, PREDICTIONS
-from tests.build_artifacts import write_artifacts
-from tests.s3 import BUCKET, KEY, S3, SECRET
-from tests.s3_proxy import Proxy, Spoil, answer, corrupt, proxy, reset, stall, truncate
-from tests.serving import Client, Serve, json_of, until
+from tests.support.build_artifacts import write_artifacts
+from tests.support.s3 import BUCKET, KEY, S3, SECRET
+from tests.support.s3_proxy import Proxy, Spoil, answer, corrupt, proxy, reset, stall, truncate
+from tests.support.serving import Client, Serve, json_of, until
 
 pytestmark = pytest.mark.timeout(90)  # the server starts, and every client reads its descriptions
 

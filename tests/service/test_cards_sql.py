@@ -17,8 +17,8 @@ from app.sql.export import Format
 from app.store.contract import PREDICTIONS
 from app.store.lake import connect
 from app.store.literal import literal
-from tests.build_artifacts import write_artifacts
-from tests.serving import Client, Serve, json_of
+from tests.support.build_artifacts import write_artifacts
+from tests.support.serving import Client, Serve, json_of
 
 pytestmark = pytest.mark.timeout(60)  # starts processes, on a machine that may be busy
 NASTY = "O'Brien; DROP TABLE cards --? \\' \" ${x} é"

@@ -14,7 +14,7 @@ from app.api import connection
 from app.main import create_app
 from app.server import listening
 from app.settings import Settings
-from tests.serving import NO_REDIS
+from tests.support.serving import NO_REDIS
 
 pytestmark = pytest.mark.timeout(30)
 Ask = Callable[[bytes], Awaitable[bytes]]

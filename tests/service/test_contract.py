@@ -20,7 +20,7 @@ from app.store.contract import (
     check,
     read_manifest,
 )
-from tests.build_artifacts import Edit, stamp, write_artifacts
+from tests.support.build_artifacts import Edit, stamp, write_artifacts
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 
 from app.store.contract import MANIFEST
 from infra.local.children import Child, Command
-from tests.build_artifacts import write_artifacts
-from tests.s3 import BUCKET, KEY, S3, SECRET
-from tests.serving import NO_REDIS, until
+from tests.support.build_artifacts import write_artifacts
+from tests.support.s3 import BUCKET, KEY, S3, SECRET
+from tests.support.serving import NO_REDIS, until
 
 pytestmark = pytest.mark.timeout(120)  # a process starts and imports everything
 

@@ -17,8 +17,8 @@ from app.queue.keys import Keys
 from app.queue.shadows import Shadow, Shadows
 from app.settings import Settings
 from app.upkeep.draining import GROUP, Drain, draining
-from tests.build_ledger import a_ledger_row
-from tests.serving import until
+from tests.support.build_ledger import a_ledger_row
+from tests.support.serving import until
 
 SHADOW = Shadow(
     task_id="t1",

@@ -21,10 +21,10 @@ from app.queue.reports import DriftReports
 from app.queue.wire import loads
 from app.settings import Settings
 from app.store.contract import DRIFT, DRIFT_HTML, PREDICTIONS, DriftReport
-from tests.build_artifacts import FEATURE_NAMES, NOW, write_artifacts
-from tests.live import MemorySource, serving
-from tests.models import FEATURES
-from tests.serving import until
+from tests.support.build_artifacts import FEATURE_NAMES, NOW, write_artifacts
+from tests.support.live import MemorySource, serving
+from tests.support.models import FEATURES
+from tests.support.serving import until
 from worker.drift.check import run_bounded
 from worker.drift.states import CheckState
 from worker.drift.windows import NothingToCompare, Training, check_job

@@ -21,11 +21,11 @@ from app.queue.port import PredictionQueue
 from app.queue.unheard import Unheard
 from app.settings import Settings
 from app.upkeep.hearing import Hearing
-from tests.build_artifacts import FIRST_ID
-from tests.live import a_job
-from tests.models import FEATURES
 from tests.service.test_api_live import artifacts, desk, live_part  # noqa: F401  # fixtures
-from tests.serving import Client, Serve, json_of, until
+from tests.support.build_artifacts import FIRST_ID
+from tests.support.live import a_job
+from tests.support.models import FEATURES
+from tests.support.serving import Client, Serve, json_of, until
 from worker.claiming import BatchWorker
 from worker.tasks import DESK
 

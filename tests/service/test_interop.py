@@ -18,9 +18,9 @@ from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
 from app.queue.wire import job_payload, loads
 from app.settings import Settings
-from tests.live import MemorySource, a_job
-from tests.models import tiny_booster, tiny_rows
-from tests.serving import until
+from tests.support.live import MemorySource, a_job
+from tests.support.models import tiny_booster, tiny_rows
+from tests.support.serving import until
 from worker.claiming import BatchWorker
 from worker.inference import predict_proba
 from worker.main import stock_settings

@@ -15,7 +15,7 @@ from app.ledger.writer import head
 from app.settings import Settings
 from infra.local.children import Child
 from infra.local.postgres import Postgres
-from tests.build_ledger import a_ledger_row
+from tests.support.build_ledger import a_ledger_row
 
 
 @pytest.fixture

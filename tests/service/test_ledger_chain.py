@@ -19,7 +19,7 @@ from app.ledger.ledger import Ledger
 from app.ledger.row import LedgerRow
 from app.ledger.verify import Verdict, verify
 from app.settings import Settings
-from tests.build_ledger import a_ledger_row, a_shadow_row
+from tests.support.build_ledger import a_ledger_row, a_shadow_row
 
 N = 10
 DIFFERING = "SELECT count(*) FROM prediction_ledger r WHERE row_hash <> prediction_ledger_hash(prev_hash, seq, r)"

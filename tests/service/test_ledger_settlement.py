@@ -23,9 +23,9 @@ from app.ledger.settlement import predicted_matches, settle
 from app.settings import Settings
 from app.store.contract import ODDS, PREDICTIONS
 from app.store.results import results_of
-from tests.build_artifacts import FIRST_ID, NOW, write_artifacts
-from tests.build_ledger import a_ledger_row, a_shadow_row
-from tests.serving import Serve, json_of, until
+from tests.support.build_artifacts import FIRST_ID, NOW, write_artifacts
+from tests.support.build_ledger import a_ledger_row, a_shadow_row
+from tests.support.serving import Serve, json_of, until
 
 N_FINISHED, N = 48, 60
 KICKOFF = datetime(2026, 8, 1, 14, tzinfo=UTC)

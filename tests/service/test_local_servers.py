@@ -22,7 +22,7 @@ from infra.local.postgres import NOBODY, Postgres
 from infra.local.redis import Redis
 from infra.local.services import Service, redis_service, unready_parts, wait_for_url
 from infra.local.supervisor import Supervisor
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(60)")

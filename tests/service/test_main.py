@@ -14,8 +14,8 @@ from typing import IO
 import pytest
 
 from infra.local.ports import free_port
-from tests.build_keys import a_key, as_setting
-from tests.serving import NO_REDIS
+from tests.support.build_keys import a_key, as_setting
+from tests.support.serving import NO_REDIS
 
 pytestmark = pytest.mark.timeout(60)  # a new interpreter imports everything
 

@@ -12,9 +12,9 @@ from app import keys
 from app.settings import Settings
 from app.store.contract import DRIFT
 from app.telemetry.service import REQUEST_BOUNDS_S, Metrics
-from tests.build_artifacts import stamp
-from tests.live import MemorySource, serving
-from tests.serving import Client, Serve, until
+from tests.support.build_artifacts import stamp
+from tests.support.live import MemorySource, serving
+from tests.support.serving import Client, Serve, until
 
 NINE = [
     "http_requests_total",

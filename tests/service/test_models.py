@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from app.errors import ExplanationUnavailable
 from app.queue.port import PredictionQueue
 from app.settings import Settings
-from tests.live import CANDIDATE_FEATURES, a_job, serving
-from tests.models import FEATURES, TinyRegistry, signature_of, tiny_booster, tiny_rows
-from tests.serving import until
+from tests.support.live import CANDIDATE_FEATURES, a_job, serving
+from tests.support.models import FEATURES, TinyRegistry, signature_of, tiny_booster, tiny_rows
+from tests.support.serving import until
 from worker.inference import predict_proba
 from worker.loaded import LoadedModel, ModelRefused
 

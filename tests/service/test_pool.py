@@ -15,10 +15,10 @@ import pytest
 from app.queue.__main__ import main as jobs_main
 from app.queue.port import PredictionQueue
 from app.settings import Settings
-from tests.live import MemorySource, a_job
-from tests.models import tiny_rows
-from tests.processes import PRELOAD, fall_over, leave_a_mark
-from tests.serving import until
+from tests.support.live import MemorySource, a_job
+from tests.support.models import tiny_rows
+from tests.support.processes import PRELOAD, fall_over, leave_a_mark
+from tests.support.serving import until
 from worker.main import serve
 from worker.pool import Pool
 

@@ -9,9 +9,9 @@ import pytest
 
 from app.main import create_app
 from app.settings import Settings
-from tests.black_hole import black_hole
-from tests.live import MemorySource, serving
-from tests.serving import Client, Serve, json_of, until
+from tests.support.black_hole import black_hole
+from tests.support.live import MemorySource, serving
+from tests.support.serving import Client, Serve, json_of, until
 
 pytestmark = pytest.mark.timeout(30)
 PROBES = ["/livez", "/readyz", "/readyz?need=reads", "/healthcheck/", "/metrics"]

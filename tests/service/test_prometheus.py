@@ -12,7 +12,7 @@ import yaml
 from infra.local.children import Child, Command
 from infra.local.ports import free_port
 from infra.local.promtool import prometheus
-from tests.serving import Client, until
+from tests.support.serving import Client, until
 
 pytestmark = pytest.mark.timeout(90)
 RULES = Path(__file__).parents[2] / "infra" / "prometheus" / "rules.yaml"

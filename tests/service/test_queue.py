@@ -17,9 +17,9 @@ from app.settings import Settings
 from infra.local.children import Child
 from infra.local.ports import free_port
 from infra.local.redis import Redis
-from tests.live import MemorySource, a_job, serving, settings_for
-from tests.models import FEATURES, tiny_rows
-from tests.serving import until
+from tests.support.live import MemorySource, a_job, serving, settings_for
+from tests.support.models import FEATURES, tiny_rows
+from tests.support.serving import until
 from worker.claiming import BatchWorker
 
 

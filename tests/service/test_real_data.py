@@ -16,7 +16,7 @@ from app.domain.odds import fair
 from app.store.as_of import seen
 from app.store.contract import FEATURES, ODDS, PREDICTIONS
 from app.store.snapshot import OpenRules, Snapshot, open_snapshot
-from tests.build_artifacts import stamp, write_drift
+from tests.support.build_artifacts import stamp, write_drift
 from worker.batch.fonbet import read_line
 from worker.batch.history import Earlier, extend
 from worker.batch.line_import import import_line

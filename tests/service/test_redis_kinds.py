@@ -14,9 +14,9 @@ from app.queue.connection import connect
 from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
 from app.settings import Settings
-from tests.build_redis import behind_tls, on_a_socket, under_a_sentinel
-from tests.live import Marked, MemorySource, a_job, serving, settings_for
-from tests.models import tiny_rows
+from tests.support.build_redis import behind_tls, on_a_socket, under_a_sentinel
+from tests.support.live import Marked, MemorySource, a_job, serving, settings_for
+from tests.support.models import tiny_rows
 
 QUEUE = "touchline:queue"  # the ACL of the tests, and of README, is about these keys
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.settings import Settings
-from tests.build_matches import WorldPlan, make_matches, write_matches
+from tests.support.build_matches import WorldPlan, make_matches, write_matches
 from worker.batch.features import build_features, feature_names
 from worker.batch.fitting import World
 from worker.batch.progress import SilentProgress

@@ -16,8 +16,8 @@ from app.settings import Settings
 from app.telemetry.exposition import Registry
 from app.telemetry.scores import ScoreMetrics
 from app.upkeep.scoring import MIN_N, follow_quality
-from tests.build_ledger import a_ledger_row
-from tests.serving import Serve, json_of, until
+from tests.support.build_ledger import a_ledger_row
+from tests.support.serving import Serve, json_of, until
 
 KICKOFF = datetime.now(UTC) - timedelta(days=1)
 

@@ -9,8 +9,8 @@ import pytest
 
 from app.settings import Settings
 from infra.local.ports import free_port
-from tests.build_keys import a_key, as_setting
 from tests.service.test_main import started, wait_ready
+from tests.support.build_keys import a_key, as_setting
 
 DATABASE, REDIS, AWS, PAGE = "database-hunter2", "redis-hunter2", "aws-hunter2", "page-hunter2"
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.staking import Staking
 from app.store.contract import ODDS, PREDICTIONS
-from tests.build_artifacts import FIRST_ID, Edit, write_artifacts
+from tests.support.build_artifacts import FIRST_ID, Edit, write_artifacts
 from worker.batch.settlement import Judged, Rules, judge
 
 

@@ -18,9 +18,9 @@ from app.queue.jobs import PredictResult
 from app.queue.port import PredictionQueue
 from app.queue.shadows import Shadow, Shadows
 from app.settings import Settings
-from tests.live import MemorySource, a_job, an_info, serving, settings_for
-from tests.models import FEATURES, tiny_booster, tiny_rows
-from tests.serving import until
+from tests.support.live import MemorySource, a_job, an_info, serving, settings_for
+from tests.support.models import FEATURES, tiny_booster, tiny_rows
+from tests.support.serving import until
 from worker import shadow as shadowing
 from worker.claiming import BatchWorker
 from worker.inference import Probabilities, Rows, predict_proba

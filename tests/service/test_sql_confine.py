@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from app.sql.parent import Parent, Parents
-from tests.serving import until
-from tests.waiting import eventually, is_alive
+from tests.support.serving import until
+from tests.support.waiting import eventually, is_alive
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(60)  # new interpreters, on a machine that may be busy

@@ -28,8 +28,8 @@ from app.sql.console import main, work
 from app.sql.export import Format
 from app.sql.prompt import is_whole
 from app.telemetry.logs import set_up_logging
-from tests.build_artifacts import write_artifacts
-from tests.s3 import BUCKET, KEY, S3, SECRET
+from tests.support.build_artifacts import write_artifacts
+from tests.support.s3 import BUCKET, KEY, S3, SECRET
 
 pytestmark = pytest.mark.timeout(60)  # opens artifacts, some of them in a new process
 SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"

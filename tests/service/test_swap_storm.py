@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.api.bulk import BULK_MEDIA
-from tests.storm import make_sets, storm
+from tests.support.storm import make_sets, storm
 
 
 @pytest.mark.timeout(120)

@@ -17,10 +17,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from app import keys
 from app.queue.port import PredictionQueue
 from app.settings import Settings
-from tests.build_artifacts import FIRST_ID, write_artifacts
-from tests.live import Marked, MemorySource, a_job, serving
-from tests.models import FEATURES
-from tests.serving import Client, Serve, until
+from tests.support.build_artifacts import FIRST_ID, write_artifacts
+from tests.support.live import Marked, MemorySource, a_job, serving
+from tests.support.models import FEATURES
+from tests.support.serving import Client, Serve, until
 from worker.claiming import BatchWorker
 
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

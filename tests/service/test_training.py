@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from tests.build_matches import WorldPlan, change_after, make_matches, write_matches
+from tests.support.build_matches import WorldPlan, change_after, make_matches, write_matches
 from worker.batch.features import build_features, feature_names
 from worker.batch.fitting import Recipe, World, fit
 from worker.batch.progress import SilentProgress

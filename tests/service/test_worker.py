@@ -17,9 +17,9 @@ from app.queue.dead import DeadLetters
 from app.queue.jobs import PredictResult, TaskStatus
 from app.queue.port import PredictionQueue
 from app.settings import Settings
-from tests.live import Marked, MemorySource, a_job, serving
-from tests.models import FEATURES, tiny_booster, tiny_rows
-from tests.serving import until
+from tests.support.live import Marked, MemorySource, a_job, serving
+from tests.support.models import FEATURES, tiny_booster, tiny_rows
+from tests.support.serving import until
 from worker.claiming import BatchWorker
 from worker.inference import predict_proba
 from worker.leases import LEASE_S

@@ -20,9 +20,9 @@ from app.queue.port import PredictionQueue
 from app.settings import Settings
 from app.telemetry.pool import PoolMetrics
 from infra.local.ports import free_port
-from tests.live import Marked, a_job
 from tests.service.test_metrics import check
-from tests.serving import until
+from tests.support.live import Marked, a_job
+from tests.support.serving import until
 from worker.claiming import BatchWorker
 from worker.reports import serve_metrics, tell, told
 

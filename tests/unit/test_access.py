@@ -16,7 +16,7 @@ from app.access.rate import PER_MINUTE, is_loopback, per_minute_of
 from app.access.scope import Scope
 from app.errors import KeyInvalid
 from app.settings import Settings
-from tests.build_keys import a_key, as_setting
+from tests.support.build_keys import a_key, as_setting
 
 READ = frozenset({Scope.READ})
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from dashboards.rows import row_of, safe_link
-from tests.build_cards import KICKOFF, a_card
+from tests.support.build_cards import KICKOFF, a_card
 
 
 def test_a_row_keeps_every_digit_of_the_match_id() -> None:

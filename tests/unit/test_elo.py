@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from tests.build_matches import PRICES, SIDES, change_after, make_matches, to_table
+from tests.support.build_matches import PRICES, SIDES, change_after, make_matches, to_table
 from worker.batch.elo import expectation, points, priced_expectation, rate
 
 

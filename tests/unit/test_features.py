@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.build_matches import WorldPlan, change_after, make_matches, to_table, write_matches
+from tests.support.build_matches import WorldPlan, change_after, make_matches, to_table, write_matches
 from worker.batch.features import STATS, WINDOWS, build_features, feature_names
 from worker.batch.progress import SilentProgress
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, UNFIT, Link, follow
 from app.ledger.row import LedgerRow
 from app.ledger.writer import encoded
-from tests.build_ledger import a_ledger_row
+from tests.support.build_ledger import a_ledger_row
 
 NOW = datetime(2026, 8, 1, 12, 30, 0, 123456, tzinfo=UTC)
 

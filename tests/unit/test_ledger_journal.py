@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.ledger.journal import FILES_AT_ONCE, PORTION, Journal, read_rows
 from app.ledger.row import LedgerRow
-from tests.build_ledger import a_ledger_row
+from tests.support.build_ledger import a_ledger_row
 
 
 def waiting_rows(journal: Journal) -> list[LedgerRow]:
@@ -110,7 +110,7 @@ import subprocess
 import sys
 from pathlib import Path
 from app.ledger.journal import Journal
-from tests.build_ledger import a_ledger_row
+from tests.support.build_ledger import a_ledger_row
 row = a_ledger_row()
 journal = Journal(Path(sys.argv[1]), limit_bytes=10**6)
 resource.setrlimit(resource.RLIMIT_FSIZE, (round(1.5 * len(row.line())), resource.RLIM_INFINITY))

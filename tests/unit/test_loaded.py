@@ -5,8 +5,8 @@ import pytest
 import xgboost as xgb
 
 from app.errors import FeaturesMismatch, PredictionFailed
-from tests.live import an_info
-from tests.models import FEATURES, tiny_booster, tiny_rows
+from tests.support.live import an_info
+from tests.support.models import FEATURES, tiny_booster, tiny_rows
 from worker.inference import contributions
 from worker.loaded import TOP_FEATURES, LoadedModel
 from worker.predictors import BoosterPredictor, TablePredictor

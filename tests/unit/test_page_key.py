@@ -10,7 +10,7 @@ from app.settings import Settings
 from infra.local.children import LocalError
 from infra.local.home import Home
 from infra.local.page_key import SCOPES, page_key
-from tests.build_keys import a_key
+from tests.support.build_keys import a_key
 
 
 @pytest.fixture

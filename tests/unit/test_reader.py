@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tests.build_results import GOOD, HEAD, NEW_HEAD, OTHER, rows_of, write
+from tests.support.build_results import GOOD, HEAD, NEW_HEAD, OTHER, rows_of, write
 from worker.batch import dates
 from worker.batch.matches import match_id
 from worker.batch.reader import read_folder

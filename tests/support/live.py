@@ -19,7 +19,7 @@ from app.queue.keys import Keys
 from app.queue.port import PredictionQueue
 from app.queue.roster import Roster
 from app.settings import Settings
-from tests.models import FEATURES, NAME, TinyRegistry, tiny_booster
+from tests.support.models import FEATURES, NAME, TinyRegistry, tiny_booster
 from worker.claiming import BatchWorker
 from worker.inference import Probabilities, Rows
 from worker.loaded import LoadedModel, ModelRefused

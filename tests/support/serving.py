@@ -13,7 +13,7 @@ from blockbuster import blockbuster_ctx
 from app import keys
 from app.main import create_app
 from app.settings import Settings
-from tests.build_artifacts import write_artifacts
+from tests.support.build_artifacts import write_artifacts
 
 Client = TestClient[web.Request, web.Application]
 Serve = Callable[..., Awaitable[Client]]
@@ -27,7 +27,7 @@ def no_blocking() -> Iterator[None]:
         for function in watch.functions.values():
             # runs before there is a loop, except in tests
             function.can_block_in("app/main.py", "create_app")
-            function.can_block_in("tests/build_artifacts.py", {"write_artifacts", "stamp"})
+            function.can_block_in("tests/support/build_artifacts.py", {"write_artifacts", "stamp"})
             # a row of the ledger is on disk before its answer is sent: microseconds, and wanted
             function.can_block_in(
                 "app/ledger/journal.py", {"append", "rotate", "_begin", "waiting", "_others", "close"}

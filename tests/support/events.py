@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from tests.serving import Client
+from tests.support.serving import Client
 
 WAIT_S = 20.0
 

@@ -8,7 +8,7 @@ from collections.abc import Sized
 from app.settings import Settings
 from worker.pool import stop_with_supervisor
 
-PRELOAD = ["tests.processes", "pytest"]
+PRELOAD = ["tests.support.processes", "pytest"]
 
 
 def leave_a_mark(settings: Settings) -> None:

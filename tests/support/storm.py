@@ -29,8 +29,8 @@ import pyarrow.parquet as pq
 from app.api.bulk import BULK_MEDIA
 from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
 from infra.local.children import Child, Command
-from tests.build_artifacts import stamp, write_artifacts
-from tests.serving import NO_REDIS, until
+from tests.support.build_artifacts import stamp, write_artifacts
+from tests.support.serving import NO_REDIS, until
 
 FIRST_N = 40
 PATHS = ("/predict/predictions/", "/predict/cards/?limit=500", "/predict/odds/", "/predict/facets/")

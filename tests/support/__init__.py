@@ -1,0 +1,1 @@
+"""What tests build, start and wait with."""
