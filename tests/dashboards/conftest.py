@@ -16,7 +16,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from app.settings import Settings
-from dashboards.server import running
+from dashboards.server import open_server
 from dashboards.views.board import Board
 from infra.local.browser import chromium
 from infra.local.children import Child, Command
@@ -92,7 +92,7 @@ async def page_server(api_url: str, *, ttl_s: float = 1.0, key: str | None = Non
     """The address of a match page on an API, which it shows the key."""
     values = {"dashboard_port": 0, "api_url": api_url, "api_key": key, "_env_file": None}
     settings = Settings(**values)  # type: ignore[arg-type]  # pydantic checks them
-    async with running(settings, ttl_s=ttl_s) as server:
+    async with open_server(settings, ttl_s=ttl_s) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 
