@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from app.domain.drift import FeatureState, ReportState, Verdict
 from app.schemas.wire import Out
 
 
@@ -77,7 +78,7 @@ class DriftFeatureOut(Out):
     score: float | None
     threshold: float | None
     drifted: bool | None = Field(description="null when it could not be compared; state says why")
-    state: str | None = Field(description="compared, constant, new, vanished, too few values, no values now ...")
+    state: FeatureState | None = Field(description="what came of this column; null in reports of other pipelines")
     missing_reference: float | None = Field(description="share of rows without a value")
     missing_current: float | None
 
@@ -85,7 +86,7 @@ class DriftFeatureOut(Out):
 class DriftCheckOut(Out):
     """What came of the last scheduled check."""
 
-    state: str = Field(description="done, no data, not installed, out of memory, timed out or failed")
+    state: str = Field(description="done, no_data, not_installed, out_of_memory, timed_out or failed")
     detail: str
     at: datetime
     age_s: float
@@ -94,9 +95,9 @@ class DriftCheckOut(Out):
 class DriftOut(Out):
     """The newest drift report and its age."""
 
-    verdict: str = Field(description="stable, moderate or severe, above what chance alone gives; no data")
+    verdict: Verdict = Field(description="stable, moderate or severe, above what chance alone gives; no_data")
     summary: str = Field(description="the report in a sentence")
-    state: str | None = Field(description="compared, no reference, no current matches, too few rows ...")
+    state: ReportState | None = Field(description="what came of the comparison; null in reports of other pipelines")
     score: float | None = Field(description="share of drifted features")
     share_by_chance: float | None = Field(description="share that would count as drifted if nothing had changed")
     n_features: int

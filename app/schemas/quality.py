@@ -12,7 +12,7 @@ class QualityQuery(Params):
     """Which matches, and below how many of them scores would be noise."""
 
     days: int = Field(365, ge=1, le=3650, description="matches kicked off in the last so many days")
-    min_n: int = Field(30, ge=2, le=100_000, description="matches below which scores say 'too few'")
+    min_n: int = Field(30, ge=2, le=100_000, description="matches below which scores say too_few")
 
 
 class EstimateOut(Out):
@@ -61,7 +61,7 @@ class VersionQualityOut(Out):
     model_version: str
     role: Literal["answered", "shadow"] = Field(description="whether callers got its answers")
     aliases: list[str] = Field(description="under which it answered")
-    state: Literal["ok", "too few"]
+    state: Literal["ok", "too_few"]
     n: int = Field(description="matches; of several predictions of one match by one version the last before kick-off")
     log_loss: EstimateOut | None
     brier: EstimateOut | None = Field(description="summed over the three outcomes: 0 to 2")
@@ -83,7 +83,7 @@ class ComparisonOut(Out):
 
     answered: VersionOut
     shadow: VersionOut
-    state: Literal["ok", "too few"]
+    state: Literal["ok", "too_few"]
     n: int
     log_loss: EstimateOut | None
     brier: EstimateOut | None
@@ -93,8 +93,8 @@ class ComparisonOut(Out):
 class QualityOut(Out):
     """Live predictions that were settled, scored by model version."""
 
-    state: Literal["ok", "no data", "not configured"] = Field(
-        description="no data: nothing is settled in the window; not configured: there is no ledger"
+    state: Literal["ok", "no_data", "not_configured"] = Field(
+        description="no_data: nothing is settled in the window; not_configured: there is no ledger"
     )
     days: int
     min_n: int

@@ -198,7 +198,7 @@ async def test_one_check_at_a_time(
     async with serving(live_settings, shelf_source):
         job = await redis.enqueue_job(Job.CHECK_DRIFT)
         assert job is not None
-        assert (await job.result(timeout=8, poll_delay=0.02))["state"] == "another check is running"
+        assert (await job.result(timeout=8, poll_delay=0.02))["state"] == "busy"
     await reports.end("nobody")
     assert not await reports.begin("third", 60)
     # tried again after its worker was killed

@@ -7,12 +7,12 @@ class CheckState(StrEnum):
     """What came of a check."""
 
     DONE = "done"
-    NO_DATA = "no data"
-    NOT_INSTALLED = "not installed"
-    OUT_OF_MEMORY = "out of memory"
-    TIMED_OUT = "timed out"
+    NO_DATA = "no_data"
+    NOT_INSTALLED = "not_installed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
     FAILED = "failed"
-    BUSY = "another check is running"
+    BUSY = "busy"
 
     @property
     def exit_code(self) -> int:
