@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         (), description="further host:port names browsers use for the match page, behind a proxy (JSON list)"
     )
     api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
+    api_public_url: str = Field("", description="address of the API that the match page shows to its readers")
     api_key: SecretStr | None = Field(
         None, description="API key of the match page, with the scopes read, predict and monitor"
     )
