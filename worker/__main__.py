@@ -3,7 +3,7 @@
 import argparse
 
 from app.settings import Settings
-from app.telemetry.logs import set_up_logging
+from app.telemetry.logging import set_up_logging
 from worker.pool import Pool
 
 

@@ -3,8 +3,8 @@
 from arq.connections import ArqRedis
 
 from app.errors import FeaturesMismatch
-from app.queue.keys import Keys
-from app.queue.wire import loads
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import loads
 
 REMEMBERED = 64  # feature sets change with the pipeline's code, not with its data
 
@@ -12,7 +12,7 @@ REMEMBERED = 64  # feature sets change with the pipeline's code, not with its da
 class FeatureSets:
     """Ordered feature names by the name of their set."""
 
-    def __init__(self, redis: ArqRedis, names: Keys) -> None:
+    def __init__(self, redis: ArqRedis, names: RedisKeys) -> None:
         self._redis = redis
         self._names = names
         self._known: dict[str, tuple[str, ...]] = {}

@@ -15,10 +15,10 @@ Probabilities = npt.NDArray[np.float64]
 def predict_proba(booster: xgb.Booster, rows: Rows) -> Probabilities:
     """Probabilities of home, draw, away, shape (n, 3), for float32 `rows` of shape (n, n_features); NaN is missing."""
     raw = booster.inplace_predict(np.ascontiguousarray(rows, dtype=np.float32), validate_features=False)
-    return normalised(np.asarray(raw, dtype=np.float64).reshape(len(rows), 3))
+    return normalize_probabilities(np.asarray(raw, dtype=np.float64).reshape(len(rows), 3))
 
 
-def normalised(probabilities: Probabilities) -> Probabilities:
+def normalize_probabilities(probabilities: Probabilities) -> Probabilities:
     """Rows that sum to one."""
     sums: Probabilities = probabilities.sum(axis=1, keepdims=True)
     return np.divide(probabilities, sums)

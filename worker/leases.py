@@ -11,8 +11,8 @@ import orjson
 from arq.connections import ArqRedis
 from arq.constants import abort_jobs_ss
 
-from app.queue import keys
-from app.queue.connection import REDIS_ERRORS
+from app.queue import redis_keys
+from app.queue.redis import REDIS_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +30,14 @@ while offset < {SCAN_MAX} do
   local ids = redis.call('ZRANGEBYSCORE', queue, '-inf', now_ms, 'LIMIT', offset, {PAGE})
   for _, id in ipairs(ids) do
     if #claims == limit then return {{1, claims}} end
-    local tried = redis.call('GET', '{keys.RETRY}' .. id)
+    local tried = redis.call('GET', '{redis_keys.RETRY}' .. id)
     -- a job that was tried before may have brought its worker down: it runs alone, so that it takes no other with it
     if tried and #claims > 0 then
       more = 1
-    elseif redis.call('SET', '{keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
+    elseif redis.call('SET', '{redis_keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
       local try = tonumber(tried or 0) + 1
-      redis.call('SET', '{keys.RETRY}' .. id, try, 'EX', {TRY_TTL_S})
-      claims[#claims + 1] = {{id, redis.call('GET', '{keys.JOB}' .. id), try, redis.call('HGET', deadlines, id)}}
+      redis.call('SET', '{redis_keys.RETRY}' .. id, try, 'EX', {TRY_TTL_S})
+      claims[#claims + 1] = {{id, redis.call('GET', '{redis_keys.JOB}' .. id), try, redis.call('HGET', deadlines, id)}}
       if tried then return {{1, claims}} end
     end
   end
@@ -50,22 +50,22 @@ return {{more, claims}}
 # Only the holder may answer; an expired lease that nobody took over still counts as held.
 _HELD = f"""
 local function held(queue, id, owner)
-  local holder = redis.call('GET', '{keys.IN_PROGRESS}' .. id)
+  local holder = redis.call('GET', '{redis_keys.IN_PROGRESS}' .. id)
   return holder == owner or (not holder and redis.call('ZSCORE', queue, id) ~= false)
 end
 """
 
 _FINISH = f"""{_HELD}
-local queue, deadlines, interest, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local queue, deadlines, waiter_count, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, ttl_ms, news = ARGV[1], ARGV[2], {{}}
 for i = 3, #ARGV, 4 do
   local id, result, piece, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if held(queue, id, owner) then
-    redis.call('SET', '{keys.RESULT}' .. id, result, 'PX', ttl_ms)
-    redis.call('DEL', '{keys.IN_PROGRESS}' .. id, '{keys.RETRY}' .. id, '{keys.JOB}' .. id)
+    redis.call('SET', '{redis_keys.RESULT}' .. id, result, 'PX', ttl_ms)
+    redis.call('DEL', '{redis_keys.IN_PROGRESS}' .. id, '{redis_keys.RETRY}' .. id, '{redis_keys.JOB}' .. id)
     redis.call('ZREM', queue, id)
     redis.call('ZREM', '{abort_jobs_ss}', id)
-    redis.call('HDEL', interest, id)
+    redis.call('HDEL', waiter_count, id)
     redis.call('HDEL', deadlines, id)
     if letter ~= '' then
       redis.call('ZADD', dead, cjson.decode(letter).at_ms, id)
@@ -76,7 +76,7 @@ for i = 3, #ARGV, 4 do
     news[#news + 1] = piece
   end
 end
-local over = redis.call('ZCARD', dead) - {keys.DEAD_LETTERS_MAX}
+local over = redis.call('ZCARD', dead) - {redis_keys.DEAD_LETTERS_MAX}
 if over > 0 then
   local oldest = redis.call('ZPOPMIN', dead, over)
   for i = 1, #oldest, 2 do redis.call('HDEL', letters, oldest[i]) end
@@ -90,10 +90,11 @@ local queue, wake, owner, due_ms, tries = KEYS[1], KEYS[2], ARGV[1], ARGV[2], to
 for i = 4, #ARGV do
   local id = ARGV[i]
   if held(queue, id, owner) then
-    redis.call('DEL', '{keys.IN_PROGRESS}' .. id)
+    redis.call('DEL', '{redis_keys.IN_PROGRESS}' .. id)
     redis.call('ZADD', queue, 'XX', due_ms, id)
     -- a job nobody tried has no counter: claims read its absence as "never brought a worker down"
-    if redis.call('INCRBY', '{keys.RETRY}' .. id, -tries) <= 0 then redis.call('DEL', '{keys.RETRY}' .. id) end
+    local retries = '{redis_keys.RETRY}' .. id
+    if redis.call('INCRBY', retries, -tries) <= 0 then redis.call('DEL', retries) end
   end
 end
 redis.call('PUBLISH', wake, 0)
@@ -102,7 +103,7 @@ redis.call('PUBLISH', wake, 0)
 _RENEW = f"""
 local queue, owner, lease_ms, lost = KEYS[1], ARGV[1], ARGV[2], {{}}
 for i = 3, #ARGV do
-  local key = '{keys.IN_PROGRESS}' .. ARGV[i]
+  local key = '{redis_keys.IN_PROGRESS}' .. ARGV[i]
   local holder = redis.call('GET', key)
   if holder == owner then
     redis.call('PEXPIRE', key, lease_ms)
@@ -139,7 +140,7 @@ class Answer:
 class Leases:
     """The jobs one worker holds."""
 
-    def __init__(self, redis: ArqRedis, names: keys.Keys, *, owner: str, result_ttl_s: float) -> None:
+    def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, owner: str, result_ttl_s: float) -> None:
         self.owner = owner
         self.held: set[str] = set()
         self._names = names
@@ -163,12 +164,12 @@ class Leases:
         for answer in answers:
             args += [answer.job_id, answer.result, answer.news, answer.dead_letter]
         names = self._names
-        kept = [names.queue, names.deadlines, names.interest, names.done, names.dead, names.letters]
+        kept = [names.queue, names.deadlines, names.waiter_count, names.done, names.dead, names.letters]
         ours = await self._finish(kept, args)
         self.forget(answer.job_id for answer in answers)
         return int(ours)
 
-    async def give_back(self, job_ids: Sequence[str], *, delay_s: float = 0.0, was_tried: bool) -> None:
+    async def release_jobs(self, job_ids: Sequence[str], *, delay_s: float = 0.0, was_tried: bool) -> None:
         """Leave jobs to whoever comes next."""
         due_ms = round((time() + delay_s) * 1000)
         args: list[Any] = [self.owner, due_ms, 0 if was_tried else 1, *job_ids]

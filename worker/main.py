@@ -17,26 +17,25 @@ from arq.cron import CronJob, cron
 from arq.typing import StartupShutdown
 from arq.worker import Function, func
 
-from app.memory import settled
-from app.queue.background import cancelled, running
-from app.queue.connection import connect, disconnect
+from app.queue.drift_reports import DriftReports
 from app.queue.jobs import Job
-from app.queue.keys import RESULT, Keys
-from app.queue.reports import DriftReports
-from app.queue.shadows import Shadows
-from app.queue.wire import dumps, loads
+from app.queue.redis import connect, disconnect
+from app.queue.redis_keys import RESULT, RedisKeys
+from app.queue.serialization import dumps, loads
+from app.queue.shadow_stream import ShadowStream
+from app.runtime import cancel_and_wait, freeze_gc, run_in_background
 from app.settings import Settings
 from app.telemetry.export import SpanExport, open_export
 from worker import tasks
-from worker.beat import BeatPublisher, Tally
-from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
+from worker.batch_worker import MAX_TRIES, BatchTask, BatchWorker
 from worker.drift.check import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
 from worker.features import FeatureSets
+from worker.heartbeat import HeartbeatPublisher, WorkerCounters
 from worker.leases import Leases
-from worker.reports import tell
+from worker.metrics import send_metrics
+from worker.model_manager import ModelManager, ModelSource
 from worker.shadow import ShadowModel
-from worker.shelf import ModelSource, Shelf
-from worker.spans import spans_of
+from worker.spans import job_spans
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +79,9 @@ class Resources:
         self._settings = settings
         self._source = source or _open_registry
         self._stack = AsyncExitStack()
-        self.names = Keys(settings.queue_name)
-        self.tally = Tally()
-        self.beat: BeatPublisher | None = None
+        self.names = RedisKeys(settings.queue_name)
+        self.tally = WorkerCounters()
+        self.beat: HeartbeatPublisher | None = None
         self.export: SpanExport | None = None
         self.shadow: ShadowModel | None = None
 
@@ -92,27 +91,27 @@ class Resources:
         self.export = await self._open_export()
         model_thread = self._stack.enter_context(ThreadPoolExecutor(1, "model"))
         registry_thread = self._stack.enter_context(ThreadPoolExecutor(1, "registry"))
-        shelf = Shelf(self._settings.model_aliases, on_change=self._hurry)
-        self.beat = BeatPublisher(redis, self.names, shelf=shelf, tally=self.tally)
+        shelf = ModelManager(self._settings.model_aliases, on_change=self._hurry)
+        self.beat = HeartbeatPublisher(redis, self.names, shelf=shelf, tally=self.tally)
         self._stack.push_async_callback(self.beat.retire)
-        await self._stack.enter_async_context(running(self.beat.run()))
+        await self._stack.enter_async_context(run_in_background(self.beat.run()))
         loop = asyncio.get_running_loop()
         source = await loop.run_in_executor(registry_thread, self._source, self._settings)
         await shelf.fill(source, registry_thread)
         follow = shelf.follow(source, registry_thread, poll_s=self._settings.model_poll_s)
-        await self._stack.enter_async_context(running(follow))
-        desk = ctx[tasks.DESK] = tasks.Desk(shelf, FeatureSets(redis, self.names), model_thread)
+        await self._stack.enter_async_context(run_in_background(follow))
+        desk = ctx[tasks.DESK] = tasks.PredictionContext(shelf, FeatureSets(redis, self.names), model_thread)
         ctx[DRIFT] = DriftCheck(self._settings, DriftReports(redis, self.names), shelf)
         if self._settings.shadow_alias is not None:
             self.shadow = await self._open_shadow(redis, desk, self._settings.shadow_alias)
         self._hurry()
 
-    async def _open_shadow(self, redis: ArqRedis, desk: tasks.Desk, alias: str) -> ShadowModel:
+    async def _open_shadow(self, redis: ArqRedis, desk: tasks.PredictionContext, alias: str) -> ShadowModel:
         thread = ThreadPoolExecutor(1, "shadow")
         # a slow shadow does not hold up the end
         self._stack.callback(thread.shutdown, wait=False, cancel_futures=True)
-        shadow = ShadowModel(replace(desk, thread=thread), alias, Shadows(redis, self.names))
-        await self._stack.enter_async_context(running(shadow.run()))
+        shadow = ShadowModel(replace(desk, thread=thread), alias, ShadowStream(redis, self.names))
+        await self._stack.enter_async_context(run_in_background(shadow.run()))
         return shadow
 
     async def _open_export(self) -> SpanExport | None:
@@ -125,10 +124,10 @@ class Resources:
             self._stack.push_async_callback(asyncio.to_thread, export.close)
         return export
 
-    def answered(self, calls: Sequence[tasks.Call], outcomes: Sequence[tasks.Outcome]) -> None:
+    def answered(self, calls: Sequence[tasks.BatchItem], outcomes: Sequence[tasks.Outcome]) -> None:
         """A batch has its answers."""
         if self.export is not None:
-            for span in spans_of(calls, outcomes):
+            for span in job_spans(calls, outcomes):
                 self.export.record(span)
         if self.shadow is not None:
             self.shadow.follow(calls, outcomes)
@@ -146,7 +145,7 @@ class Resources:
         if raw is not None:
             result = loads(raw)
             async with redis.pipeline(transaction=False) as pipe:
-                pipe.hdel(self.names.interest, job_id)
+                pipe.hdel(self.names.waiter_count, job_id)
                 pipe.hdel(self.names.deadlines, job_id)
                 pipe.publish(self.names.done, dumps([[job_id, result["s"], result["r"]]]))
                 await pipe.execute()
@@ -204,7 +203,9 @@ async def serve(settings: Settings, *, source: Source | None = None, pipe: Conne
     """Work until SIGTERM or SIGINT; then finish what is in hand. What is counted goes into `pipe`."""
     redis = connect(settings)
     worker = make_worker(settings, redis, source=source)
-    telling = asyncio.create_task(tell(worker.tally.metrics, pipe) if pipe else asyncio.sleep(0), name="metrics")
+    telling = asyncio.create_task(
+        send_metrics(worker.tally.metrics, pipe) if pipe else asyncio.sleep(0), name="metrics"
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -218,10 +219,10 @@ async def serve(settings: Settings, *, source: Source | None = None, pipe: Conne
         await asyncio.wait({work}, timeout=DRAIN_S if worker.serving.is_set() else 0)
     finally:
         stopping.cancel()
-        await cancelled(settling)
-        await cancelled(work)
+        await cancel_and_wait(settling)
+        await cancel_and_wait(work)
         await worker.close()
-        await cancelled(telling)
+        await cancel_and_wait(telling)
         await disconnect(redis)
     if not work.cancelled():
         work.result()  # a bug that ended it ends the process, and the pool starts another
@@ -229,12 +230,12 @@ async def serve(settings: Settings, *, source: Source | None = None, pipe: Conne
 
 async def _settled_from(serving: asyncio.Event) -> None:
     await serving.wait()
-    with settled():
+    with freeze_gc():
         await asyncio.Event().wait()  # until cancelled
 
 
 def _open_registry(settings: Settings) -> ModelSource:
     # MLflow takes seconds to import, and the beat must go on meanwhile
-    from worker.models import Registry  # noqa: PLC0415
+    from worker.registry import ModelRegistry  # noqa: PLC0415
 
-    return Registry(settings)
+    return ModelRegistry(settings)

@@ -17,10 +17,9 @@ from time import monotonic
 from types import FrameType
 
 from app.settings import Settings
-from app.telemetry.exposition import State
-from app.telemetry.logs import set_up_logging
-from app.telemetry.pool import PoolMetrics
-from worker.reports import serve_metrics, told
+from app.telemetry.logging import set_up_logging
+from app.telemetry.metrics import State
+from worker.metrics import PoolMetrics, receive_metrics, serve_metrics
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 # imported once, before any process is forked; MLflow's stores come in late and take seconds
 PRELOAD = [
     "worker.main",
-    "worker.models",
+    "worker.registry",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
 ]
@@ -155,7 +154,7 @@ class _Place:
 
     def _listen(self) -> None:
         if self._pipe is not None:
-            self.state = told(self._pipe) or self.state
+            self.state = receive_metrics(self._pipe) or self.state
 
     def _bury(self) -> None:
         """Keep what the process had counted: totals never fall."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from app.queue.connection import REDIS_ERRORS
 from app.queue.jobs import Payload
-from app.queue.shadows import Shadow, Shadows
-from worker.tasks import DESK, Call, Desk, Outcome, predict_batch
+from app.queue.redis import REDIS_ERRORS
+from app.queue.shadow_stream import ShadowPrediction, ShadowStream
+from worker.tasks import DESK, BatchItem, Outcome, PredictionContext, predict_batch
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,14 @@ NOBODY_WAITS = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    call: Call
+    call: BatchItem
     answer: Payload
 
 
 class ShadowModel:
     """The second model. It never delays an answer and never fails one: what it cannot do is left out and counted."""
 
-    def __init__(self, desk: Desk, alias: str, shadows: Shadows) -> None:
+    def __init__(self, desk: PredictionContext, alias: str, shadows: ShadowStream) -> None:
         self._ctx = {DESK: desk}
         self._alias = alias
         self._shadows = shadows
@@ -35,7 +35,7 @@ class ShadowModel:
         self.computed = 0
         self.left_out = 0
 
-    def follow(self, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> None:
+    def follow(self, calls: Sequence[BatchItem], outcomes: Sequence[Outcome]) -> None:
         """These were answered just now; returns at once."""
         answered = [
             _Answered(call, outcome)
@@ -65,7 +65,7 @@ class ShadowModel:
                 self.computed += len(shadows)
                 self._leave_out(len(answered) - len(shadows), reason)
 
-    async def _compute(self, answered: list[_Answered]) -> tuple[list[Shadow], str]:
+    async def _compute(self, answered: list[_Answered]) -> tuple[list[ShadowPrediction], str]:
         """The shadow answers there are, and why the last of the others is missing."""
         outcomes = await predict_batch(self._ctx, [self._question(each.call) for each in answered])
         shadows, reason = [], ""
@@ -76,7 +76,7 @@ class ShadowModel:
                 reason = repr(outcome)
         return shadows, reason
 
-    def _question(self, call: Call) -> Call:
+    def _question(self, call: BatchItem) -> BatchItem:
         return replace(
             call, payload=call.payload | {"alias": self._alias, "deadline_at": NOBODY_WAITS, "explain": False}
         )
@@ -88,9 +88,9 @@ class ShadowModel:
             log.warning("%d predictions have no shadow answer so far: %s", self.left_out, reason)
 
 
-def _shadow(answered: _Answered, outcome: dict[str, Any]) -> Shadow:
+def _shadow(answered: _Answered, outcome: dict[str, Any]) -> ShadowPrediction:
     asked, answer = answered.call.payload, answered.answer
-    return Shadow(
+    return ShadowPrediction(
         task_id=answered.call.task_id,
         match_id=asked["match_id"],
         snapshot_id=asked["snapshot_id"],

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.telemetry.trace import Kind, Span, parse
-from worker.tasks import Call, Outcome
+from app.telemetry.tracing import Kind, Span, parse_traceparent
+from worker.tasks import BatchItem, Outcome
 
 
-def spans_of(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> Iterator[Span]:
+def job_spans(calls: Sequence[BatchItem], outcomes: Sequence[Outcome]) -> Iterator[Span]:
     """Those of answered jobs that came with a trace."""
     for call, outcome in zip(calls, outcomes, strict=False):
-        asked = parse(str(call.payload.get("traceparent", "")))
+        asked = parse_traceparent(str(call.payload.get("traceparent", "")))
         if asked is not None and isinstance(outcome, dict) and "proba" in outcome:
             taken_s = call.enqueued_at + outcome["queue_ms"] / 1000
             about = {"task_id": call.task_id, "request_id": str(call.payload.get("request_id", ""))}

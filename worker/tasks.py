@@ -13,21 +13,21 @@ import numpy as np
 from app.errors import FeaturesMismatch, PredictionFailed, PredictionTimeout, ServiceError
 from app.queue.failures import failure_payload
 from app.queue.jobs import Contribution, Payload, PredictJob, PredictResult
-from app.queue.wire import job_of, result_payload
+from app.queue.serialization import decode_job, result_payload
 from worker.features import FeatureSets
 from worker.inference import Probabilities, Rows
-from worker.loaded import LoadedModel
-from worker.shelf import Shelf
+from worker.model_manager import ModelManager
+from worker.predictors import LoadedModel
 
 Context = dict[Any, Any]
 Outcome = Payload | Exception  # an answer or an expected failure, or a bug, which is tried again
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class PredictionContext:
     """What predicting takes; one per worker process, under `DESK` in arq's context."""
 
-    shelf: Shelf
+    shelf: ModelManager
     features: FeatureSets
     thread: Executor
 
@@ -36,7 +36,7 @@ DESK = "desk"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class BatchItem:
     """One job as it was enqueued."""
 
     payload: Payload
@@ -56,15 +56,15 @@ class _Question:
 async def predict_match(ctx: Context, payload: Payload) -> Payload:
     """Predict one match: the way of a stock arq worker."""
     enqueued_at = ctx["enqueue_time"].timestamp() if "enqueue_time" in ctx else time()
-    (outcome,) = await predict_batch(ctx, [Call(payload, enqueued_at)])
+    (outcome,) = await predict_batch(ctx, [BatchItem(payload, enqueued_at)])
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-async def predict_batch(ctx: Context, calls: Sequence[Call]) -> list[Outcome]:
+async def predict_batch(ctx: Context, calls: Sequence[BatchItem]) -> list[Outcome]:
     """Predict many matches: one computation per model; a job that fails does not fail the others."""
-    desk: Desk = ctx[DESK]
+    desk: PredictionContext = ctx[DESK]
     outcomes: list[Outcome] = [{} for _ in calls]
     groups: dict[int, list[_Question]] = {}
     for place, call in enumerate(calls):
@@ -80,9 +80,9 @@ async def predict_batch(ctx: Context, calls: Sequence[Call]) -> list[Outcome]:
     return outcomes
 
 
-async def _question(desk: Desk, place: int, call: Call) -> _Question:
+async def _question(desk: PredictionContext, place: int, call: BatchItem) -> _Question:
     try:
-        job = job_of(call.payload)
+        job = decode_job(call.payload)
     except (KeyError, TypeError, ValueError) as error:
         raise PredictionFailed(f"The job is malformed: {type(error).__name__}: {error}") from error
     if job.deadline_at < time():
@@ -95,7 +95,7 @@ async def _question(desk: Desk, place: int, call: Call) -> _Question:
     return _Question(place, job, model, row, call.enqueued_at)
 
 
-async def _compute(desk: Desk, questions: list[_Question]) -> list[tuple[_Question, Outcome]]:
+async def _compute(desk: PredictionContext, questions: list[_Question]) -> list[tuple[_Question, Outcome]]:
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(desk.thread, _compute_group, questions)
 

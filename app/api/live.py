@@ -1,23 +1,76 @@
-"""Live predictions: features from the snapshot, probabilities from a worker."""
+"""Live predictions: features from the snapshot, probabilities from a worker, and the age of everything behind them."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import structlog
 from aiohttp import web
 
-from app import keys
-from app.api.answers import Beside, live_prediction
+from app import appkeys
 from app.api.route import model_response
+from app.domain.outcomes import Outcome
 from app.errors import PredictionTimeout, QueueUnavailable, ServiceError
-from app.ledger.question import Question
-from app.queue.jobs import PredictJob, TaskJob, TaskStatus
-from app.queue.wire import feature_set_of
-from app.schemas import AsyncPredictIn, LivePredictionOut, LiveQuery, MatchPath, TaskOut, TimingsOut
+from app.ledger.rows import PredictionRecord
+from app.queue.jobs import PredictJob, PredictResult, TaskJob, TaskStatus
+from app.queue.serialization import name_feature_set
+from app.schemas import (
+    AsyncPredictIn,
+    ContributionOut,
+    LiveModelOut,
+    LivePredictionOut,
+    LiveQuery,
+    MatchPath,
+    ProbabilitiesOut,
+    TaskOut,
+    TimingsOut,
+)
 from app.schemas import TaskStatus as TaskStatusOut
-from app.store.inputs import Inputs, find_inputs
+from app.store.live_inputs import Inputs, find_inputs
 from app.store.odds import Odds
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotContext:
+    """What a snapshot says beside an answer; None where it says nothing."""
+
+    odds: Odds | None = None
+    data_until: datetime | None = None
+
+
+def present_live_prediction(
+    job: TaskJob, task_id: str, result: PredictResult, beside: SnapshotContext, timings: TimingsOut
+) -> LivePredictionOut:
+    """Put together the answer about one match."""
+    now = datetime.now(UTC)
+    features_computed_at = datetime.fromisoformat(job.features_computed_at)
+    captured_at = beside.odds.captured_at if beside.odds else None
+    home, draw, away = result.proba
+    return LivePredictionOut(
+        match_id=job.match_id,
+        probabilities=ProbabilitiesOut(home=home, draw=draw, away=away),
+        predicted=Outcome(result.proba.index(max(result.proba))).label,
+        model=LiveModelOut(
+            name=result.model_name, version=result.model_version, alias=result.alias, run_id=result.run_id
+        ),
+        snapshot_id=job.snapshot_id,
+        features_computed_at=features_computed_at,
+        feature_age_s=(now - features_computed_at).total_seconds(),
+        data_until=beside.data_until,
+        odds_captured_at=captured_at,
+        odds_age_s=(now - captured_at).total_seconds() if captured_at else None,
+        computed_at=result.computed_at,
+        task_id=task_id,
+        timings=timings,
+        explanation=_explanation(result),
+    )
+
+
+def _explanation(result: PredictResult) -> list[ContributionOut] | None:
+    if result.contributions is None:
+        return None
+    return [ContributionOut(**asdict(contribution)) for contribution in result.contributions]
+
 
 log = structlog.get_logger(__name__)
 _OTHER_ALIAS = "other"
@@ -30,7 +83,7 @@ class _Asked:
     job: PredictJob
     inputs: Inputs
     features_ms: float
-    question: Question
+    question: PredictionRecord
 
 
 async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery) -> web.Response:
@@ -38,7 +91,7 @@ async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery)
 
     The same question within the time that results are kept has the same answer, and an `Age`.
     """
-    settings, metrics = request.app[keys.SETTINGS], request.app[keys.METRICS]
+    settings, metrics = request.app[appkeys.SETTINGS], request.app[appkeys.METRICS]
     alias = query.stage if query.stage in settings.model_aliases else _OTHER_ALIAS
     started = time.perf_counter()
     try:
@@ -52,9 +105,9 @@ async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery)
 
 async def submit_prediction(request: web.Request, body: AsyncPredictIn) -> web.Response:
     """Put a prediction into the queue and return at once; its Location tells how it goes."""
-    wait_s = request.app[keys.SETTINGS].result_ttl_s
+    wait_s = request.app[appkeys.SETTINGS].result_ttl_s
     asked = await _asked(request, body.match_id, LiveQuery(stage=body.stage, explain=body.explain), wait_s)
-    task_id = await request.app[keys.QUEUE].submit(asked.job)
+    task_id = await request.app[appkeys.QUEUE].submit(asked.job)
     await _have_recorded(request, task_id, asked.question)
     response = model_response(TaskOut(task_id=task_id, status=TaskStatusOut(TaskStatus.QUEUED.value)), status=202)
     response.headers["Location"] = f"/monitoring/task_status/{task_id}"
@@ -63,17 +116,17 @@ async def submit_prediction(request: web.Request, body: AsyncPredictIn) -> web.R
 
 async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web.Response:
     started = time.perf_counter()
-    timeout_s = request.app[keys.SETTINGS].sync_timeout_s
+    timeout_s = request.app[appkeys.SETTINGS].sync_timeout_s
     asked = await _asked(request, match_id, query, timeout_s)
     try:
-        task_id, result, is_known = await request.app[keys.QUEUE].predict(
+        task_id, result, is_known = await request.app[appkeys.QUEUE].predict(
             asked.job, timeout_s=timeout_s - (time.perf_counter() - started)
         )
     except PredictionTimeout as error:
         await _late(request, error, asked.question)
         raise
     measured_ms = None if is_known else result.inference_ms
-    request.app[keys.METRICS].live.observe_answer(result.alias, max(result.proba), measured_ms)
+    request.app[appkeys.METRICS].live.observe_answer(result.alias, max(result.proba), measured_ms)
     timings = TimingsOut(
         features_ms=asked.features_ms,
         queue_ms=result.queue_ms,
@@ -82,19 +135,19 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web
     )
     job = asked.job
     about = TaskJob(job.match_id, job.alias, job.snapshot_id, job.features_computed_at, job.explain)
-    beside = Beside(asked.inputs.odds, asked.inputs.data_until)
-    answer = live_prediction(about, task_id, result, beside, timings)
+    beside = SnapshotContext(asked.inputs.odds, asked.inputs.data_until)
+    answer = present_live_prediction(about, task_id, result, beside, timings)
     row = asked.question.answered(task_id, result, datetime.now(UTC), timings.total_ms or 0.0)
-    request.app[keys.LEDGER].record(row)
+    request.app[appkeys.LEDGER].record(row)
     return _response(answer, is_known=is_known)
 
 
-async def _have_recorded(request: web.Request, task_id: str, question: Question) -> None:
-    if request.app[keys.LEDGER].database is not None:
-        await request.app[keys.QUEUE].note(task_id, question.encode())
+async def _have_recorded(request: web.Request, task_id: str, question: PredictionRecord) -> None:
+    if request.app[appkeys.LEDGER].database is not None:
+        await request.app[appkeys.QUEUE].note(task_id, question.encode())
 
 
-async def _late(request: web.Request, error: PredictionTimeout, question: Question) -> None:
+async def _late(request: web.Request, error: PredictionTimeout, question: PredictionRecord) -> None:
     # a failure of the task itself may have this type too; then no answer will be found, and nothing is recorded
     try:
         await _have_recorded(request, error.extras["task_id"], question)
@@ -112,19 +165,19 @@ def _response(answer: LivePredictionOut, *, is_known: bool) -> web.Response:
 
 async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: float) -> _Asked:
     started = time.perf_counter()
-    async with request.app[keys.SNAPSHOTS].reading() as snapshot:
+    async with request.app[appkeys.SNAPSHOTS].reading() as snapshot:
         inputs = find_inputs(snapshot, match_id)
         job = PredictJob(
             match_id=match_id,
             alias=query.stage,
             features=inputs.features,
-            feature_set=feature_set_of(snapshot.features.names),
+            feature_set=name_feature_set(snapshot.features.names),
             snapshot_id=snapshot.id,
             features_computed_at=snapshot.manifest.features_computed_at.isoformat(),
-            request_id=request[keys.REQUEST_ID],
+            request_id=request[appkeys.REQUEST_ID],
             deadline_at=time.time() + wait_s,
             explain=query.explain,
-            traceparent=request[keys.TRACE].header,
+            traceparent=request[appkeys.TRACE].header,
         )
     return _Asked(job, inputs, _since_ms(started), _question(request, job, inputs.odds))
 
@@ -133,8 +186,8 @@ def _since_ms(started: float) -> float:
     return round(1000 * (time.perf_counter() - started), 3)
 
 
-def _question(request: web.Request, job: PredictJob, odds: Odds) -> Question:
-    return Question(
+def _question(request: web.Request, job: PredictJob, odds: Odds) -> PredictionRecord:
+    return PredictionRecord(
         asked_at=datetime.now(UTC),
         match_id=job.match_id,
         snapshot_id=job.snapshot_id,
@@ -143,5 +196,5 @@ def _question(request: web.Request, job: PredictJob, odds: Odds) -> Question:
         odds_away=odds.away,
         odds_captured_at=odds.captured_at,
         request_id=job.request_id,
-        trace_id=request[keys.TRACE].trace_id,
+        trace_id=request[appkeys.TRACE].trace_id,
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import __version__
-from app.api.guard import KEY_HEADER
+from app.api.auth import KEY_HEADER
 from app.api.problems import HTTP_CODES, MEDIA_TYPE
 from app.api.route import JSON, Route
 from app.errors import InvalidRequest, KeyInvalid, KeyMissing, RateLimited, ScopeMissing, ServiceError

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from app import keys
+from app import appkeys
 from app.errors import KeyInvalid, KeyMissing, ScopeMissing, ServiceError
 
 log = structlog.get_logger(__name__)
@@ -32,14 +32,14 @@ HTTP_CODES = {
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem."""
     try:
         return await handler(request)
     except ServiceError as error:
         if error.status >= 500:
             log.warning("service error", code=error.code, detail=error.detail)
-        return of_error(request, error)
+        return problem_of_error(request, error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -52,7 +52,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return problem(request, 500, "internal-error", "Internal error", "Something unexpected went wrong.")
 
 
-def of_error(request: web.Request, error: ServiceError) -> web.Response:
+def problem_of_error(request: web.Request, error: ServiceError) -> web.Response:
     """An expected failure as a problem."""
     headers = _challenge(error)
     if error.retry_after_s is not None:
@@ -90,7 +90,7 @@ def problem(  # noqa: PLR0913, PLR0917  # the members of a problem
         "status": status,
         "code": code,
         "detail": detail,
-        "request_id": request.get(keys.REQUEST_ID),
+        "request_id": request.get(appkeys.REQUEST_ID),
     }
     # ids of matches are 64 bits wide, as orjson's integers are
     body = orjson.dumps(members, default=str)

@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from app.access.scope import Scope
-from app.api.guard import admit
+from app.api.auth import authorize
+from app.auth.keys import Scope
 from app.errors import InvalidRequest, ServiceError
 
 TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
@@ -63,7 +63,7 @@ class Route:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             if self.scope is not None:
-                await admit(request, self.scope)
+                await authorize(request, self.scope)
             if self.recall is not None and (recalled := self.recall(request)) is not None:
                 return recalled
             taken = {name: _parsed(name, adapter, await read(request)) for name, read, adapter in readers}

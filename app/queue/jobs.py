@@ -129,7 +129,7 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Heartbeat:
     """What a worker says of itself every second."""
 
     worker: WorkerState

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from app.schemas.wire import In, Out, Outcome, Params, ProbabilitiesOut
+from app.schemas.base import In, Out, Outcome, Params, ProbabilitiesOut
 
 
 class LiveQuery(Params):

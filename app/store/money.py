@@ -9,7 +9,7 @@ import pyarrow as pa
 from app.domain import odds as odds_of
 from app.domain import roi, staking
 from app.domain.outcomes import Flags, Floats, Indices
-from app.store.lake import Columns, Connection, columns
+from app.store.database import Columns, Connection, fetch_columns
 
 _OUTCOMES = ("home", "draw", "away")
 _INPUT = """
@@ -45,9 +45,9 @@ class _Matches:
 
 def money_table(connection: Connection, rules: MoneyRules) -> pa.Table:
     """What the odds say beside the model, one row a match; null where it has no odds."""
-    found = columns(connection, _INPUT)
+    found = fetch_columns(connection, _INPUT)
     too_little = odds_of.too_little_history(
-        filled(found, "n_history_home"), filled(found, "n_history_away"), rules.min_history
+        fill_money(found, "n_history_home"), fill_money(found, "n_history_away"), rules.min_history
     )
     matches = _Matches(
         proba=_matrix(found, "proba"),
@@ -100,12 +100,12 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
 
     With prior weight m the posterior of a mean over n bets is narrower than its sample interval by sqrt(n/(n+m)).
     """
-    found = columns(connection, sql)
+    found = fetch_columns(connection, sql)
     n_bets = found["n_bets"].astype(np.float64)
-    raw, overall = filled(found, "roi_pct"), filled(found, "overall_pct")
+    raw, overall = fill_money(found, "roi_pct"), fill_money(found, "overall_pct")
     shrunk = np.where(n_bets >= rules.min_bets, roi.shrink(raw, n_bets, overall), np.nan)
     narrower = np.sqrt(n_bets / (n_bets + roi.PRIOR_BETS))
-    below, above = raw - filled(found, "roi_ci_low"), filled(found, "roi_ci_high") - raw
+    below, above = raw - fill_money(found, "roi_ci_low"), fill_money(found, "roi_ci_high") - raw
     numbers = {"roi_pct": shrunk, "ci_low": shrunk - below * narrower, "ci_high": shrunk + above * narrower}
     arrays = {name: pa.array(values, from_pandas=True) for name, values in numbers.items()}
     times = pa.array(found["settled_until"]).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
@@ -114,13 +114,13 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
     )
 
 
-def filled(found: Columns, name: str) -> Floats:
+def fill_money(found: Columns, name: str) -> Floats:
     """A column as floats, NaN where it is null."""
     return np.asarray(np.ma.filled(found[name].astype(np.float64), np.nan), dtype=np.float64)
 
 
 def _matrix(found: Columns, name: str) -> Floats:
-    return np.column_stack([filled(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
+    return np.column_stack([fill_money(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
 
 
 def _by_outcome(name: str, values: Floats) -> dict[str, Floats]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.domain.outcomes import Outcome
 from app.domain.results import MatchResult
-from app.store.lake import Connection, Row
+from app.store.database import Connection, Row
 from app.store.snapshot import Snapshot
 
 # the contract leaves closing prices and has_time open
@@ -18,9 +18,9 @@ WHERE match_id IN (SELECT unnest(?::BIGINT[]))
 """
 
 
-async def results_of(snapshot: Snapshot, match_ids: Sequence[int]) -> list[MatchResult]:
+async def find_results(snapshot: Snapshot, match_ids: Sequence[int]) -> list[MatchResult]:
     """What the snapshot knows of these matches; those it does not have are left out."""
-    return await snapshot.lake.run(lambda cursor: _find(cursor, match_ids))
+    return await snapshot.database.run(lambda cursor: _find(cursor, match_ids))
 
 
 def _find(cursor: Connection, match_ids: Sequence[int]) -> list[MatchResult]:

@@ -8,7 +8,7 @@ from time import monotonic
 import psutil
 import pytest
 
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
 from infra.local.children import Child
 from infra.local.redis import Redis
 from tests.chaos.pools import ask_many, has_workers, is_at_work, is_done, start, was_replaced
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 RECOVERY_S = 30.0
 
 
-async def test_killed_worker_loses_no_question(queue: PredictionQueue, pool: Child) -> None:
+async def test_killed_worker_loses_no_question(queue: QueueClient, pool: Child) -> None:
     asking = asyncio.create_task(ask_many(queue, 3000))
     await until(lambda: is_at_work(queue))
     victim = (await queue.workers())[0].pid
@@ -34,7 +34,7 @@ async def test_killed_worker_loses_no_question(queue: PredictionQueue, pool: Chi
     await until(lambda: was_replaced(queue, victim), timeout_s=30)
 
 
-async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: PredictionQueue, pool: Child) -> None:
+async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: QueueClient, pool: Child) -> None:
     """By the other one: a lease of three seconds, up to one until somebody looks, and the work."""
     victim, other = [worker.pid for worker in await queue.workers()]
     os.kill(other, signal.SIGSTOP)  # so that all that is in hand is the victim's
@@ -47,7 +47,7 @@ async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: P
     assert monotonic() - killed_at < 5
 
 
-async def stops_at_work(queue: PredictionQueue, pid: int) -> bool:
+async def stops_at_work(queue: QueueClient, pid: int) -> bool:
     """Stop a process; it goes on when it has nothing in hand."""
     os.kill(pid, signal.SIGSTOP)
     if await is_at_work(queue):
@@ -56,7 +56,7 @@ async def stops_at_work(queue: PredictionQueue, pid: int) -> bool:
     return False
 
 
-async def test_terminated_worker_finishes_what_it_has(queue: PredictionQueue, pool: Child) -> None:
+async def test_terminated_worker_finishes_what_it_has(queue: QueueClient, pool: Child) -> None:
     asking = asyncio.create_task(ask_many(queue, 3000))
     await asyncio.sleep(0.05)
     os.kill((await queue.workers())[0].pid, signal.SIGTERM)
@@ -64,7 +64,7 @@ async def test_terminated_worker_finishes_what_it_has(queue: PredictionQueue, po
 
 
 async def test_killed_redis_loses_no_question(
-    queue: PredictionQueue, pool: Child, redis_server: Redis, running_redis: list[Child]
+    queue: QueueClient, pool: Child, redis_server: Redis, running_redis: list[Child]
 ) -> None:
     """The workers live on, and answer what was accepted before the kill."""
     pids = {worker.pid for worker in await queue.workers()}
@@ -83,7 +83,7 @@ async def test_killed_redis_loses_no_question(
     assert {worker.pid for worker in await queue.workers()} == pids
 
 
-async def test_killed_supervisor_leaves_no_process(queue: PredictionQueue, pool: Child) -> None:
+async def test_killed_supervisor_leaves_no_process(queue: QueueClient, pool: Child) -> None:
     family = psutil.Process(pool.pid).children(recursive=True)
     assert len(family) >= 3
     os.kill(pool.pid, signal.SIGKILL)
@@ -91,7 +91,7 @@ async def test_killed_supervisor_leaves_no_process(queue: PredictionQueue, pool:
     assert not alive
 
 
-async def test_stopped_pool_leaves_the_roster(queue: PredictionQueue, pool: Child) -> None:
+async def test_stopped_pool_leaves_the_roster(queue: QueueClient, pool: Child) -> None:
     started = monotonic()
     await asyncio.to_thread(pool.stop)
     assert pool.exit_code == 0
@@ -99,7 +99,7 @@ async def test_stopped_pool_leaves_the_roster(queue: PredictionQueue, pool: Chil
     assert await queue.workers() == []
 
 
-async def test_random_kills_give_one_answer_each(queue: PredictionQueue, pool: Child) -> None:
+async def test_random_kills_give_one_answer_each(queue: QueueClient, pool: Child) -> None:
     """Ten thousand questions while workers die: none lost, none answered with other numbers than the model's."""
     asking = asyncio.create_task(ask_many(queue, 10_000, at_once=500))
     killed = 0

@@ -12,12 +12,12 @@ import promql_parser
 import pytest
 import yaml
 
+from app.telemetry.api_metrics import Metrics
 from app.telemetry.page import PageMetrics
-from app.telemetry.pool import PoolMetrics
-from app.telemetry.service import Metrics
-from infra.local import boards
-from infra.local.promtool import promtool
+from infra.tools import boards
+from infra.tools.promtool import promtool
 from tests.chart.chart import ROOT
+from worker.metrics import PoolMetrics
 
 pytestmark = pytest.mark.timeout(120)
 PROMETHEUS = ROOT / "infra" / "prometheus"
@@ -104,7 +104,7 @@ def test_a_metric_that_nobody_serves_would_be_noticed() -> None:
 
 
 def test_the_boards_are_the_ones_that_the_code_writes() -> None:
-    """When this fails: python -m infra.local.boards."""
+    """When this fails: python -m infra.tools.boards."""
     written = {path.name: path.read_text() for path in boards.FOLDER.glob("*.json")}
     assert written == boards.written()
 

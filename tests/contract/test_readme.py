@@ -9,9 +9,9 @@ import pytest
 
 from app.api.routes import ROUTES
 from app.settings import Settings
+from app.telemetry.api_metrics import Metrics
 from app.telemetry.page import PageMetrics
-from app.telemetry.pool import PoolMetrics
-from app.telemetry.service import Metrics
+from worker.metrics import PoolMetrics
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import settings as examples
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from app import keys
+from app import appkeys
 from app.api.openapi import document
 from app.api.routes import ROUTES
 from app.main import create_app
@@ -56,7 +56,7 @@ class Server:
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        await app[keys.SNAPSHOTS].refresh()
+        await app[appkeys.SNAPSHOTS].refresh()
         async with serving(self._settings, MemorySource()):
             self.url.put(f"http://127.0.0.1:{runner.addresses[0][1]}")
             await self._stopped.wait()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from app.artifacts.contract import DRIFT_HTML
 from app.settings import Settings
-from app.store.contract import DRIFT_HTML
 from tests.support.build_artifacts import stamp
 from tests.support.live import MemorySource, serving
 from tests.support.serving import Client, Serve, json_of, until

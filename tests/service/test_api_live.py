@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app import keys
-from app.queue.port import PredictionQueue
+from app import appkeys
+from app.artifacts.contract import FEATURES, PREDICTIONS
+from app.queue.client import QueueClient
 from app.schemas import LivePredictionOut, TaskOut
 from app.settings import Settings
-from app.store.contract import FEATURES, PREDICTIONS
 from infra.local.children import Child, Command
 from infra.local.ports import accepts, free_port
 from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
@@ -28,7 +28,7 @@ from tests.support.models import FEATURES as NAMES
 from tests.support.models import NAME as MODEL
 from tests.support.models import TinyRegistry, tiny_booster
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
-from worker.claiming import BatchWorker
+from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
 from worker.tasks import DESK
 
@@ -95,7 +95,7 @@ async def test_live_prediction_is_what_the_batch_wrote(live: Client, artifacts: 
 async def test_live_prediction_says_how_old_everything_behind_it_is(live: Client, registry: TinyRegistry) -> None:
     listed = (await json_of(live, "/predict/odds/"))["items"][0]
     found = LivePredictionOut.model_validate(await json_of(live, f"/predict/{listed['match_id']}"))
-    snapshot = live.app[keys.SNAPSHOTS].current
+    snapshot = live.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
     assert (found.model.alias, found.model.version, found.snapshot_id) == ("champion", "1", snapshot.id)
     assert found.features_computed_at == snapshot.manifest.features_computed_at
@@ -190,7 +190,7 @@ async def test_task_of_artifacts_that_are_gone_does_not_borrow_the_age_of_the_ne
 
     await until(is_done)
     stamp(artifacts, now=NOW + timedelta(days=1))
-    await live.app[keys.SNAPSHOTS].refresh()
+    await live.app[appkeys.SNAPSHOTS].refresh()
     assert (await json_of(live, location))["result"]["data_until"] is None
 
 
@@ -273,7 +273,7 @@ async def test_question_of_a_client_who_hung_up_is_not_computed(
     env |= {"TOUCHLINE_HOME": str(tmp_path), "APP_PORT": str(port)}
     child = Child(Command("api", [sys.executable, "-m", "app"], log=tmp_path / "api.log", env=env))
     try:
-        async with PredictionQueue.open(registry_settings) as queue:
+        async with QueueClient.open(registry_settings) as queue:
             await until(lambda: asyncio.to_thread(accepts, port), timeout_s=40)
             _, writer = await ask_until(queue, port)
             assert await waiting(queue) == 1
@@ -283,7 +283,7 @@ async def test_question_of_a_client_who_hung_up_is_not_computed(
         await asyncio.to_thread(child.stop)
 
 
-async def ask_until(queue: PredictionQueue, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def ask_until(queue: QueueClient, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Ask until the artifacts are open and the question waits in the queue."""
     async with asyncio.timeout(30):
         while True:
@@ -298,11 +298,11 @@ async def ask_until(queue: PredictionQueue, port: int) -> tuple[asyncio.StreamRe
             writer.close()
 
 
-async def waiting(queue: PredictionQueue) -> int:
+async def waiting(queue: QueueClient) -> int:
     return (await queue.queues())[0].queued
 
 
-async def has_waiting(queue: PredictionQueue, count: int) -> bool:
+async def has_waiting(queue: QueueClient, count: int) -> bool:
     return await waiting(queue) == count
 
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS, check
-from infra.local.bench.clients import measure
-from infra.local.bench.start import Start
-from infra.local.bench.synthetic import make_artifacts
+from app.artifacts.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS, check
+from infra.bench.clients import measure
+from infra.bench.start import Start
+from infra.bench.synthetic import make_artifacts
 
 
 def test_synthetic_artifacts_keep_the_contract_at_the_size_asked_for(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_start_over_its_bounds_breaks_a_promise() -> None:
 @pytest.mark.timeout(60)  # starts a process
 def test_bench_names_what_it_can_measure() -> None:
     said = subprocess.run(
-        [sys.executable, "-m", "infra.local.bench", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "infra.bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert "live: from question to answer over HTTP" in said
 

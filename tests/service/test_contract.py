@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import (
+from app.artifacts.contract import (
     DRIFT,
     FEATURES,
     FILES,

@@ -14,13 +14,13 @@ from arq import Worker
 from arq.connections import ArqRedis
 from pydantic import ValidationError
 
+from app.artifacts.contract import DRIFT, DRIFT_HTML, PREDICTIONS, DriftReport
 from app.domain.drift import ReportState
+from app.queue.drift_reports import DriftReports
 from app.queue.jobs import Job
-from app.queue.keys import Keys
-from app.queue.reports import DriftReports
-from app.queue.wire import loads
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import loads
 from app.settings import Settings
-from app.store.contract import DRIFT, DRIFT_HTML, PREDICTIONS, DriftReport
 from tests.support.build_artifacts import FEATURE_NAMES, NOW, write_artifacts
 from tests.support.live import MemorySource, serving
 from tests.support.models import FEATURES
@@ -47,7 +47,7 @@ def live_settings(live_settings: Settings, tmp_path: Path, many_matches: Path) -
 
 @pytest.fixture
 def reports(redis: ArqRedis, live_settings: Settings) -> DriftReports:
-    return DriftReports(redis, Keys(live_settings.queue_name))
+    return DriftReports(redis, RedisKeys(live_settings.queue_name))
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:

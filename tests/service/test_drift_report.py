@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import DRIFT, DRIFT_HTML, DriftReport
 from app.domain.drift import FeatureState, ReportState, Verdict
-from app.store.contract import DRIFT, DRIFT_HTML, DriftReport
 from worker.batch.failures import BuildStopped
 from worker.drift import compare
 from worker.drift.process import drift_process

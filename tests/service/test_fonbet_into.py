@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import FILES, MANIFEST, ODDS, PREDICTIONS, check, read_manifest
+from app.artifacts.contract import FILES, MANIFEST, ODDS, PREDICTIONS, check, read_manifest
 from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.unit.test_fonbet import KICKOFF, event, feed, flat
 from tests.unit.test_fonbet_linking import CAPTURED

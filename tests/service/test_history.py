@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import ODDS, PREDICTIONS, check, history_pattern, read_manifest
+from app.artifacts.contract import ODDS, PREDICTIONS, check, history_pattern, read_manifest
 from tests.support.build_artifacts import FIRST_ID, NOW, Edit, stamp, write_artifacts
 from worker.batch.history import Earlier, extend
 from worker.batch.publish import Origin, publish, staging

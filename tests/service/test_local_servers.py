@@ -13,7 +13,7 @@ import psutil
 import pytest
 import redis as redis_client
 
-from app.store.manifest import MANIFEST, FileStamp, Manifest
+from app.artifacts.manifest import MANIFEST, FileStamp, Manifest
 from infra.local import postgres as postgres_module
 from infra.local.children import Child, Command, LocalError, run_once
 from infra.local.home import Home, fingerprint

@@ -9,13 +9,13 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from app.errors import ExplanationUnavailable
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
 from app.settings import Settings
 from tests.support.live import CANDIDATE_FEATURES, a_job, serving
 from tests.support.models import FEATURES, TinyRegistry, signature_of, tiny_booster, tiny_rows
 from tests.support.serving import until
 from worker.inference import predict_proba
-from worker.loaded import LoadedModel, ModelRefused
+from worker.predictors import LoadedModel, ModelRefused
 
 pytestmark = pytest.mark.timeout(90)  # the first test imports MLflow and makes the registry
 
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.timeout(90)  # the first test imports MLflow and makes 
 @pytest.fixture
 def load(registry_settings: Settings) -> Callable[[str], LoadedModel]:
     """Load a version as champion."""
-    from worker.models import Registry  # noqa: PLC0415  # MLflow is slow to import
+    from worker.registry import ModelRegistry  # noqa: PLC0415  # MLflow is slow to import
 
-    source = Registry(registry_settings)
+    source = ModelRegistry(registry_settings)
     return lambda version: source.load("champion", version)
 
 
@@ -128,7 +128,7 @@ async def test_both_aliases_are_served_from_the_registry(registry_settings: Sett
         "champion": predict_proba(tiny_booster(), rows),
         "candidate": predict_proba(tiny_booster(CANDIDATE_FEATURES, seed=2), rows[:, columns]),
     }
-    async with PredictionQueue.open(registry_settings) as queue, serving(registry_settings):
+    async with QueueClient.open(registry_settings) as queue, serving(registry_settings):
         for alias, probabilities in expected.items():
             for row, probability in zip(rows, probabilities, strict=True):
                 _, result, _ = await queue.predict(await a_job(queue, row, alias=alias), timeout_s=8)
@@ -139,7 +139,7 @@ async def test_both_aliases_are_served_from_the_registry(registry_settings: Sett
 async def test_alias_moved_in_the_registry_is_followed(registry: TinyRegistry, registry_settings: Settings) -> None:
     version = registry.add_booster(tiny_booster(seed=9))
     row = tiny_rows(1)[0]
-    async with PredictionQueue.open(registry_settings) as queue, serving(registry_settings):
+    async with QueueClient.open(registry_settings) as queue, serving(registry_settings):
         try:
             registry.point("champion", version)
 

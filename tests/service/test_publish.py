@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.contract import DRIFT_HTML, FILES, MANIFEST, PREDICTIONS, check, read_manifest
+from app.artifacts.contract import DRIFT_HTML, FILES, MANIFEST, PREDICTIONS, check, read_manifest
 from tests.support.build_artifacts import NOW, write_artifacts
 from worker.batch.failures import BuildStopped
 from worker.batch.publish import Origin, publish, staging

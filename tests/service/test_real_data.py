@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import FEATURES, ODDS, PREDICTIONS
 from app.domain.odds import fair
-from app.store.as_of import seen
-from app.store.contract import FEATURES, ODDS, PREDICTIONS
+from app.store.as_of import as_of_snapshot
 from app.store.snapshot import OpenRules, Snapshot, open_snapshot
 from tests.support.build_artifacts import stamp, write_drift
 from worker.batch.fonbet import read_line
@@ -160,9 +160,9 @@ def test_history_holds_prices_from_before_each_match_and_its_closing_prices(pric
 async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path) -> None:
     moment = datetime(2025, 1, 1, 12, tzinfo=UTC)
     snapshot = await asyncio.to_thread(opened, priced, tmp_path)
-    async with seen(snapshot, moment) as then:
-        ((n, last, late, bets, clv),) = await then.lake.fetch(_OF_THEN)
-        ((n_now,),) = await snapshot.lake.fetch(
+    async with as_of_snapshot(snapshot, moment) as then:
+        ((n, last, late, bets, clv),) = await then.database.fetch(_OF_THEN)
+        ((n_now,),) = await snapshot.database.fetch(
             "SELECT count(*) FROM cards WHERE kickoff_utc < TIMESTAMPTZ '2025-01-01'"
         )
     assert n_now <= n <= n_now + 100
@@ -171,7 +171,7 @@ async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path)
     assert bets > 1000
     # the average of many books against Bet365's price: where that is the better one, it beats the closing line too
     assert -2 < clv < 10
-    await asyncio.to_thread(snapshot.lake.close)
+    await asyncio.to_thread(snapshot.database.close)
 
 
 def opened(folder: Path, home: Path) -> Snapshot:

@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize(("alias", "n_features"), [("champion", 508), ("candidate", 7)])
 def test_worker_loads_what_was_registered(trained, alias, n_features):
     """By alias, with signature, tags and metrics; loading verifies the golden rows."""
-    from worker.models import Registry as Shelf  # noqa: PLC0415
+    from worker.registry import ModelRegistry as Shelf  # noqa: PLC0415
 
     settings, result, _, _ = trained
     shelf, version = Shelf(settings), getattr(result, alias)
@@ -53,7 +53,7 @@ def test_worker_loads_what_was_registered(trained, alias, n_features):
 def test_batch_and_loaded_champion_agree(trained):
     """The probabilities of the table are those of the registered model, for the matches it is answerable for."""
     from worker.batch.walk import predict_all  # noqa: PLC0415
-    from worker.models import Registry as Shelf  # noqa: PLC0415
+    from worker.registry import ModelRegistry as Shelf  # noqa: PLC0415
 
     settings, result, matches, features = trained
     table = predict_all(matches, features, result, SilentProgress())

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 
+from app.artifacts.contract import MONEY, MONEY_KELLY, OVERALL_ROI, ROI_BY_REGION, ROI_BY_THRESHOLD, ROI_TIMESERIES
 from app.domain.roi import shrink, summarise
 from app.domain.staking import Staking
-from app.store.contract import MONEY, MONEY_KELLY, OVERALL_ROI, ROI_BY_REGION, ROI_BY_THRESHOLD, ROI_TIMESERIES
 from tests.support.build_bets import START, a_history
 from worker.batch.roi_tables import write_roi_tables
 from worker.batch.settlement import Judged, Rules

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import ODDS, PREDICTIONS
 from app.domain.staking import Staking
-from app.store.contract import ODDS, PREDICTIONS
 from tests.support.build_artifacts import FIRST_ID, Edit, write_artifacts
 from worker.batch.settlement import Judged, Rules, judge
 

@@ -16,17 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.store.contract import (
-    DRIFT,
-    DRIFT_HTML,
-    FEATURES,
-    FILES,
-    MANIFEST,
-    ODDS,
-    OPTIONAL,
-    PREDICTIONS,
-)
-from app.store.manifest import FileStamp, Manifest
+from app.artifacts.contract import DRIFT, DRIFT_HTML, FEATURES, FILES, MANIFEST, ODDS, OPTIONAL, PREDICTIONS
+from app.artifacts.manifest import FileStamp, Manifest
 from worker.batch.history import Earlier, extend
 from worker.batch.roi_tables import write_roi_tables
 from worker.batch.settlement import Rules, judge

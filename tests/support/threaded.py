@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
-from app import keys
+from app import appkeys
 from app.main import create_app
 from app.settings import Settings
 
@@ -27,7 +27,7 @@ class Server:
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        await app[keys.SNAPSHOTS].refresh()
+        await app[appkeys.SNAPSHOTS].refresh()
         self.url.put(f"http://127.0.0.1:{runner.addresses[0][1]}")
         await self._stopped.wait()
         await runner.cleanup()

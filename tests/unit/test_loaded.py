@@ -8,8 +8,7 @@ from app.errors import FeaturesMismatch, PredictionFailed
 from tests.support.live import an_info
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
 from worker.inference import contributions
-from worker.loaded import TOP_FEATURES, LoadedModel
-from worker.predictors import BoosterPredictor, TablePredictor
+from worker.predictors import TOP_FEATURES, BoosterPredictor, LoadedModel, TablePredictor
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from app.sql.cell import answer, sentence
-from app.sql.question import Bounds, Failure, Question, decode_answer, encode_answer, encode_failure
+from app.sql.protocol import Bounds, SqlFailure, SqlRequest, decode_answer, encode_answer, encode_failure
 from app.sql.render import ARROW, CSV, JSON, Counted, TooMuch, rendered
-from app.store.lake import connect
+from app.sql.runner import answer, describe_error
+from app.store.database import open_connection
 
 EVERYTHING = """
 SELECT 1 AS n, 9223372036854775807 AS big, 170141183460469231731687303715884105727 AS huge,
@@ -24,18 +24,18 @@ SELECT 1 AS n, 9223372036854775807 AS big, 1701411834604692317316873037158841057
 
 
 def rows_of(sql: str, max_rows: int | None = None) -> Counted:
-    return Counted(connect(threads=1).sql(sql).to_arrow_reader(2048), max_rows)
+    return Counted(open_connection(threads=1).sql(sql).to_arrow_reader(2048), max_rows)
 
 
-def question(sql: str, tmp_path: Path, **bounds: object) -> Question:
+def question(sql: str, tmp_path: Path, **bounds: object) -> SqlRequest:
     """A question over a database with one table `cards`."""
     path = tmp_path / "data.duckdb"
     if not path.exists():
-        connection = connect(threads=1)
+        connection = open_connection(threads=1)
         connection.execute(f"ATTACH '{path}' AS made")
         connection.execute("CREATE TABLE made.cards AS SELECT i AS match_id FROM range(5) t(i)")
         connection.close()
-    return Question(sql, {"snapshot": path}, JSON, Bounds(**bounds))  # type: ignore[arg-type]  # the tests name fields
+    return SqlRequest(sql, {"snapshot": path}, JSON, Bounds(**bounds))  # type: ignore[arg-type]  # the tests name fields
 
 
 def test_json_of_every_kind_of_value() -> None:
@@ -76,10 +76,10 @@ def test_more_rows_or_bytes_than_allowed_are_too_much(media: str) -> None:
 
 def test_question_and_answer_survive_the_pipe(tmp_path: Path) -> None:
     asked = question("SELECT 'ü\0'", tmp_path)
-    assert Question.decode(asked.encode()) == asked
+    assert SqlRequest.decode(asked.encode()) == asked
     assert decode_answer(encode_answer(b"body\nof two", 2)) == (b"body\nof two", 2)
-    with pytest.raises(Failure) as failure:
-        decode_answer(encode_failure(Failure("sql-rejected", "no")))
+    with pytest.raises(SqlFailure) as failure:
+        decode_answer(encode_failure(SqlFailure("sql-rejected", "no")))
     assert failure.value.detail == "no"
 
 
@@ -106,11 +106,11 @@ def test_query_is_answered_from_the_database(tmp_path: Path) -> None:
     ],
 )
 def test_failures_have_a_code(tmp_path: Path, sql: str, code: str) -> None:
-    with pytest.raises(Failure) as failure:
+    with pytest.raises(SqlFailure) as failure:
         answer(question(sql, tmp_path, max_rows=10, memory_mb=64), is_confined=False)
     assert failure.value.code == code
 
 
 def test_messages_name_no_paths() -> None:
-    said = sentence(ValueError('Cannot open "/srv/a/b.duckdb": in a/b at x / y\n\nStack Trace:\n0x00'))
+    said = describe_error(ValueError('Cannot open "/srv/a/b.duckdb": in a/b at x / y\n\nStack Trace:\n0x00'))
     assert said == 'Cannot open "…": in a/b at x / y'

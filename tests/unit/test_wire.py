@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from app.errors import FeaturesMismatch, PredictionFailed
 from app.queue.failures import failure_of, failure_payload, outcome_of
 from app.queue.jobs import Contribution, PredictJob, PredictResult
-from app.queue.wire import dumps, feature_set_of, job_of, job_payload, loads, result_of, result_payload, task_id_of
+from app.queue.serialization import (
+    decode_job,
+    decode_result,
+    derive_task_id,
+    dumps,
+    job_payload,
+    loads,
+    name_feature_set,
+    result_payload,
+)
 
 JOB = PredictJob(7, "champion", np.float32([1, 2]).tobytes(), "set", "snapshot", "2026-01-01", "request", 1e9)
 ROW = Contribution("elo_home", None, 0.1, 0.2, -0.3)
@@ -19,14 +28,14 @@ ROW = Contribution("elo_home", None, 0.1, 0.2, -0.3)
 @given(st.binary(max_size=64), st.integers(0, 2**63 - 1), st.booleans())
 def test_job_survives_the_wire(features: bytes, match_id: int, explain: bool) -> None:
     job = PredictJob(match_id, "champion", features, "set", "snapshot", "2026-01-01", "request", 1e9, explain)
-    assert job_of(loads(dumps(job_payload(job)))) == job
+    assert decode_job(loads(dumps(job_payload(job)))) == job
 
 
 @pytest.mark.parametrize("contributions", [None, [], [ROW]])
 def test_result_survives_the_wire(contributions: list[Contribution] | None) -> None:
     now = datetime.now(UTC)
     result = PredictResult((0.5, 0.3, 0.2), "model", "3", "champion", "run", now, 0.7, 1.5, contributions)
-    assert result_of(loads(dumps(result_payload(result)))) == result
+    assert decode_result(loads(dumps(result_payload(result)))) == result
 
 
 @pytest.mark.parametrize(
@@ -43,17 +52,17 @@ def test_result_survives_the_wire(contributions: list[Contribution] | None) -> N
     ],
 )
 def test_other_question_is_another_task(queue: str, job: PredictJob, versions: set[str]) -> None:
-    assert task_id_of(queue, job, frozenset(versions)) != task_id_of("queue", JOB, frozenset({"1"}))
+    assert derive_task_id(queue, job, frozenset(versions)) != derive_task_id("queue", JOB, frozenset({"1"}))
 
 
 def test_same_question_is_the_same_task() -> None:
     """Whoever asks, and when."""
     again = PredictJob(7, "champion", JOB.features, "set", "later snapshot", "", "other request", 2e9)
-    assert task_id_of("queue", again, frozenset({"1"})) == task_id_of("queue", JOB, frozenset({"1"}))
+    assert derive_task_id("queue", again, frozenset({"1"})) == derive_task_id("queue", JOB, frozenset({"1"}))
 
 
 def test_order_of_columns_names_their_set() -> None:
-    assert feature_set_of(("a", "b")) != feature_set_of(("b", "a"))
+    assert name_feature_set(("a", "b")) != name_feature_set(("b", "a"))
 
 
 def test_failure_keeps_its_type_and_detail() -> None:

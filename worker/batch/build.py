@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from app.artifacts import contract
+from app.artifacts.manifest import FileStamp, Manifest, read_manifest
 from app.settings import Settings
-from app.store import contract
-from app.store.lake import LakeError, connect
-from app.store.manifest import FileStamp, Manifest, read_manifest
+from app.store.database import DatabaseError, open_connection
 from worker.batch.failures import BuildStopped
 from worker.batch.features import build_features
 from worker.batch.history import Earlier, extend
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stop(console, str(stopped))
     except KeyboardInterrupt:
         return _stop(console, "Interrupted; nothing was published.")
-    except (OSError, LakeError, pa.ArrowException) as error:
+    except (OSError, DatabaseError, pa.ArrowException) as error:
         if not _is_disk_full(error):
             raise
         return _stop(console, f"The disk is full: free some space near {settings.touchline_home} and build again.")
@@ -277,7 +277,7 @@ class _Build:
 
 def _span(matches: Path) -> tuple[datetime, datetime]:
     """Kick-off of the oldest and the newest match with a result."""
-    with closing(connect()) as connection:
+    with closing(open_connection()) as connection:
         query = "SELECT min(kickoff_utc), max(kickoff_utc) FROM read_parquet($matches) WHERE status = 'finished'"
         ((oldest, newest),) = connection.execute(query, {"matches": str(matches)}).fetchall()
     if newest is None:
@@ -286,7 +286,7 @@ def _span(matches: Path) -> tuple[datetime, datetime]:
 
 
 def _regions(matches: Path) -> list[str]:
-    with closing(connect()) as connection:
+    with closing(open_connection()) as connection:
         query = "SELECT DISTINCT region FROM read_parquet($matches) ORDER BY region"
         return [region for (region,) in connection.execute(query, {"matches": str(matches)}).fetchall()]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.store.lake import Connection, connect
+from app.store.database import Connection, open_connection
 from worker.batch.elo import rate
 from worker.batch.progress import Advance, Progress
 
@@ -44,14 +44,14 @@ def build_features(matches: Path, out: Path, progress: Progress) -> None:
     with progress.step("Elo ratings", total=1) as advance:
         elo = _elo_table(table)
         advance(1)
-    with closing(connect(memory="3GB")) as lake:
-        _load(lake, table, elo)
+    with closing(open_connection(memory="3GB")) as database:
+        _load(database, table, elo)
         with progress.step("form by scope", total=len(SCOPES)) as advance:
             for scope in SCOPES:
-                _compute_scope(lake, scope)
+                _compute_scope(database, scope)
                 advance(1)
         with progress.step("writing features", total=table.num_rows) as advance:
-            _write(lake, table.num_rows, out, advance)
+            _write(database, table.num_rows, out, advance)
 
 
 def _elo_table(matches: pa.Table) -> pa.Table:
@@ -62,7 +62,7 @@ def _elo_table(matches: pa.Table) -> pa.Table:
     )
 
 
-def _load(lake: Connection, matches: pa.Table, elo: pa.Table) -> None:
+def _load(database: Connection, matches: pa.Table, elo: pa.Table) -> None:
     """Two rows per match, one for each team, with small integers as keys."""
     names = [
         "match_id",
@@ -76,16 +76,16 @@ def _load(lake: Connection, matches: pa.Table, elo: pa.Table) -> None:
         "home_score",
         "away_score",
     ]
-    lake.register("matches_in", matches.select(names).append_column("idx", elo["idx"]))
-    lake.register("elo_in", elo)
-    lake.execute(_LOAD_SQL)
+    database.register("matches_in", matches.select(names).append_column("idx", elo["idx"]))
+    database.register("elo_in", elo)
+    database.execute(_LOAD_SQL)
 
 
-def _compute_scope(lake: Connection, scope: str) -> None:
-    lake.execute(_STATE_SQL.format(scope_key=SCOPES[scope], sums=_sums()))
+def _compute_scope(database: Connection, scope: str) -> None:
+    database.execute(_STATE_SQL.format(scope_key=SCOPES[scope], sums=_sums()))
     home_key, away_key = ("0", "1") if scope == "venue" else (SCOPES[scope], SCOPES[scope])
     rates = {"home": _rates("h", scope, "home"), "away": _rates("a", scope, "away")}
-    lake.execute(_SCOPE_SQL.format(scope=scope, home_key=home_key, away_key=away_key, **rates))
+    database.execute(_SCOPE_SQL.format(scope=scope, home_key=home_key, away_key=away_key, **rates))
 
 
 def _sums() -> str:
@@ -116,12 +116,12 @@ def _rate(state: str, stat: str, window: int) -> str:
     return f"{state}.{stat}_{window} / {seen}"
 
 
-def _write(lake: Connection, n_rows: int, out: Path, advance: Advance) -> None:
+def _write(database: Connection, n_rows: int, out: Path, advance: Advance) -> None:
     query = _OUT_SQL.format(columns=",\n".join(_output_columns()), longest=_LONGEST_REST_DAYS)
     schema = pa.schema([("match_id", pa.int64()), *((name, pa.float32()) for name in feature_names())])
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for start in range(0, n_rows, _CHUNK_ROWS):
-            chunk = lake.sql(query, params=[start, start + _CHUNK_ROWS]).to_arrow_table()
+            chunk = database.sql(query, params=[start, start + _CHUNK_ROWS]).to_arrow_table()
             writer.write_table(chunk.cast(schema))
             advance(chunk.num_rows)
 

@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 
-from app.store import contract, relations
-from app.store.columns import HISTORY_COLUMNS
-from app.store.lake import Connection, connect
-from app.store.manifest import Manifest
-from app.store.tables import sql_of
+from app.artifacts import contract
+from app.artifacts.columns import HISTORY_COLUMNS
+from app.artifacts.manifest import Manifest
+from app.store import tables
+from app.store.database import Connection, open_connection
+from app.store.tables import read_table_sql
 
 _MOMENT = timedelta(microseconds=1)
 _EMPTY = "SELECT * FROM implied_{kind} WHERE false"
@@ -54,7 +55,7 @@ def extend(staged: Path, earlier: Earlier, now: datetime) -> datetime:
     # clocks may be set back; what is added must still come after all that is there
     now = max(now, until + _MOMENT) if until else now
     _link(earlier, staged)
-    with closing(connect(memory="3GB")) as connection:
+    with closing(open_connection(memory="3GB")) as connection:
         connection.execute("SET VARIABLE now = $now", {"now": now})
         connection.execute("SET VARIABLE until = $until", {"until": until or datetime.min.replace(tzinfo=UTC)})
         connection.execute("SET VARIABLE seen_at = $now", {"now": now})
@@ -76,13 +77,13 @@ def _link(earlier: Earlier, staged: Path) -> None:
 
 def _open(connection: Connection, staged: Path, earlier: Earlier) -> None:
     predictions, odds = staged / contract.PREDICTIONS, staged / contract.ODDS
-    relations.parquet(connection, [predictions], relations.PREDICTIONS).create_view("predictions")
-    relations.parquet(connection, [odds], relations.ODDS).create("odds")
-    connection.execute(sql_of("implied"))
+    tables.parquet(connection, [predictions], tables.PREDICTIONS).create_view("predictions")
+    tables.parquet(connection, [odds], tables.ODDS).create("odds")
+    connection.execute(read_table_sql("implied"))
     for kind in HISTORY_COLUMNS:
         parts = [staged / name for name in earlier.parts if contract.history_kind(name) == kind]
         if parts:
-            relations.parquet(connection, parts, {}).create_view(f"old_{kind}")
+            tables.parquet(connection, parts, {}).create_view(f"old_{kind}")
         else:
             connection.execute(f"CREATE VIEW old_{kind} AS {_EMPTY.format(kind=kind)}")
 
@@ -98,11 +99,13 @@ def _write_standing_odds(connection: Connection, staged: Path) -> None:
     parts = sorted(staged.glob(contract.history_pattern("odds")))
     if not parts:
         return
-    relations.parquet(connection, parts, {}).create_view("quotes")
+    tables.parquet(connection, parts, {}).create_view("quotes")
     # written beside it first: the view of the old odds may still be read
     out = staged / contract.ODDS
     part = out.with_name(out.name + ".part")
-    connection.execute(f"COPY ({sql_of('standing_odds')}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
+    connection.execute(
+        f"COPY ({read_table_sql('standing_odds')}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)"
+    )
     part.replace(out)
 
 

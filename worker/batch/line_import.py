@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from app.store.contract import MANIFEST, ODDS
+from app.artifacts.contract import MANIFEST, ODDS
 from worker.batch import dates
 from worker.batch.failures import BuildStopped
 from worker.batch.fonbet import BadFeed, Line, read_line

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.store.lake import connect
+from app.store.database import open_connection
 
 BOOKMAKER = "Bet365 (pre-match)"
 SIMULATED_BOOKMAKER = "Simulated bookmaker"
@@ -31,7 +31,7 @@ COPY (
 
 def write_odds(matches: Path, out: Path, *, simulated: bool) -> int:
     """Write the odds of the matches table to `out`; the number of matches that have any."""
-    connection = connect()
+    connection = open_connection()
     try:
         parameters = {"matches": str(matches), "bookmaker": SIMULATED_BOOKMAKER if simulated else BOOKMAKER}
         target = str(out).replace("'", "''")  # COPY takes its target as a literal only

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from app.store.lake import connect
+from app.store.database import open_connection
 
 # What the model knows of a team: its matches of the last year and summer. Older ones say little: where a team had not
 # been seen for 200 days, the model lost 0.037 nats a match to the bookmaker's price, eight times what it loses else.
@@ -44,7 +44,7 @@ COPY (
 
 def write_predictions(matches: Path, probabilities: pa.Table, out: Path, computed_at: datetime) -> int:
     """Join matches and probabilities (the columns that `predict_all` gives) into `out`; the number of rows."""
-    connection = connect()
+    connection = open_connection()
     try:
         connection.register("probabilities", probabilities)
         connection.execute(_HISTORIES, {"matches": str(matches)})

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from app.store import contract
-from app.store.manifest import MANIFEST, FileStamp, Manifest, read_manifest
+from app.artifacts import contract
+from app.artifacts.manifest import MANIFEST, FileStamp, Manifest, read_manifest
 from worker.batch.failures import BuildStopped
 
 

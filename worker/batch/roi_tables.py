@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from app.artifacts import contract
+from app.artifacts.columns import MONEY_COLUMNS
 from app.domain import running
 from app.domain.roi import closing_line, summarise
 from app.domain.staking import Staking
-from app.store import contract
-from app.store.columns import MONEY_COLUMNS
 from worker.batch.settlement import Judged, Rules
 
 THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from app.domain import odds as odds_of
 from app.domain.outcomes import Flags, Floats
 from app.domain.staking import KELLY_CAP, KELLY_FRACTION, Staking, flat_stake, kelly_stake, settle
-from app.store import relations
-from app.store.lake import connect
+from app.store import tables
+from app.store.database import open_connection
 
 # Only what could have been known and done counts: a finished match of teams with some history, predicted by a model
 # that had not seen its result, at a price from before the kick-off. A match is over two hours after it begins.
@@ -78,10 +78,10 @@ class Judged:
 
 def judge(predictions: Path, odds: Path, min_history: int = odds_of.MIN_HISTORY) -> Judged:
     """Judge every finished match that was predicted out of sample and priced before kick-off."""
-    connection = connect()
+    connection = open_connection()
     try:
-        relations.parquet(connection, [predictions], relations.PREDICTIONS).create_view("predictions")
-        relations.parquet(connection, [odds], relations.ODDS).create_view("odds")
+        tables.parquet(connection, [predictions], tables.PREDICTIONS).create_view("predictions")
+        tables.parquet(connection, [odds], tables.ODDS).create_view("odds")
         found = connection.execute(_JUDGED, {"min_history": min_history}).fetchnumpy()
     finally:
         connection.close()

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.artifacts import contract
+from app.artifacts.folder import open_source
+from app.artifacts.source import ArtifactsUnreachable, CannotStore, Version
 from app.settings import Settings
-from app.store import contract
-from app.store.objects import source_of
-from app.store.source import ArtifactsUnreachable, CannotStore, Version
 from worker.drift.report import write_drift_report
 from worker.drift.states import CheckState
 from worker.drift.windows import NothingToCompare, Training, check_job
@@ -80,7 +80,7 @@ async def _check(training: Training, uri: str, out: Path) -> str:
     """Fetch what is needed, compare, and write; the report in a sentence."""
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    source = source_of(uri, out / "cache" / "drift")
+    source = open_source(uri, out / "cache" / "drift")
     version = await source.look()
     files = {name: version.files[name] for name in _NEEDED if name in version.files}
     with tempfile.TemporaryDirectory(prefix="drift-", dir=work) as name:

@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from app.artifacts import contract
+from app.queue.drift_reports import DriftReports
 from app.queue.jobs import Payload
-from app.queue.reports import DriftReports
 from app.settings import Settings
-from app.store import contract
 from worker.drift.states import CheckState
-from worker.shelf import Shelf
+from worker.model_manager import ModelManager
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _DETAIL_CHARACTERS = 500
 class DriftCheck:
     """One per worker process; of all workers one check runs at a time."""
 
-    def __init__(self, settings: Settings, reports: DriftReports, shelf: Shelf) -> None:
+    def __init__(self, settings: Settings, reports: DriftReports, shelf: ModelManager) -> None:
         self._artifacts = settings.artifacts_uri
         self._out = settings.touchline_home
         self._reports = reports

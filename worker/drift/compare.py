@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.artifacts.contract import DriftFeature
 from app.domain.drift import PSI_MODERATE, FeatureState, psi_by_chance
-from app.store.contract import DriftFeature
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from app.store.contract import DriftReport
+from app.artifacts.contract import DriftReport
 from worker.drift.compare import evidently_report
 
 if TYPE_CHECKING:

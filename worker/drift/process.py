@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from app.store.contract import DRIFT, DriftReport
+from app.artifacts.contract import DRIFT, DriftReport
 from worker.batch.failures import BuildStopped
 from worker.drift.report import write_drift_report
 from worker.drift.sample import DriftJob

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.artifacts import contract
+from app.artifacts.contract import DriftFeature, DriftReport
 from app.domain.drift import SHARE_BY_CHANCE, FeatureState, ReportState, Verdict, verdict
-from app.store import contract
-from app.store.contract import DriftFeature, DriftReport
 from worker.drift.compare import compare, share_by_chance
 from worker.drift.page import page
 from worker.drift.sample import DriftJob, Samples, feature_samples, probability_samples

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.store.lake import Connection, connect
+from app.store.database import Connection, open_connection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ def probability_samples(job: DriftJob, predictions: Path) -> Samples:
     Before: of the same model, from the end of its training on, because another model is different without anything
     having changed; where it has predicted too little, whatever was predicted in the reference window.
     """
-    with closing(connect(memory=_MEMORY)) as connection:
+    with closing(open_connection(memory=_MEMORY)) as connection:
         table = _Predictions(connection, predictions, job.rows)
         now, before = (job.current_since, FOREVER), (job.reference_since, job.reference_until)
         model = table.model(*now)
@@ -137,7 +137,7 @@ def comparable(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def _features(job: DriftJob, since: datetime, until: datetime) -> "tuple[pd.DataFrame, Span]":
     where = {"matches": str(job.matches), "since": since, "until": until}
-    with closing(connect(memory=_MEMORY)) as connection:
+    with closing(open_connection(memory=_MEMORY)) as connection:
         frame = connection.execute(_FEATURES, where | {"features": str(job.features), "rows": job.rows}).df()
         ((n_matches, first, last),) = connection.execute(_SPAN, where).fetchall()
     span: Span = {"from": first.date().isoformat() if first else None, "to": last.date().isoformat() if last else None}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.store import contract
-from app.store.lake import connect
-from app.store.manifest import read_manifest
+from app.artifacts import contract
+from app.artifacts.manifest import read_manifest
+from app.store.database import open_connection
 from worker.drift.sample import DriftJob
 
 CURRENT_SPAN = timedelta(days=365)  # a season, so that the time of the year does not count as drift
@@ -49,7 +49,7 @@ def check_job(artifacts: Path, training: Training, now: datetime) -> DriftJob:
 
 
 def _results(predictions: Path) -> tuple[datetime, datetime]:
-    with closing(connect()) as connection:
+    with closing(open_connection()) as connection:
         ((oldest, newest),) = connection.execute(_RESULTS, {"matches": str(predictions)}).fetchall()
     if newest is None:
         raise NothingToCompare("None of the matches has a result, so there is nothing to compare with.")

@@ -1,0 +1,267 @@
+"""The API's client of the worker pool: enqueue, wait for results, and see which workers are alive."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from time import time
+
+from arq.connections import ArqRedis
+
+from app.errors import PredictionTimeout, QueueFull, TaskBusy, TaskNotFound
+from app.queue import redis_keys
+from app.queue.drift_reports import DriftReports
+from app.queue.failures import failure_of, outcome_of, unavailable
+from app.queue.jobs import (
+    Answered,
+    ModelInfo,
+    Payload,
+    PredictJob,
+    QueueState,
+    TaskState,
+    TaskStatus,
+    WorkerState,
+)
+from app.queue.pending_results import PendingResults
+from app.queue.redis import REDIS_ERRORS, connect, disconnect
+from app.queue.redis_keys import IN_PROGRESS, RedisKeys
+from app.queue.results import NOT_FOUND, ResultListener
+from app.queue.serialization import decode_result, decode_task_job, derive_task_id, dumps, loads, name_feature_set
+from app.queue.submit import BUSY, UNKNOWN, Reply, Submitter
+from app.queue.workers import WorkerRegistry
+from app.runtime import run_in_background
+from app.settings import Settings
+
+HEAD = 1_000  # running jobs are the oldest, so they stand at the head of the queue
+
+
+async def queue_state(redis: ArqRedis, names: RedisKeys) -> QueueState:
+    """Count a queue's jobs by what they wait for."""
+    now_ms = round(time() * 1000)
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.zcard(names.queue)
+        pipe.zcount(names.queue, f"({now_ms}", "+inf")
+        pipe.zrange(names.queue, 0, HEAD - 1, withscores=True)
+        pipe.zcard(names.dead)
+        total, scheduled, head, dead_letters = await pipe.execute()
+    running = int(await redis.exists(*[IN_PROGRESS + job_id.decode() for job_id, _ in head])) if head else 0
+    oldest_ms = head[0][1] if head else None
+    return QueueState(
+        name=names.queue,
+        queued=max(total - scheduled - running, 0),
+        scheduled=scheduled,
+        in_progress=running,
+        oldest_age_s=None if oldest_ms is None else max((now_ms - oldest_ms) / 1000, 0.0),
+        dead_letters=dead_letters,
+    )
+
+
+LONGEST_RETRY_S = 60.0
+
+
+class QueueClient:
+    """Asks the workers for predictions. Every method raises QueueUnavailable when Redis cannot be reached."""
+
+    def __init__(self, redis: ArqRedis, settings: Settings) -> None:
+        self._redis = redis
+        self._limit = settings.queue_limit
+        self._names = redis_keys.RedisKeys(settings.queue_name)
+        self._roster = WorkerRegistry(redis, self._names)
+        self._news = asyncio.Event()
+        self._waiters = ResultListener(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
+        self._outbox = Submitter(redis, self._names, limit=settings.queue_limit)
+        self._unheard = PendingResults(redis, self._names)
+        self.reports = DriftReports(redis, self._names)
+        self._announced: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator["QueueClient"]:
+        """Open the port; Redis need not be there yet."""
+        async with AsyncExitStack() as stack:
+            redis = connect(settings)
+            stack.push_async_callback(disconnect, redis)
+            queue = cls(redis, settings)
+            stack.push_async_callback(queue._outbox.close)
+            await stack.enter_async_context(run_in_background(queue._waiters.listen()))
+            await stack.enter_async_context(run_in_background(queue._waiters.look()))
+            await stack.enter_async_context(run_in_background(queue._keep_announced()))
+            yield queue
+
+    async def predict(self, job: PredictJob, *, timeout_s: float) -> Answered:
+        """Ask and wait for the answer, which identical questions share.
+
+        Raises QueueFull, NoWorker, ModelNotFound, FeaturesMismatch, ExplanationUnavailable, PredictionFailed, and
+        PredictionTimeout with the `task_id` in its extras.
+        """
+        with _redis_may_fail():
+            versions = await self._roster.versions(job.alias)
+        task_id = derive_task_id(self._names.queue, job, versions)
+        try:
+            async with asyncio.timeout(timeout_s):
+                outcome, is_known = await self._ask(task_id, job, versions)
+        except TimeoutError:
+            detail = f"No answer within {timeout_s:g} s; the task can still be polled."
+            raise PredictionTimeout(detail, task_id=task_id) from None
+        except asyncio.CancelledError:
+            self._outbox.withdraw(task_id)
+            raise
+        if "error" in outcome:
+            raise failure_of(outcome, task_id)
+        return Answered(task_id, decode_result(outcome), is_known)
+
+    async def submit(self, job: PredictJob) -> str:
+        """Ask without waiting; the task's id. The job waits until its deadline, also for a worker to come."""
+        with _redis_may_fail():
+            beats = await self._roster.beats()
+            versions = await self._roster.versions(job.alias) if beats else frozenset[str]()
+        task_id = derive_task_id(self._names.queue, job, versions)
+        await self._put(task_id, job, versions)
+        return task_id
+
+    async def note(self, task_id: str, about: bytes) -> None:
+        """Have the answer of a task that nobody waits for looked for, with what is to be known of its question then."""
+        with _redis_may_fail():
+            await self._unheard.note(task_id, about)
+
+    async def cancel(self, task_id: str) -> None:
+        """Take a waiting task out of the queue; TaskNotFound, or TaskBusy when it is too late or others want it."""
+        with _redis_may_fail():
+            reply = await self._outbox.cancel(task_id)
+        if reply == UNKNOWN:
+            raise _not_found(task_id)
+        if reply == BUSY:
+            raise TaskBusy(f"Task {task_id} is running or done, or others wait for it too.", task_id=task_id)
+
+    async def status(self, task_id: str) -> TaskState:
+        """Where a task is; TaskNotFound when there is none, or its answer has expired."""
+        with _redis_may_fail():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(redis_keys.RESULT + task_id)
+                pipe.exists(redis_keys.IN_PROGRESS + task_id)
+                pipe.get(redis_keys.JOB + task_id)
+                result, is_running, job = await pipe.execute()
+        if result is not None:
+            return _finished(task_id, loads(result))
+        if job is None:
+            raise _not_found(task_id)
+        status = TaskStatus.RUNNING if is_running else TaskStatus.QUEUED
+        return TaskState(task_id, status, decode_task_job(loads(job)["a"][0]))
+
+    async def announce_features(self, names: tuple[str, ...]) -> str:
+        """Tell the workers the order of the columns in feature rows; what to put into `PredictJob.feature_set`.
+
+        Never fails: what Redis could not take now it gets when it is back.
+        """
+        feature_set = name_feature_set(names)
+        self._announced[feature_set] = names
+        with suppress(*REDIS_ERRORS):
+            await self._announce_again()
+        return feature_set
+
+    async def models(self) -> list[ModelInfo]:
+        """The models that workers hold."""
+        with _redis_may_fail():
+            return await self._roster.models()
+
+    async def wait_for_news(self, *, timeout_s: float) -> None:
+        """Until workers say that they hold other models, or that time is over; for one who waits."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        self._news.clear()
+
+    async def workers(self) -> list[WorkerState]:
+        """The living workers."""
+        with _redis_may_fail():
+            return await self._roster.workers()
+
+    async def queues(self) -> list[QueueState]:
+        """What waits."""
+        with _redis_may_fail():
+            return [await queue_state(self._redis, self._names)]
+
+    async def jobs_per_s(self) -> float:
+        """How fast the workers answer at present."""
+        with _redis_may_fail():
+            return await self._roster.jobs_per_s()
+
+    async def ping(self) -> bool:
+        """Whether Redis answers."""
+        with _redis_may_fail():
+            return bool(await self._redis.ping())
+
+    def _note_news(self) -> None:
+        self._roster.forget()
+        self._news.set()
+
+    async def _keep_announced(self) -> None:
+        while True:
+            await asyncio.sleep(redis_keys.FEATURES_AGAIN_S)
+            # Redis away now: they are announced when the subscription is back
+            with suppress(*REDIS_ERRORS):
+                await self._announce_again()
+
+    async def _announce_again(self) -> None:
+        # a copy: another snapshot may be announced meanwhile
+        for feature_set, names in list(self._announced.items()):
+            await self._redis.set(self._names.features(feature_set), dumps(names), ex=redis_keys.FEATURES_TTL_S)
+
+    async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> tuple[Payload, bool]:
+        """The outcome, and whether it was known before.
+
+        Asked again when Redis knows the task no more: it had not reached a primary that took over, or its job was
+        dropped at the deadline of someone who had asked before.
+        """
+        outcome, known = NOT_FOUND, None
+        while outcome is NOT_FOUND:
+            with self._waiters.expect(task_id) as answer:
+                known = await self._put(task_id, job, versions)
+                outcome = await answer if known is None else known
+        return outcome, known is not None
+
+    async def _put(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload | None:
+        """Put a job into the queue; the outcome when a sound one is known already."""
+        reply = await self._outbox.put(task_id, job)
+        if isinstance(reply, bytes):
+            outcome = _outcome(loads(reply))
+            # a failure may have passed, and a version may have gone and come back
+            if outcome.get("model_version") in versions:
+                return outcome
+            reply = await self._outbox.put(task_id, job, anew=True)
+        await self._refuse_if_full(reply)
+        return None
+
+    async def _refuse_if_full(self, reply: Reply) -> None:
+        if isinstance(reply, int) and reply < 0:
+            with _redis_may_fail():
+                jobs_per_s = await self._roster.jobs_per_s()
+            raise QueueFull(f"{-reply} jobs are waiting.", retry_after_s=_retry_after_s(self._limit, jobs_per_s))
+
+
+def _retry_after_s(limit: int, jobs_per_s: float) -> float:
+    """When a tenth of the queue will have drained."""
+    return min(max(limit / 10 / jobs_per_s, 1.0), LONGEST_RETRY_S) if jobs_per_s else 5.0
+
+
+def _not_found(task_id: str) -> TaskNotFound:
+    return TaskNotFound(f"No task {task_id}, or its result has expired.", task_id=task_id)
+
+
+def _outcome(result: Payload) -> Payload:
+    return outcome_of(result["s"], result["r"])
+
+
+def _finished(task_id: str, result: Payload) -> TaskState:
+    job = decode_task_job(result["a"][0]) if result["a"] else None  # its body had expired
+    outcome = _outcome(result)
+    if "error" in outcome:
+        return TaskState(task_id, TaskStatus.FAILED, job, error=outcome["error"], detail=outcome.get("detail"))
+    return TaskState(task_id, TaskStatus.DONE, job, decode_result(outcome))
+
+
+@contextmanager
+def _redis_may_fail() -> Iterator[None]:
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise unavailable(error) from error

@@ -1,0 +1,183 @@
+"""Sends questions to Redis: those of concurrent requests share one round trip."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import time
+
+from arq.connections import ArqRedis
+
+from app.queue import redis_keys
+from app.queue.failures import unavailable
+from app.queue.jobs import PredictJob
+from app.queue.redis import REDIS_ERRORS
+from app.queue.serialization import encode_job
+
+BATCH = 256  # bounds how long one call keeps Redis busy
+
+ADDED, SHARED = 0, 1  # other replies: -n = refused, n are waiting; bytes = the answer is known
+
+UNKNOWN, BUSY, CANCELLED = 0, 1, 2  # replies to a cancellation
+
+_PUT = f"""
+local queue, waiter_count, deadlines, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local limit, now_ms, ttl_ms = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local waiting, added, replies = redis.call('ZCARD', queue), 0, {{}}
+for i = 4, #ARGV, 4 do
+  local id, job, deadline, anew = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  if anew == '1' then redis.call('DEL', '{redis_keys.RESULT}' .. id) end
+  local answer = redis.call('GET', '{redis_keys.RESULT}' .. id)
+  if answer then
+    replies[#replies + 1] = answer
+  elseif redis.call('EXISTS', '{redis_keys.JOB}' .. id) == 1 then
+    redis.call('ZADD', queue, 'NX', now_ms, id)
+    -- a job without an entry is a stock client's: it is not ours to withdraw
+    if redis.call('HEXISTS', waiter_count, id) == 1 then
+      redis.call('HINCRBY', waiter_count, id, 1)
+      if tonumber(redis.call('HGET', deadlines, id) or 0) < tonumber(deadline) then
+        redis.call('HSET', deadlines, id, deadline)
+      end
+    end
+    replies[#replies + 1] = {SHARED}
+  elseif waiting >= limit then
+    replies[#replies + 1] = -waiting
+  else
+    redis.call('PSETEX', '{redis_keys.JOB}' .. id, ttl_ms, job)
+    redis.call('ZADD', queue, now_ms, id)
+    redis.call('HSET', waiter_count, id, 1)
+    redis.call('HSET', deadlines, id, deadline)
+    waiting, added = waiting + 1, added + 1
+    replies[#replies + 1] = {ADDED}
+  end
+end
+if added > 0 then redis.call('PUBLISH', wake, added) end
+return replies
+"""
+
+_WITHDRAW = f"""
+local queue, waiter_count, deadlines = KEYS[1], KEYS[2], KEYS[3]
+local withdrawn = 0
+for _, id in ipairs(ARGV) do
+  if redis.call('HEXISTS', waiter_count, id) == 1 and redis.call('HINCRBY', waiter_count, id, -1) <= 0
+      and redis.call('EXISTS', '{redis_keys.IN_PROGRESS}' .. id) == 0 then
+    redis.call('ZREM', queue, id)
+    redis.call('DEL', '{redis_keys.JOB}' .. id, '{redis_keys.RETRY}' .. id)
+    redis.call('HDEL', waiter_count, id)
+    redis.call('HDEL', deadlines, id)
+    withdrawn = withdrawn + 1
+  end
+end
+return withdrawn
+"""
+
+# A job that somebody else waits for too is not one caller's to cancel; one without an entry is a stock client's.
+_CANCEL = f"""
+local queue, waiter_count, deadlines, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+if redis.call('EXISTS', '{redis_keys.RESULT}' .. id, '{redis_keys.IN_PROGRESS}' .. id) > 0 then return {BUSY} end
+if redis.call('EXISTS', '{redis_keys.JOB}' .. id) == 0 then return {UNKNOWN} end
+if tonumber(redis.call('HGET', waiter_count, id) or 0) > 1 then return {BUSY} end
+redis.call('ZREM', queue, id)
+redis.call('DEL', '{redis_keys.JOB}' .. id, '{redis_keys.RETRY}' .. id)
+redis.call('HDEL', waiter_count, id)
+redis.call('HDEL', deadlines, id)
+return {CANCELLED}
+"""
+
+Reply = int | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    task_id: str
+    job: PredictJob
+    anew: bool
+    reply: "asyncio.Future[Reply]"
+
+
+class Submitter:
+    """Puts jobs into the queue and takes them back; while one batch travels the next one gathers."""
+
+    def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, limit: int) -> None:
+        self._limit = limit
+        self._names = names
+        self._put = redis.register_script(_PUT)
+        self._withdraw = redis.register_script(_WITHDRAW)
+        self._cancel = redis.register_script(_CANCEL)
+        self._letters: list[_Letter] = []
+        self._withdrawn: list[str] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    async def put(self, task_id: str, job: PredictJob, *, anew: bool = False) -> Reply:
+        """Ask; `anew` drops a known answer first. QueueUnavailable when Redis cannot be reached."""
+        letter = _Letter(task_id, job, anew, asyncio.get_running_loop().create_future())
+        self._letters.append(letter)
+        self._kick()
+        return await letter.reply
+
+    def withdraw(self, task_id: str) -> None:
+        """One caller less wants this task; the last one to go takes the job out of the queue."""
+        if not self._is_closed:
+            self._withdrawn.append(task_id)
+            self._kick()
+
+    async def cancel(self, task_id: str) -> int:
+        """Take a waiting job out of the queue: UNKNOWN, BUSY or CANCELLED. Errors of Redis pass through."""
+        names = self._names
+        return int(await self._cancel([names.queue, names.waiter_count, names.deadlines], [task_id]))
+
+    async def close(self) -> None:
+        """Wait for what is under way; jobs withdrawn later are left to their deadline."""
+        self._is_closed = True
+        if self._flusher is not None:
+            await self._flusher
+
+    def _kick(self) -> None:
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush(), name="outbox")
+
+    async def _flush(self) -> None:
+        while self._letters or self._withdrawn:
+            # taken together: a job is in Redis before it is withdrawn
+            withdrawn, self._withdrawn = self._withdrawn, []
+            while self._letters:
+                batch, self._letters = self._letters[:BATCH], self._letters[BATCH:]
+                await self._send(batch)
+            await self._take_back(withdrawn)
+
+    async def _send(self, batch: Sequence[_Letter]) -> None:
+        try:
+            replies = await self._put(self._put_keys(), self._put_args(batch))
+        except REDIS_ERRORS as error:
+            _refuse(batch, error)
+            return
+        for letter, reply in zip(batch, replies, strict=True):
+            if not letter.reply.done():
+                letter.reply.set_result(reply)
+
+    def _put_keys(self) -> list[str]:
+        names = self._names
+        return [names.queue, names.waiter_count, names.deadlines, names.wake]
+
+    def _put_args(self, batch: Sequence[_Letter]) -> list[bytes | str | int | float]:
+        now_ms = round(time() * 1000)
+        args: list[bytes | str | int | float] = [self._limit, now_ms, redis_keys.JOB_TTL_S * 1000]
+        for letter in batch:
+            job = encode_job(letter.job, now_ms)
+            args += [letter.task_id, job, letter.job.deadline_at, "1" if letter.anew else "0"]
+        return args
+
+    async def _take_back(self, task_ids: list[str]) -> None:
+        if not task_ids:
+            return
+        names = self._names
+        try:
+            await self._withdraw([names.queue, names.waiter_count, names.deadlines], task_ids)
+        except REDIS_ERRORS:
+            return  # the deadline, which travels with the job, does the same a little later
+
+
+def _refuse(batch: Sequence[_Letter], error: Exception) -> None:
+    for letter in batch:
+        if not letter.reply.done():
+            letter.reply.set_exception(unavailable(error))
