@@ -30,7 +30,7 @@ from app.telemetry.export import SpanExport, open_export
 from worker import tasks
 from worker.beat import BeatPublisher, Tally
 from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
-from worker.drift.check import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
+from worker.drift_job import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
 from worker.features import FeatureSets
 from worker.leases import Leases
 from worker.reports import tell

@@ -10,8 +10,8 @@ import pytest
 from app.settings import Settings
 from app.store.contract import PREDICTIONS
 from tests.service.test_build import home
-from worker.batch.build import main
-from worker.batch.simulator import simulate
+from worker.pipeline.build import main
+from worker.pipeline.simulation.simulator import simulate
 
 __all__ = ["home"]
 

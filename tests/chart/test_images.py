@@ -15,7 +15,8 @@ pytestmark = pytest.mark.timeout(120)
 ENTRIES = {
     "api": "app.main app.__main__",
     "worker": "worker.main worker.models worker.ready worker.pool",
-    "drift": "worker.main worker.models worker.ready worker.pool worker.drift.__main__ evidently duckdb aiobotocore",
+    "drift": "worker.main worker.models worker.ready worker.pool worker.pipeline.drift.__main__ "
+    "evidently duckdb aiobotocore",
     "dashboards": "dashboards.server dashboards.pages dashboards.__main__",
 }
 # stands in for an environment that holds the lock's packages alone
