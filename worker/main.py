@@ -28,7 +28,7 @@ from app.settings import Settings
 from app.telemetry.export import SpanExport, open_export
 from worker import tasks
 from worker.batch_worker import MAX_TRIES, BatchTask, BatchWorker
-from worker.drift.check import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
+from worker.drift_job import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
 from worker.features import FeatureSets
 from worker.heartbeat import HeartbeatPublisher, WorkerCounters
 from worker.leases import Leases

@@ -85,7 +85,7 @@ class DriftFeatureOut(Out):
 class DriftCheckOut(Out):
     """What came of the last scheduled check."""
 
-    state: str = Field(description="done, no data, not installed, out of memory, timed out or failed")
+    state: str = Field(description="done, no_data, not_installed, out_of_memory, timed_out, failed or busy")
     detail: str
     at: datetime
     age_s: float

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from worker.drift.report import write_drift_report
-from worker.drift.sample import DriftJob
+from worker.pipeline.drift.drift_report import write_drift_report
+from worker.pipeline.drift.samples import DriftJob
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=1000)

@@ -98,7 +98,7 @@ class Machine:
             return
         say(f"  ▸ building artifacts and models from {data or 'a simulated sample'}")
         options = [] if data is None else ["--data", str(data)]
-        argv = [sys.executable, "-m", "worker.batch.build", "--out", str(self.home.artifacts), *options]
+        argv = [sys.executable, "-m", "worker.pipeline.build", "--out", str(self.home.artifacts), *options]
         # threads that wait by spinning would take the cores from the processes beside them
         env = {"OMP_WAIT_POLICY": "PASSIVE", **self.env}
         run_once(Command("The build", argv, env=env), timeout_s=BUILD_TIMEOUT_S)

@@ -10,8 +10,8 @@ import pytest
 from app.artifacts.contract import PREDICTIONS
 from app.settings import Settings
 from tests.service.test_build import home
-from worker.batch.build import main
-from worker.batch.simulator import simulate
+from worker.pipeline.build import main
+from worker.pipeline.simulation.simulator import simulate
 
 __all__ = ["home"]
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(120)
 ENTRIES = {
     "api": "app.main app.__main__",
     "worker": "worker.main worker.registry worker.healthcheck worker.pool",
-    "drift": "worker.main worker.registry worker.healthcheck worker.pool worker.drift.__main__ "
+    "drift": "worker.main worker.registry worker.healthcheck worker.pool worker.pipeline.drift.__main__ "
     "evidently duckdb aiobotocore",
     "dashboards": "dashboards.server dashboards.pages dashboards.__main__",
 }

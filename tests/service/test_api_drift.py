@@ -54,9 +54,9 @@ async def test_an_older_report_of_a_worker_gives_way_to_the_artifacts(
 
 
 async def test_why_the_last_check_made_no_report_is_told(with_redis: Client, reports: DriftReports) -> None:
-    await reports.note("not installed", "Evidently is not installed.")
+    await reports.note("not_installed", "Evidently is not installed.")
     found = await json_of(with_redis, "/monitoring/drift")
-    assert (found["origin"], found["last_check"]["state"]) == ("artifacts", "not installed")
+    assert (found["origin"], found["last_check"]["state"]) == ("artifacts", "not_installed")
 
 
 async def test_a_report_that_cannot_be_read_is_as_good_as_none(with_redis: Client, reports: DriftReports) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.batch.odds import write_odds
-from worker.batch.predictions import write_predictions
+from worker.pipeline.output.odds_file import write_odds
+from worker.pipeline.output.predictions_file import write_predictions
 
 KICKOFF = datetime(2026, 8, 15, 14, tzinfo=UTC)
 BOOKS = ("b365", "b365c", "avgc")

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.support.build_results import GOOD, HEAD, NEW_HEAD, OTHER, rows_of, write
-from worker.batch import dates
-from worker.batch.matches import match_id
-from worker.batch.reader import read_folder
-from worker.batch.report import FileReport, closing_table
+from worker.pipeline.ingest import dates
+from worker.pipeline.ingest.ingest_report import FileReport
+from worker.pipeline.ingest.matches import match_id
+from worker.pipeline.ingest.reader import read_folder
+from worker.pipeline.summary import closing_table
 
 
 def only(folder: Path) -> tuple[list[dict[str, Any]], FileReport]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.build_results import GOOD, HEAD, LIST_HEAD, NEW_HEAD, rows_of, write
-from worker.batch.reader import read_folder
+from worker.pipeline.ingest.reader import read_folder
 
 PLAYED = "E0,16/08/2024,20:00,Man United,Fulham,1,0,H"
 
