@@ -1,4 +1,4 @@
-"""What is filtered: the one source of truth of a session, its URL and the API's query."""
+"""The filters of a session, their form in the URL, and the query they make for the API."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -47,34 +47,34 @@ class Filters(param.Parameterized):
     view = param.Selector(default="matches", objects=list(VIEWS))
 
     NAMES = ("status", "period", "region", "tournament", "q", "edge", "rroi", "value", "sort", "stake", "view")
-    KEPT = frozenset({"stake", "view"})  # ways of looking, which a reset of the filters leaves
+    KEPT_ON_RESET = frozenset({"stake", "view"})  # ways of looking, which a reset of the filters leaves
 
-    def state(self) -> dict[str, Any]:
-        """The values by name."""
+    def values(self) -> dict[str, Any]:
+        """Return the values by name."""
         return {name: getattr(self, name) for name in self.NAMES}
 
-    def query(self) -> str:
-        """The URL's query; what has its default is left out."""
-        changed = {n: v for n, v in self.state().items() if v != self.param[n].default}
+    def to_url(self) -> str:
+        """Return the query of the URL without the defaults."""
+        changed = {n: v for n, v in self.values().items() if v != self.param[n].default}
         return urlencode({n: int(v) if isinstance(v, bool) else v for n, v in changed.items()})
 
-    def read(self, query: str) -> None:
-        """Take every value from a URL's query: what is missing or wrong gets its default."""
-        given = dict(parse_qsl(query.removeprefix("?"), max_num_fields=50))
+    def read_url(self, query: str) -> None:
+        """Set every value from the query of a URL; a missing or wrong one gets its default."""
+        url_values = dict(parse_qsl(query.removeprefix("?"), max_num_fields=50))
         self.param.update(**{name: self.param[name].default for name in self.NAMES})
-        self.change({name: given[name] for name in self.NAMES if name in given})
+        self.change({name: url_values[name] for name in self.NAMES if name in url_values})
 
     def reset(self) -> None:
-        """Back to the defaults; the view stays."""
-        self.param.update(**{name: self.param[name].default for name in self.NAMES if name not in self.KEPT})
+        """Set the defaults; the view stays."""
+        self.param.update(**{name: self.param[name].default for name in self.NAMES if name not in self.KEPT_ON_RESET})
 
     def change(self, patch: Mapping[str, Any]) -> None:
-        """Take the values of a patch that are possible, and keep the rest in step."""
+        """Set the valid values of a patch, and the filters that depend on them."""
         values = {n: self._parse(n, v) for n, v in patch.items() if n in self.NAMES}
         possible = {n: v for n, v in values.items() if self._is_possible(n, v)}
-        self.param.update(**(possible | self._in_step(possible)))
+        self.param.update(**(possible | self._dependent_values(possible)))
 
-    def _in_step(self, patch: Mapping[str, Any]) -> dict[str, Any]:
+    def _dependent_values(self, patch: Mapping[str, Any]) -> dict[str, Any]:
         steps: dict[str, Any] = {}
         if "region" in patch and "tournament" not in patch and patch["region"] != self.region:
             steps["tournament"] = ANY
@@ -86,7 +86,7 @@ class Filters(param.Parameterized):
 
     def _parse(self, name: str, value: Any) -> Any:
         if name in {"edge", "rroi"}:
-            return _whole(value)
+            return _parse_integer(value)
         if name == "value":
             return value in (True, 1, "1", "true")
         return str(value).strip()[:100]
@@ -98,25 +98,25 @@ class Filters(param.Parameterized):
             return False
         return True
 
-    # --- what the API is asked ------------------------------------------------------------------------------
+    # --- the query of the API ------------------------------------------------------------------------------
 
-    def api(self, *, now: datetime, zone: tzinfo, value_edge: float) -> dict[str, str]:
-        """The filter in the API's words; days begin in the viewer's time zone."""
+    def api_params(self, *, now: datetime, zone: tzinfo, value_edge: float) -> dict[str, str]:
+        """Return the query parameters of the API; days begin in the time zone of the viewer."""
         first, last = PERIODS[self.period]
-        asked = {
+        params = {
             "status": None if self.status == "all" else self.status,
             "region": self.region or None,
             "tournament": self.tournament or None,
             "q": self.q or None,
-            "from": _midnight(now, zone, first),
-            "to": _midnight(now, zone, last),
+            "from": _day_start(now, zone, first),
+            "to": _day_start(now, zone, last),
             "min_edge": self._min_edge(value_edge),
             "min_region_roi": None if self.rroi is None else str(self.rroi),
         }
-        return {name: value for name, value in asked.items() if value is not None}
+        return {name: value for name, value in params.items() if value is not None}
 
-    def order(self) -> str:
-        """The API's sort: coming matches soonest first, others newest first."""
+    def api_sort(self) -> str:
+        """Return the sort of the API: upcoming matches soonest first, others newest first."""
         if self.sort == "edge":
             return "-edge"
         soonest = (self.status in {"upcoming", "live"}) == (self.sort == "time")
@@ -127,21 +127,21 @@ class Filters(param.Parameterized):
         edges += [value_edge] if self.value else []
         return f"{max(edges):g}" if edges else None
 
-    def narrowing(self) -> list[str]:
-        """The names of the filters that hide something, the most likely culprit first."""
+    def active_names(self) -> list[str]:
+        """Return the names of the filters that hide matches, the likeliest culprit first."""
         order = ("q", "value", "edge", "rroi", "tournament", "region", "period", "status")
         return [n for n in order if getattr(self, n) not in (self.param[n].default, "all")]
 
 
-def zone_named(name: str) -> tzinfo:
-    """The time zone a browser names, or UTC when it is unknown here."""
+def parse_time_zone(name: str) -> tzinfo:
+    """Return the time zone of that name, or UTC where it is unknown."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return UTC
 
 
-def _midnight(now: datetime, zone: tzinfo, days: int | None) -> str | None:
+def _day_start(now: datetime, zone: tzinfo, days: int | None) -> str | None:
     if days is None:
         return None
     day = now.astimezone(zone).date() + timedelta(days=days)
@@ -149,7 +149,7 @@ def _midnight(now: datetime, zone: tzinfo, days: int | None) -> str | None:
     return start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _whole(value: Any) -> int | None:
+def _parse_integer(value: Any) -> int | None:
     try:
         return None if value in (None, ANY) else round(float(value))
     except (TypeError, ValueError, OverflowError):

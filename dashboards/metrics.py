@@ -1,4 +1,4 @@
-"""What the match page has counted: at /metrics of its own server, and about its questions to the API."""
+"""Metrics of the match page: the `/metrics` handler, and the hooks that count requests to the API."""
 
 import asyncio
 from time import perf_counter
@@ -11,15 +11,15 @@ from tornado.web import RequestHandler
 from app.telemetry.page import PageMetrics
 
 
-class Scrape(RequestHandler):
+class MetricsHandler(RequestHandler):
     """`GET /metrics`; opens no session."""
 
     def initialize(self, metrics: PageMetrics) -> None:
-        """Where the numbers are."""
+        """Take the metrics to publish."""
         self._metrics = metrics
 
     async def get(self) -> None:
-        """All metrics, as Prometheus reads them."""
+        """Answer with all metrics as Prometheus text."""
         server: Any = self.application
         self._metrics.sessions.set(len(server.get_sessions("/")))
         body, media_type = await asyncio.to_thread(self._metrics.text)
@@ -27,17 +27,17 @@ class Scrape(RequestHandler):
         self.write(body)
 
 
-def counting(metrics: PageMetrics) -> aiohttp.TraceConfig:
-    """Hooks that count and time each question."""
+def trace_requests(metrics: PageMetrics) -> aiohttp.TraceConfig:
+    """Return hooks that count and time each request."""
     trace = aiohttp.TraceConfig()
 
     async def start(_session: aiohttp.ClientSession, context: SimpleNamespace, _: Any) -> None:
         context.started = perf_counter()
 
-    async def end(_: Any, context: SimpleNamespace, asked: aiohttp.TraceRequestEndParams) -> None:
-        metrics.count(str(asked.response.status), perf_counter() - context.started)
+    async def end(_: Any, context: SimpleNamespace, end_params: aiohttp.TraceRequestEndParams) -> None:
+        metrics.count(str(end_params.response.status), perf_counter() - context.started)
 
-    async def fail(_: Any, context: SimpleNamespace, _asked: Any) -> None:
+    async def fail(_: Any, context: SimpleNamespace, _params: Any) -> None:
         metrics.count("failed", perf_counter() - context.started)
 
     trace.on_request_start.append(start)

@@ -1,6 +1,7 @@
-"""The pages there are and what surrounds them: one template, one board per session."""
+"""The page of a session: template, colors, fonts and assets around one board."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +12,7 @@ from bokeh.embed.bundle import extension_dirs
 from jinja2 import Template
 from panel.io.resources import _env
 
-from dashboards import theme
-from dashboards.feed import Feed
+from dashboards.client import ChangeFeed
 from dashboards.store import Store
 from dashboards.views.board import ASSETS, Board
 
@@ -22,16 +22,65 @@ FONTS_URL = f"{ASSETS_URL}-fonts"
 SETTLE_S = 1.0  # after it, Panel's own hooks have let go of a closed session
 TITLE = "Touchline · match forecasts"
 
+# Contrast of text on each surface, and of text on the darkest probability shade, is checked by a test.
+LIGHT: Mapping[str, str] = {
+    "page": "#f4f7fa",
+    "paper": "#ffffff",
+    "sunken": "#edf2f6",
+    "line": "#e0e7ee",
+    "edge-line": "#8596a6",
+    "text": "#14202b",
+    "muted": "#556575",
+    "brand": "#1f5faf",
+    "on-brand": "#ffffff",
+    "heat": "31 95 175",
+    "good": "#08724f",
+    "good-soft": "#e3f4ed",
+    "bad": "#a83d07",
+    "bad-soft": "#fdeee4",
+    "warn": "#8a4b00",
+    "warn-soft": "#fff3dc",
+}
+DARK: Mapping[str, str] = {
+    "page": "#0d1319",
+    "paper": "#141b22",
+    "sunken": "#1b242d",
+    "line": "#27323d",
+    "edge-line": "#70808f",
+    "text": "#e7edf3",
+    "muted": "#9fafbd",
+    "brand": "#7db2f5",
+    "on-brand": "#0b1622",
+    "heat": "74 144 226",
+    "good": "#4fd1a1",
+    "good-soft": "#12302a",
+    "bad": "#ff9d66",
+    "bad-soft": "#35221a",
+    "warn": "#ffc266",
+    "warn-soft": "#332812",
+}
+
+# the browser's own parts follow too, and the switch shows the sun or the moon
+SCHEMES = {
+    "light": "color-scheme:light;--show-in-light:block;--show-in-dark:none;",
+    "dark": "color-scheme:dark;--show-in-light:none;--show-in-dark:block;",
+}
+
+
+# Roboto comes with panel-material-ui's wheel; the range keeps the second file unloaded until a name needs it
+LATIN_EXT = "U+0100-02BA,U+02BD-02C5,U+02C7-02CC,U+02CE-02D7,U+02DD-02FF,U+0304,U+0308,U+0329,U+1E00-1E9F,U+1EF2-1EFF"
+FONT = '"Touchline Sans",system-ui,-apple-system,"Segoe UI",Roboto,sans-serif'
+
 
 def install_assets() -> None:
-    """Let the server deliver the page's own scripts and styles."""
+    """Register the folders of scripts, styles and fonts with the server."""
     extension_dirs[EXTENSION] = ASSETS
-    extension_dirs[f"{EXTENSION}-fonts"] = _fonts()
+    extension_dirs[f"{EXTENSION}-fonts"] = _font_folder()
 
 
 @cache
-def _fonts() -> Path:
-    """The folder of fonts in panel-material-ui, found without importing the package."""
+def _font_folder() -> Path:
+    """Return the folder of fonts in panel-material-ui without importing the package."""
     spec = find_spec("panel_material_ui")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("panel-material-ui is not installed; the page takes its fonts from it.")
@@ -39,36 +88,62 @@ def _fonts() -> Path:
 
 
 @cache
-def _css() -> str:
-    return theme.css() + theme.fonts(FONTS_URL, sorted(path.name for path in _fonts().glob("*.woff2")))
+def _render_css() -> str:
+    return render_colors() + render_fonts(FONTS_URL, sorted(path.name for path in _font_folder().glob("*.woff2")))
 
 
 @cache
-def _template() -> Template:
+def _load_template() -> Template:
     template: Template = _env.from_string((ASSETS / "page.html").read_text(encoding="utf-8"))
     return template
 
 
 @cache
-def _modules() -> list[str]:
+def _list_modules() -> list[str]:
     return sorted(path.name for path in Path(ASSETS).glob("*.js"))
 
 
-def match_page(store: Store, feed: Feed) -> Any:
-    """A new session's page."""
-    page = pn.Template(_template(), items={"board": Board(store, feed)})
-    pn.state.on_session_destroyed(_forget)
+def build_page(store: Store, feed: ChangeFeed) -> Any:
+    """Return the page of a new session."""
+    page = pn.Template(_load_template(), items={"board": Board(store, feed)})
+    pn.state.on_session_destroyed(_schedule_cleanup)
     page.add_variable("page_title", TITLE)
     page.add_variable("assets", ASSETS_URL)
-    page.add_variable("theme_css", _css())
-    page.add_variable("modules", _modules())
+    page.add_variable("theme_css", _render_css())
+    page.add_variable("modules", _list_modules())
     return page
 
 
-def _forget(_: Any) -> None:
+def _schedule_cleanup(_: Any) -> None:
     """Panel 1.9.4 keeps the name of every template's root for ever, in a list it searches on each message."""
     asyncio.get_running_loop().call_later(SETTLE_S, _drop_dead_roots)
 
 
 def _drop_dead_roots() -> None:
     pn.state._fake_roots[:] = [ref for ref in pn.state._fake_roots if ref in pn.state._views]
+
+
+def render_colors() -> str:
+    """Return the CSS variables: by the system's preference, unless the viewer chose."""
+    light, dark = _render_tokens(LIGHT, "light"), _render_tokens(DARK, "dark")
+    return (
+        f":root{{{light}--font:{FONT};}}"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}"
+        f":root[data-theme=dark]{{{dark}}}"
+    )
+
+
+def render_fonts(url: str, names: Iterable[str]) -> str:
+    """Return the @font-face rules of the Roboto files among `names`, served under `url`."""
+    return "".join(_render_font_face(url, name) for name in names if name.startswith("roboto-latin-"))
+
+
+def _render_font_face(url: str, name: str) -> str:
+    weight = "600 700" if "-700-" in name else "400 500"
+    characters = f"unicode-range:{LATIN_EXT};" if "-latin-ext-" in name else ""
+    source = f'src:url("{url}/{name}") format("woff2");'
+    return f'@font-face{{font-family:"Touchline Sans";font-display:swap;font-weight:{weight};{characters}{source}}}'
+
+
+def _render_tokens(tokens: Mapping[str, str], scheme: str) -> str:
+    return "".join(f"--{name}:{value};" for name, value in tokens.items()) + SCHEMES[scheme]

@@ -1,32 +1,40 @@
-"""The server of the match page: opens it, tells where it is, closes it."""
+"""The server of the match page: its life cycle, the CSV download and the drift report."""
 
 import asyncio
+import csv
 import errno
+import io
 import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 import panel as pn
 from bokeh.server.server import Server
 from bokeh.settings import settings as bokeh_settings
 from panel.template import Template
+from tornado.web import RequestHandler
 
 from app.settings import Settings
-from dashboards.client import ApiClient
-from dashboards.downloads import handlers
-from dashboards.feed import Feed
-from dashboards.metrics import Scrape
-from dashboards.pages import install_assets, match_page
+from dashboards.client import ApiClient, ApiFailure, ChangeFeed
+from dashboards.filters import Filters, parse_time_zone
+from dashboards.metrics import MetricsHandler
+from dashboards.pages import build_page, install_assets
 from dashboards.store import TTL_S, Store
 
 CLEAN_UP_MS = 5000  # between looks for sessions whose window was closed; Panel keeps each for another 15 s
+_BOM = "\ufeff"  # without it a spreadsheet takes UTF-8 for something else
+_PAGE_ROWS = 1000
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a scraped name that begins so would be computed
+_MAX_QUERY = 2000
 
 
 class PortInUse(Exception):
-    """Somebody else listens where the page should."""
+    """Another process listens on the port of the page."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
@@ -37,19 +45,19 @@ class PortInUse(Exception):
 async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     _set_up_logging(settings.log_level)
-    async with running(settings) as server:
+    async with open_server(settings) as server:
         sys.stdout.write(f"Match page on http://{settings.dashboard_host}:{server.port}, API at {settings.api_url}\n")
         sys.stdout.flush()
-        await _signal()
+        await _wait_for_signal()
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[Server]:
-    """The server, listening; answers of the API are shared for `ttl_s`."""
+async def open_server(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[Server]:
+    """Run the server; sessions share an answer of the API for `ttl_s`."""
     async with ApiClient(settings.api_url, key=settings.api_key) as client:
         store = Store(client, value_edge=settings.value_edge, ttl_s=ttl_s)
-        feed = Feed(client, store)
-        server = _open(store, feed, settings)
+        feed = ChangeFeed(client, on_change=store.invalidate)
+        server = _create_server(store, feed, settings)
         server.start()
         following = asyncio.create_task(feed.follow())
         try:
@@ -60,14 +68,14 @@ async def running(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[
             await asyncio.wait([following])
 
 
-def _open(store: Store, feed: Feed, settings: Settings) -> Server:
+def _create_server(store: Store, feed: ChangeFeed, settings: Settings) -> Server:
     bokeh_settings.resources = "server"  # no address but this server's is ever loaded
     install_assets()
     host = settings.dashboard_host
-    port = _claim(host, settings.dashboard_port)
+    port = _claim_port(host, settings.dashboard_port)
 
     def page() -> Template:  # Panel asks for a plain function: a partial would be taken for a parameterised pane
-        return match_page(store, feed)
+        return build_page(store, feed)
 
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -75,8 +83,8 @@ def _open(store: Store, feed: Feed, settings: Settings) -> Server:
             {"/": page},
             address=host,
             port=port,
-            websocket_origin=_origins(host, port, settings.dashboard_origins),
-            extra_patterns=[*handlers(store), ("/metrics", Scrape, {"metrics": store.client.metrics})],
+            websocket_origin=_allowed_origins(host, port, settings.dashboard_origins),
+            extra_patterns=[*_list_handlers(store), ("/metrics", MetricsHandler, {"metrics": store.client.metrics})],
             location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,
@@ -85,13 +93,13 @@ def _open(store: Store, feed: Feed, settings: Settings) -> Server:
         signal.signal(signal.SIGINT, on_interrupt)  # Panel takes Ctrl-C for itself
 
 
-def _origins(host: str, port: int, others: Sequence[str]) -> list[str]:
-    """Where a page may come from that opens a socket here."""
+def _allowed_origins(host: str, port: int, others: Sequence[str]) -> list[str]:
+    """Return the origins whose pages may open a socket here."""
     return [*(f"{name}:{port}" for name in sorted({host, "localhost", "127.0.0.1"})), *others]
 
 
-def _claim(host: str, port: int) -> int:
-    """The port, or any when it is 0: the origin of the page must be known before it is served."""
+def _claim_port(host: str, port: int) -> int:
+    """Return the port, or a free one for 0: the origin of the page must be known before it is served."""
     try:
         with socket.create_server((host, port)) as probe:
             claimed: int = probe.getsockname()[1]
@@ -108,9 +116,95 @@ def _set_up_logging(level: str) -> None:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 
-async def _signal() -> None:
+async def _wait_for_signal() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await stop.wait()
+
+
+class _ApiHandler(RequestHandler):
+    """Passes on an answer of the API; answers a failure as a sentence."""
+
+    def initialize(self, store: Store) -> None:
+        """Tornado's constructor."""
+        self.store = store
+
+    def fail(self, failure: ApiFailure) -> None:
+        """Answer 502 with the reason as text."""
+        self.set_status(502)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{failure.reason}\n")
+
+
+class CardsCsvHandler(_ApiHandler):
+    """`cards.csv?<filters of the page>&zone=<time zone>`: exactly the filtered matches, streamed."""
+
+    async def get(self) -> None:
+        """Stream the rows; a failure after the first page cuts the file short, so that a client notices."""
+        filters = Filters()
+        filters.read_url(self.request.query[:_MAX_QUERY])
+        zone = parse_time_zone(self.get_query_argument("zone", ""))
+        params = filters.api_params(now=datetime.now(UTC), zone=zone, value_edge=self.store.value_edge)
+        params |= {"sort": filters.api_sort(), "limit": str(_PAGE_ROWS)}
+        try:
+            text, cursor = await self.store.client.get_csv("/predict/cards/", params)
+        except ApiFailure as failure:
+            self.fail(failure)
+            return
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", 'attachment; filename="matches.csv"')
+        self.write(_BOM + await asyncio.to_thread(escape_formulas, text))
+        while cursor:
+            await self.flush()
+            text, cursor = await self.store.client.get_csv("/predict/cards/", params | {"cursor": cursor})
+            self.write(await asyncio.to_thread(escape_formulas, text, with_head=False))
+
+
+class DriftReportHandler(_ApiHandler):
+    """`drift-report`: the newest drift report as HTML."""
+
+    async def get(self) -> None:
+        """Answer with the report in a sandbox: its scripts cannot reach this server."""
+        try:
+            reply = await self.store.client.get("/monitoring/drift/report", {}, media="text/html")
+        except ApiFailure as failure:
+            self.fail(failure)
+            return
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", "sandbox allow-scripts")
+        self.finish(reply.body or b"")
+
+
+def escape_formulas(text: str, *, with_head: bool = True) -> str:
+    """Return CSV in which text that a spreadsheet would compute begins with a quote; numbers stay numbers."""
+    rows = csv.reader(io.StringIO(text))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    head = next(rows, [])
+    if with_head:
+        writer.writerow(head)
+    writer.writerows(_escape_rows(rows))
+    return out.getvalue()
+
+
+def _escape_rows(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    for row in rows:
+        yield [f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell for cell in row]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _list_handlers(store: Store) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
+    """Return the routes besides the page."""
+    return [
+        (r"/cards\.csv", CardsCsvHandler, {"store": store}),
+        (r"/drift-report", DriftReportHandler, {"store": store}),
+    ]

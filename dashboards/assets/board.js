@@ -1,9 +1,8 @@
 /* The board: joins controls, results and list to the session on the server. */
 
 import * as f from "./format.js"
-import {fill, h, icon} from "./dom.js"
+import {copyButton, fill, h, icon} from "./dom.js"
 import {Controls} from "./controls.js"
-import {copyButton} from "./copy.js"
 import {MatchList} from "./list.js"
 import {Notices, emptyState, errorState, waitingState} from "./notices.js"
 import {Operations} from "./operations.js"
@@ -13,23 +12,41 @@ import {Results} from "./results.js"
 const TICK_MS = 30e3
 const ANSWER_MS = 15e3
 const BUSY_AFTER_MS = 300
-const VIEWS = [["matches", "Matches"], ["performance", "Performance"], ["operations", "Operations"]]
+const VIEWS = [
+  ["matches", "Matches"],
+  ["performance", "Performance"],
+  ["operations", "Operations"],
+]
 const OLD_RESULTS_MS = 7 * f.DAY // leagues play every week: later, the source has stopped
 
 class Board {
   constructor(model) {
-    this.send = message => { if (!this.isLost) model.send_msg(message) }
+    this.send = message => {
+      if (!this.isLost) model.send_msg(message)
+    }
     this.config = {apiUrl: ""}
-    this.turn = 0
+    this.revision = 0
     this.total = null
-    this.notices = new Notices({onRetry: () => this.again(), onChange: () => this.sayLive()})
+    this.notices = new Notices({onRetry: () => this.reload(), onChange: () => this.showLive()})
     this.results = new Results(stake => this.change({stake}))
     this.performance = new Performance()
     this.operations = new Operations()
     this.view = "matches"
-    this.controls = new Controls(patch => this.change(patch), {onReset: () => this.reset(), onOdds: () => { this.list.relayout(); this.results.again() }, onSql: () => this.send({kind: "sql"})})
-    this.list = new MatchList({config: this.config, onMore: cursor => this.send({kind: "more", cursor}), onPredict: (id, stage) => this.send({kind: "predict", id, stage}), onHistory: id => this.send({kind: "history", id})})
-    this.stage = h("div", {class: "stage"}, waitingState())
+    this.controls = new Controls(patch => this.change(patch), {
+      onReset: () => this.reset(),
+      onOdds: () => {
+        this.list.relayout()
+        this.results.redraw()
+      },
+      onSql: () => this.send({kind: "sql"}),
+    })
+    this.list = new MatchList({
+      config: this.config,
+      onMore: cursor => this.send({kind: "more", cursor}),
+      onPredict: (id, alias) => this.send({kind: "predict", id, alias}),
+      onHistory: id => this.send({kind: "history", id}),
+    })
+    this.content = h("div", {class: "stage"}, waitingState())
     this.el = this.frame()
     this.listen(model)
   }
@@ -37,33 +54,107 @@ class Board {
   frame() {
     this.fresh = h("span", {class: "fresh"})
     this.badge = h("span", {class: "badge"})
-    this.drawer = h("aside", {class: "side", "aria-label": "Filters", id: "filters"},
-      h("div", {class: "side-head"}, h("h2", {}, "Filters"), h("button", {type: "button", class: "icon-button", "aria-label": "Close filters", onclick: () => this.open(false)}, icon("close"))),
-      this.controls.side, h("button", {type: "button", class: "button primary wide done", onclick: () => this.open(false)}, "Show matches"))
-    this.opener = h("button", {type: "button", class: "button opener", "aria-controls": "filters", "aria-expanded": "false", onclick: () => this.open(true)}, icon("sliders"), "Filters", this.badge)
+    this.drawer = h(
+      "aside",
+      {class: "side", "aria-label": "Filters", id: "filters"},
+      h(
+        "div",
+        {class: "side-head"},
+        h("h2", {}, "Filters"),
+        h(
+          "button",
+          {type: "button", class: "icon-button", "aria-label": "Close filters", onclick: () => this.open(false)},
+          icon("close"),
+        ),
+      ),
+      this.controls.side,
+      h("button", {type: "button", class: "button primary wide done", onclick: () => this.open(false)}, "Show matches"),
+    )
+    this.opener = h(
+      "button",
+      {
+        type: "button",
+        class: "button opener",
+        "aria-controls": "filters",
+        "aria-expanded": "false",
+        onclick: () => this.open(true),
+      },
+      icon("sliders"),
+      "Filters",
+      this.badge,
+    )
     this.controls.bar.prepend(this.opener)
-    this.tabs = h("nav", {class: "tabs", "aria-label": "Views"}, VIEWS.map(([view, name]) => h("button", {type: "button", "data-view": view, onclick: () => this.change({view})}, name)))
+    this.tabs = h(
+      "nav",
+      {class: "tabs", "aria-label": "Views"},
+      VIEWS.map(([view, name]) =>
+        h("button", {type: "button", "data-view": view, onclick: () => this.change({view})}, name),
+      ),
+    )
     this.live = h("span", {class: "live-state", role: "status"})
     this.help = helpDialog()
     this.sql = h("dialog", {class: "help sql", "aria-labelledby": "sql-title"})
-    return h("div", {class: "touchline"},
-      h("header", {class: "bar"}, h("button", {type: "button", class: "button skip", onclick: () => this.list.move(1)}, "Skip to matches"), h("h1", {}, h("span", {class: "logo", "aria-hidden": "true"}), h("span", {class: "brand-name"}, "Touchline")), this.tabs, this.fresh, this.live,
-        h("button", {type: "button", class: "icon-button theme", "aria-label": "Switch between light and dark", onclick: switchTheme}, icon("sun"), icon("moon"))),
+    return h(
+      "div",
+      {class: "touchline"},
+      h(
+        "header",
+        {class: "bar"},
+        h("button", {type: "button", class: "button skip", onclick: () => this.list.move(1)}, "Skip to matches"),
+        h("h1", {}, h("span", {class: "logo", "aria-hidden": "true"}), h("span", {class: "brand-name"}, "Touchline")),
+        this.tabs,
+        this.fresh,
+        this.live,
+        h(
+          "button",
+          {
+            type: "button",
+            class: "icon-button theme",
+            "aria-label": "Switch between light and dark",
+            onclick: switchTheme,
+          },
+          icon("sun"),
+          icon("moon"),
+        ),
+      ),
       h("div", {class: "busy", role: "progressbar", "aria-label": "Loading", hidden: true}),
-      h("div", {class: "frame"}, this.drawer, h("div", {class: "scrim", onclick: () => this.open(false)}),
-        h("main", {class: "main", id: "matches"}, this.notices.el, this.results.el, this.controls.bar, this.stage, footer())), this.help, this.sql)
+      h(
+        "div",
+        {class: "frame"},
+        this.drawer,
+        h("div", {class: "scrim", onclick: () => this.open(false)}),
+        h(
+          "main",
+          {class: "main", id: "matches"},
+          this.notices.el,
+          this.results.el,
+          this.controls.bar,
+          this.content,
+          footer(),
+        ),
+      ),
+      this.help,
+      this.sql,
+    )
   }
 
   listen(model) {
     model.on("msg:custom", messages => messages.forEach(message => this.receive(message)))
     this.onKey = event => this.key(event)
     this.onBack = () => this.ask({kind: "back", query: location.search})
-    this.onSeen = () => { if (!document.hidden) this.tick() }
+    this.onSeen = () => {
+      if (!document.hidden) this.tick()
+    }
     addEventListener("keydown", this.onKey)
     addEventListener("popstate", this.onBack)
     document.addEventListener("visibilitychange", this.onSeen)
-    this.ticking = setInterval(() => { if (!document.hidden) this.tick() }, TICK_MS)
-    model.document.on_event("connection_lost", () => { this.isLost = true; this.notices.cutOff() })
+    this.ticking = setInterval(() => {
+      if (!document.hidden) this.tick()
+    }, TICK_MS)
+    model.document.on_event("connection_lost", () => {
+      this.isLost = true
+      this.notices.showDisconnected()
+    })
     this.ask({kind: "hello", zone: f.zone(), query: location.search})
   }
 
@@ -81,30 +172,56 @@ class Board {
   ask(message) {
     this.send(message)
     clearTimeout(this.answering)
-    this.answering = setTimeout(() => this.notices.cutOff(), ANSWER_MS + 5e3)
+    this.answering = setTimeout(() => this.notices.showDisconnected(), ANSWER_MS + 5e3)
     clearTimeout(this.slow)
     if (message.kind !== "tick") this.slow = setTimeout(() => this.busy(true), BUSY_AFTER_MS)
   }
 
-  change(patch) { this.typed = Object.keys(patch).join() === "q"; this.ask({kind: "change", patch}) }
-  reset() { this.typed = false; this.controls.search.value = ""; this.ask({kind: "change", reset: true}) }
-  again() { this.ask({kind: "again"}) }
-  tick() { this.ask({kind: "tick"}) }
+  change(patch) {
+    this.typed = Object.keys(patch).join() === "q"
+    this.ask({kind: "change", patch})
+  }
+  reset() {
+    this.typed = false
+    this.controls.search.value = ""
+    this.ask({kind: "change", reset: true})
+  }
+  reload() {
+    this.ask({kind: "again"})
+  }
+  tick() {
+    this.ask({kind: "tick"})
+  }
 
   /* --- from the server --------------------------------------------------------------------------------------- */
 
   receive(message) {
     clearTimeout(this.answering)
-    this.notices.clear("cut-off")
-    const handlers = {config: this.onConfig, filters: this.onFilters, rows: this.onRows, same: this.onSame, results: this.onResults, facets: this.onFacets, prediction: this.onPrediction, history: this.onHistory, sql: this.onSql, problem: this.onProblem,
-      series: this.onSeries, operations: this.onOperations, live: this.onLive}
+    this.notices.clear("disconnected")
+    const handlers = {
+      config: this.onConfig,
+      filters: this.onFilters,
+      rows: this.onRows,
+      same: this.onSame,
+      results: this.onResults,
+      facets: this.onFacets,
+      prediction: this.onPrediction,
+      history: this.onHistory,
+      sql: this.onSql,
+      problem: this.onProblem,
+      series: this.onSeries,
+      operations: this.onOperations,
+      live: this.onLive,
+    }
     handlers[message.kind]?.call(this, message)
   }
 
-  onConfig({api_url}) { this.config.apiUrl = api_url }
+  onConfig({api_url}) {
+    this.config.apiUrl = api_url
+  }
 
-  onFilters({turn, push, query, state, narrowing, is_live}) {
-    this.turn = turn
+  onFilters({revision, push, query, state, narrowing, is_live}) {
+    this.revision = revision
     this.grouped = state.sort !== "edge"
     this.onLive({is_live})
     this.show(state.view)
@@ -112,38 +229,61 @@ class Board {
     const n = this.controls.show(state, narrowing, query)
     this.badge.textContent = n ? String(n) : ""
     const url = location.pathname + (query ? `?${query}` : "")
-    if (push && url !== location.pathname + location.search) history[this.typed ? "replaceState" : "pushState"](null, "", url)
+    if (push && url !== location.pathname + location.search)
+      history[this.typed ? "replaceState" : "pushState"](null, "", url)
   }
 
   /* another view waits for its own data: what the last one showed would be taken for it */
   show(view) {
     this.el.dataset.view = view
-    for (const tab of this.tabs.children) tab.dataset.view === view ? tab.setAttribute("aria-current", "page") : tab.removeAttribute("aria-current")
+    for (const tab of this.tabs.children)
+      tab.dataset.view === view ? tab.setAttribute("aria-current", "page") : tab.removeAttribute("aria-current")
     if (view === this.view) return
     this.view = view
     this.performance.remove()
-    fill(this.stage, waitingState())
+    fill(this.content, waitingState())
   }
 
   onRows(message) {
-    if (message.turn !== this.turn) return
+    if (message.revision !== this.revision) return
     this.busy(false)
     this.about(message)
-    const rows = message.rows.flatMap(part => JSON.parse(part)), page = {next: message.next, total: message.total, grouped: this.grouped}
+    const rows = message.rows.flatMap(part => JSON.parse(part)),
+      page = {next: message.next, total: message.total, grouped: this.grouped}
     this.total = message.total
     this.results.total(message.total)
     if (message.cursor) return this.list.append(rows, page)
-    const isShown = this.stage.firstChild === this.list.el
+    const isShown = this.content.firstChild === this.list.el
     if (message.renewal && isShown) return this.renew(rows, page)
-    if (!rows.length) return void fill(this.stage, emptyState(this.controls.loosen(), () => this.reset()))
-    if (!isShown) fill(this.stage, this.list.el)
+    if (!rows.length)
+      return void fill(
+        this.content,
+        emptyState(this.controls.loosen(), () => this.reset()),
+      )
+    if (!isShown) fill(this.content, this.list.el)
     this.list.show(rows, page)
     if (!message.renewal) this.toTop()
   }
 
   renew(rows, page) {
     if (this.list.rows.length > rows.length && page.next) {
-      this.notices.say("newer", "info", h("span", {}, "There is newer data."), h("button", {type: "button", class: "button", onclick: () => { this.notices.clear("newer"); this.again() }}, "Show it"))
+      this.notices.show(
+        "newer",
+        "info",
+        h("span", {}, "There is newer data."),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "button",
+            onclick: () => {
+              this.notices.clear("newer")
+              this.reload()
+            },
+          },
+          "Show it",
+        ),
+      )
       return
     }
     const n = this.list.renew(rows, page)
@@ -151,56 +291,73 @@ class Board {
   }
 
   onSeries(message) {
-    if (message.turn !== this.turn) return
+    if (message.revision !== this.revision) return
     this.busy(false)
     this.about(message)
     this.performance.show(JSON.parse(message.series), message.is_like)
-    fill(this.stage, this.performance.el)
+    fill(this.content, this.performance.el)
   }
 
-  onOperations({turn, parts}) {
-    if (turn !== this.turn) return
+  onOperations({revision, parts}) {
+    if (revision !== this.revision) return
     this.busy(false)
     this.operations.show(parts)
-    if (this.stage.firstChild !== this.operations.el) fill(this.stage, this.operations.el)
+    if (this.content.firstChild !== this.operations.el) fill(this.content, this.operations.el)
   }
 
   onLive({is_live: isLive}) {
     this.isLive = isLive
-    this.sayLive()
+    this.showLive()
   }
 
   /* in the bar, which stays in sight when the notices do not */
-  sayLive() {
+  showLive() {
     const state = this.notices.isOld ? "not updating" : this.isLive ? "live" : ""
     this.el.classList.toggle("is-live", state === "live")
     this.el.classList.toggle("not-live", state === "not updating")
     if (this.state === state) return
     this.state = state
     this.live.textContent = state
-    this.live.title = state === "live" ? "Changes appear here by themselves" : state && "The note above the matches says why"
+    this.live.title =
+      state === "live" ? "Changes appear here by themselves" : state && "The note above the matches says why"
   }
 
-  onSame({seen_at}) { this.seenAt = seen_at; this.notices.clear("kept") }
+  onSame({seen_at}) {
+    this.seenAt = seen_at
+    this.notices.clear("cached")
+  }
 
   about({snapshot, failure, seen_at}) {
     this.seenAt = seen_at
     this.notices.snapshot(snapshot)
-    failure ? this.notices.kept(seen_at, failure.reason) : this.notices.clear("kept")
+    failure ? this.notices.showCached(seen_at, failure.reason) : this.notices.clear("cached")
     const until = snapshot.data_until && Date.parse(snapshot.data_until)
     const isOld = until && Date.now() - until > OLD_RESULTS_MS
-    fill(this.fresh, h("b", {}, until ? `Results to ${f.date(until)}` : "No results yet"),
-      isOld && h("em", {class: "old"}, ` (${f.ago(until)})`), h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`), snapshot.simulated && h("span", {class: "made-up"}, "simulated"))
+    fill(
+      this.fresh,
+      h("b", {}, until ? `Results to ${f.date(until)}` : "No results yet"),
+      isOld && h("em", {class: "old"}, ` (${f.ago(until)})`),
+      h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`),
+      snapshot.simulated && h("span", {class: "made-up"}, "simulated"),
+    )
     this.fresh.title = `Source: ${snapshot.source ?? "unknown"}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
   }
 
-  onResults(message) { this.results.show(message, this.total) }
+  onResults(message) {
+    this.results.show(message, this.total)
+  }
 
-  onFacets({items}) { this.controls.facets(items) }
+  onFacets({items}) {
+    this.controls.facets(items)
+  }
 
-  onPrediction(message) { this.list.predicted(message) }
+  onPrediction(message) {
+    this.list.setPrediction(message)
+  }
 
-  onHistory(message) { this.list.remembered(message) }
+  onHistory(message) {
+    this.list.setHistory(message)
+  }
 
   onSql({sql, reason}) {
     fill(this.sql, ...sqlParts(sql, reason))
@@ -211,12 +368,21 @@ class Board {
     if (problem.part === "results") return this.results.fail(problem.reason)
     if (problem.part === "facets") return
     this.busy(false)
-    if (problem.part === "page" && problem.renewal === undefined) return this.notices.say("page", "bad", h("span", {}, h("b", {}, problem.reason), " What you see may be incomplete."), this.notices.retry())
+    if (problem.part === "page" && problem.renewal === undefined)
+      return this.notices.show(
+        "page",
+        "bad",
+        h("span", {}, h("b", {}, problem.reason), " What you see may be incomplete."),
+        this.notices.retry(),
+      )
     if (this.seenAt && (problem.renewal || problem.part === "more")) {
-      this.list.asked = null
-      return this.notices.kept(this.seenAt, problem.reason)
+      this.list.requested = null
+      return this.notices.showCached(this.seenAt, problem.reason)
     }
-    fill(this.stage, errorState(problem, () => this.again()))
+    fill(
+      this.content,
+      errorState(problem, () => this.reload()),
+    )
   }
 
   /* --- the frame -------------------------------------------------------------------------------------------- */
@@ -224,11 +390,11 @@ class Board {
   busy(isBusy) {
     clearTimeout(this.slow)
     this.el.querySelector(".busy").hidden = !isBusy
-    this.stage.setAttribute("aria-busy", String(isBusy))
+    this.content.setAttribute("aria-busy", String(isBusy))
   }
 
   toTop() {
-    const top = this.stage.getBoundingClientRect().top + scrollY
+    const top = this.content.getBoundingClientRect().top + scrollY
     if (scrollY > top) scrollTo({top: Math.max(0, top - 120), behavior: "instant"})
   }
 
@@ -245,7 +411,13 @@ class Board {
     if (event.ctrlKey || event.metaKey || event.altKey || target.matches?.("input, select, textarea")) return
     if (this.help.open || this.sql.open) return // what is behind it does not move
     if (event.key === "?") return this.help.showModal()
-    const actions = {j: () => this.list.move(1), k: () => this.list.move(-1), "/": () => this.search(), v: () => this.change({value: !this.controls.state.value}), o: () => this.follow()}
+    const actions = {
+      j: () => this.list.move(1),
+      k: () => this.list.move(-1),
+      "/": () => this.search(),
+      v: () => this.change({value: !this.controls.state.value}),
+      o: () => this.follow(),
+    }
     const action = actions[event.key]
     if (!action) return
     event.preventDefault()
@@ -272,25 +444,56 @@ function switchTheme() {
   const root = document.documentElement
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches
   root.dataset.theme = isDark ? "light" : "dark"
-  try { localStorage.setItem("touchline-theme", root.dataset.theme) } catch { /* kept for this page only */ }
+  try {
+    localStorage.setItem("touchline-theme", root.dataset.theme)
+  } catch {
+    /* kept for this page only */
+  }
 }
 
-const KEYS = [["j", "next match"], ["k", "match before"], ["Enter", "details of the match"], ["o", "its odds at the bookmaker"], ["v", "value bets only"], ["/", "search"], ["?", "this help"]]
+const KEYS = [
+  ["j", "next match"],
+  ["k", "match before"],
+  ["Enter", "details of the match"],
+  ["o", "its odds at the bookmaker"],
+  ["v", "value bets only"],
+  ["/", "search"],
+  ["?", "this help"],
+]
 
-const footer = () => h("footer", {},
-  h("p", {}, "Probabilities are a model's estimates, for information only and no advice to bet. Odds are a snapshot: check them before you rely on them. 18+."),
-  h("p", {class: "keys"}, h("kbd", {}, "?"), " keys"))
+const footer = () =>
+  h(
+    "footer",
+    {},
+    h(
+      "p",
+      {},
+      "Probabilities are a model's estimates, for information only and no advice to bet. Odds are a snapshot: check them before you rely on them. 18+.",
+    ),
+    h("p", {class: "keys"}, h("kbd", {}, "?"), " keys"),
+  )
 
 const sqlParts = (sql, reason) => [
   h("h2", {id: "sql-title"}, "SQL of these matches"),
-  reason ? h("p", {class: "missing"}, `Not available: ${reason}`) : h("p", {class: "quiet"}, "For scripts/sql, or POST /sql with a key that may."),
+  reason
+    ? h("p", {class: "missing"}, `Not available: ${reason}`)
+    : h("p", {class: "quiet"}, "For scripts/sql, or POST /sql with a key that may."),
   sql && h("div", {class: "call"}, h("pre", {tabindex: 0}, h("code", {}, sql)), copyButton("Copy the SQL", sql)),
-  h("form", {method: "dialog"}, h("button", {class: "button primary"}, "Close"))]
+  h("form", {method: "dialog"}, h("button", {class: "button primary"}, "Close")),
+]
 
 function helpDialog() {
-  const dialog = h("dialog", {class: "help", "aria-labelledby": "help-title"}, h("h2", {id: "help-title"}, "Keys"),
-    h("dl", {}, KEYS.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)))),
-    h("form", {method: "dialog"}, h("button", {class: "button primary"}, "Close")))
+  const dialog = h(
+    "dialog",
+    {class: "help", "aria-labelledby": "help-title"},
+    h("h2", {id: "help-title"}, "Keys"),
+    h(
+      "dl",
+      {},
+      KEYS.map(([key, does]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, does))),
+    ),
+    h("form", {method: "dialog"}, h("button", {class: "button primary"}, "Close")),
+  )
   return dialog
 }
 

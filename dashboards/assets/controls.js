@@ -1,52 +1,137 @@
-/* The filters: every control tells its change and shows the state it is given. */
+/* The filters: every control reports its change and shows the state it is given. */
 
 import {fill, h, icon} from "./dom.js"
 import {ODDS_FORMS, count, oddsIn, useOdds, zone} from "./format.js"
 
 export const PERIODS = [
-  ["all", "Any time"], ["today", "Today"], ["tomorrow", "Tomorrow"], ["next3", "Next 3 days"], ["next7", "Next 7 days"],
-  ["yesterday", "Yesterday"], ["last7", "Last 7 days"], ["last30", "Last 30 days"], ["last90", "Last 90 days"], ["last365", "Last 365 days"],
+  ["all", "Any time"],
+  ["today", "Today"],
+  ["tomorrow", "Tomorrow"],
+  ["next3", "Next 3 days"],
+  ["next7", "Next 7 days"],
+  ["yesterday", "Yesterday"],
+  ["last7", "Last 7 days"],
+  ["last30", "Last 30 days"],
+  ["last90", "Last 90 days"],
+  ["last365", "Last 365 days"],
 ]
-const STATUSES = [["upcoming", "Upcoming"], ["finished", "Finished"], ["all", "All"]]
+const STATUSES = [
+  ["upcoming", "Upcoming"],
+  ["finished", "Finished"],
+  ["all", "All"],
+]
 const RARE = {live: "Live", postponed: "Postponed", cancelled: "Cancelled"}
-const SORTS = [["time", "Time"], ["-time", "Time, reversed"], ["edge", "Best edge"]]
-const EDGES = [["", "Any"], ["0", "≥ 0 %"], ["2", "≥ 2 %"], ["5", "≥ 5 %"], ["10", "≥ 10 %"], ["15", "≥ 15 %"], ["20", "≥ 20 %"], ["30", "≥ 30 %"]]
-const REGION_ROIS = [["", "Any"], ["-20", "≥ −20 %"], ["-10", "≥ −10 %"], ["-5", "≥ −5 %"], ["0", "≥ 0 %"], ["2", "≥ +2 %"], ["5", "≥ +5 %"], ["10", "≥ +10 %"]]
-const NAMES = {q: "Search", region: "Region", tournament: "Tournament", status: "Status", period: "Period", edge: "Min edge", rroi: "Min region ROI", value: "Value bets only"}
+const SORTS = [
+  ["time", "Time"],
+  ["-time", "Time, reversed"],
+  ["edge", "Best edge"],
+]
+const EDGES = [
+  ["", "Any"],
+  ["0", "≥ 0 %"],
+  ["2", "≥ 2 %"],
+  ["5", "≥ 5 %"],
+  ["10", "≥ 10 %"],
+  ["15", "≥ 15 %"],
+  ["20", "≥ 20 %"],
+  ["30", "≥ 30 %"],
+]
+const REGION_ROIS = [
+  ["", "Any"],
+  ["-20", "≥ −20 %"],
+  ["-10", "≥ −10 %"],
+  ["-5", "≥ −5 %"],
+  ["0", "≥ 0 %"],
+  ["2", "≥ +2 %"],
+  ["5", "≥ +5 %"],
+  ["10", "≥ +10 %"],
+]
+const NAMES = {
+  q: "Search",
+  region: "Region",
+  tournament: "Tournament",
+  status: "Status",
+  period: "Period",
+  edge: "Min edge",
+  rroi: "Min region ROI",
+  value: "Value bets only",
+}
 
 export class Controls {
   constructor(onChange, {onReset, onOdds, onSql}) {
     this.onChange = onChange
     this.items = []
     this.state = {}
-    this.search = h("input", {type: "search", id: "q", placeholder: "Team, league, region", autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/"})
-    this.search.addEventListener("input", () => { clearTimeout(this.typing); this.typing = setTimeout(() => onChange({q: this.search.value}), 250) })
+    this.search = h("input", {
+      type: "search",
+      id: "q",
+      placeholder: "Team, league, region",
+      autocomplete: "off",
+      spellcheck: "false",
+      "aria-keyshortcuts": "/",
+    })
+    this.search.addEventListener("input", () => {
+      clearTimeout(this.typing)
+      this.typing = setTimeout(() => onChange({q: this.search.value}), 250)
+    })
     this.region = choice("region", value => onChange({region: value, tournament: ""}))
-    this.tournament = choice("tournament", value => { const [region, tournament = ""] = value.split("\n"); onChange(value ? {region, tournament} : {tournament: ""}) })
+    this.tournament = choice("tournament", value => {
+      const [region, tournament = ""] = value.split("\n")
+      onChange(value ? {region, tournament} : {tournament: ""})
+    })
     this.period = choice("period", value => onChange({period: value}), PERIODS)
     this.sort = choice("sort", value => onChange({sort: value}), SORTS)
     this.sort.setAttribute("aria-label", "Sort")
     this.edge = choice("edge", value => onChange({edge: value}), EDGES)
     this.rroi = choice("rroi", value => onChange({rroi: value}), REGION_ROIS)
-    this.odds = choice("odds", form => { useOdds(form); onOdds() }, ODDS_FORMS)
+    this.odds = choice(
+      "odds",
+      form => {
+        useOdds(form)
+        onOdds()
+      },
+      ODDS_FORMS,
+    )
     this.odds.value = oddsIn()
     this.value = h("input", {type: "checkbox", role: "switch", id: "value"})
     this.value.addEventListener("change", () => onChange({value: this.value.checked}))
     this.status = h("div", {class: "segments", role: "group", "aria-label": "Status"})
     this.reset = h("button", {type: "button", class: "button wide", onclick: onReset}, "Reset filters")
-    this.side = h("div", {class: "fields"},
+    this.side = h(
+      "div",
+      {class: "fields"},
       field("Search", "q", this.search, h("kbd", {"aria-hidden": "true"}, "/")),
-      field("Region", "region", this.region), field("Tournament", "tournament", this.tournament),
+      field("Region", "region", this.region),
+      field("Tournament", "tournament", this.tournament),
       field("Period", "period", this.period),
       field("Min edge", "edge", this.edge),
-      field("Min region ROI", "rroi", this.rroi, h("p", {class: "hint"}, "From bets settled before each match, so nothing is chosen by its own result; drawn towards the overall ROI where bets are few.")),
+      field(
+        "Min region ROI",
+        "rroi",
+        this.rroi,
+        h(
+          "p",
+          {class: "hint"},
+          "From bets settled before each match, so nothing is chosen by its own result; shrunk towards the overall ROI where bets are few.",
+        ),
+      ),
       this.reset,
       field("Odds shown as", "odds", this.odds),
-      this.export = h("a", {class: "button wide", href: "cards.csv", download: "matches.csv"}, icon("down"), "Export CSV"),
-      h("button", {type: "button", class: "button wide", onclick: onSql}, "Show SQL"))
-    this.bar = h("div", {class: "toolbar"}, this.status,
+      (this.export = h(
+        "a",
+        {class: "button wide", href: "cards.csv", download: "matches.csv"},
+        icon("down"),
+        "Export CSV",
+      )),
+      h("button", {type: "button", class: "button wide", onclick: onSql}, "Show SQL"),
+    )
+    this.bar = h(
+      "div",
+      {class: "toolbar"},
+      this.status,
       h("label", {class: "switch", for: "value"}, this.value, h("span", {class: "knob"}), "Value bets only"),
-      h("label", {class: "sort", for: "sort"}, h("span", {}, "Sort"), this.sort))
+      h("label", {class: "sort", for: "sort"}, h("span", {}, "Sort"), this.sort),
+    )
   }
 
   show(state, narrowing, query) {
@@ -65,13 +150,33 @@ export class Controls {
     return narrowing.filter(name => !["status", "value"].includes(name)).length
   }
 
-  facets(items) { this.items = items; this.showPlaces() }
+  facets(items) {
+    this.items = items
+    this.showPlaces()
+  }
 
-  focusSearch() { this.search.focus(); this.search.select() }
+  focusSearch() {
+    this.search.focus()
+    this.search.select()
+  }
 
   showStatus(status) {
     const all = status in RARE ? [...STATUSES, [status, RARE[status]]] : STATUSES
-    fill(this.status, all.map(([value, text]) => h("button", {type: "button", "aria-pressed": String(value === status), "data-status": value, onclick: () => this.onChange({status: value})}, text)))
+    fill(
+      this.status,
+      all.map(([value, text]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": String(value === status),
+            "data-status": value,
+            onclick: () => this.onChange({status: value}),
+          },
+          text,
+        ),
+      ),
+    )
   }
 
   showPlaces() {
@@ -81,14 +186,20 @@ export class Controls {
       if (!places.has(name)) places.set(name, new Map())
       if (league) places.get(name).set(league, (places.get(name).get(league) ?? 0) + n)
     }
-    const names = [...places.keys()].sort((a, b) => a.localeCompare(b)), sum = leagues => [...leagues.values()].reduce((total, n) => total + n, 0)
-    options(this.region, [["", "All regions"], ...names.map(name => [name, counted(name, sum(places.get(name)))])], region)
+    const names = [...places.keys()].sort((a, b) => a.localeCompare(b)),
+      sum = leagues => [...leagues.values()].reduce((total, n) => total + n, 0)
+    options(
+      this.region,
+      [["", "All regions"], ...names.map(name => [name, counted(name, sum(places.get(name)))])],
+      region,
+    )
     this.showTournaments(places, names, region, tournament)
   }
 
   showTournaments(places, names, region, tournament) {
-    const of = name => [...places.get(name)].map(([league, n]) => h("option", {value: `${name}\n${league}`}, counted(league, n)))
-    const shown = region ? of(region) : names.map(name => h("optgroup", {label: name}, of(name)))
+    const optionsOf = name =>
+      [...places.get(name)].map(([league, n]) => h("option", {value: `${name}\n${league}`}, counted(league, n)))
+    const shown = region ? optionsOf(region) : names.map(name => h("optgroup", {label: name}, optionsOf(name)))
     fill(this.tournament, h("option", {value: ""}, region ? `All of ${region}` : "All tournaments"), shown)
     this.tournament.value = tournament ? `${region}\n${tournament}` : ""
     if (tournament && this.tournament.selectedIndex < 0) {
@@ -99,16 +210,44 @@ export class Controls {
 
   /* buttons that take one filter back, for the empty list */
   loosen() {
-    const text = {q: `“${this.state.q}”`, region: this.state.region, tournament: this.state.tournament,
-      status: STATUSES.find(([v]) => v === this.state.status)?.[1] ?? RARE[this.state.status], period: PERIODS.find(([v]) => v === this.state.period)?.[1],
-      edge: `≥ ${this.state.edge} %`, rroi: `≥ ${this.state.rroi} %`, value: ""}
-    const empty = {q: "", region: "", tournament: "", status: "all", period: "all", edge: null, rroi: null, value: false}
-    return this.narrowing.map(name => h("button", {type: "button", class: "button loosen", "data-loosen": name, onclick: () => this.onChange({[name]: empty[name]})},
-      `${NAMES[name]} ${text[name]}`.trim(), icon("close")))
+    const text = {
+      q: `“${this.state.q}”`,
+      region: this.state.region,
+      tournament: this.state.tournament,
+      status: STATUSES.find(([v]) => v === this.state.status)?.[1] ?? RARE[this.state.status],
+      period: PERIODS.find(([v]) => v === this.state.period)?.[1],
+      edge: `≥ ${this.state.edge} %`,
+      rroi: `≥ ${this.state.rroi} %`,
+      value: "",
+    }
+    const empty = {
+      q: "",
+      region: "",
+      tournament: "",
+      status: "all",
+      period: "all",
+      edge: null,
+      rroi: null,
+      value: false,
+    }
+    return this.narrowing.map(name =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "button loosen",
+          "data-loosen": name,
+          onclick: () => this.onChange({[name]: empty[name]}),
+        },
+        `${NAMES[name]} ${text[name]}`.trim(),
+        icon("close"),
+      ),
+    )
   }
 }
 
-const field = (label, id, control, more) => h("div", {class: `field ${id}`}, h("label", {for: id}, label), control, more)
+const field = (label, id, control, more) =>
+  h("div", {class: `field ${id}`}, h("label", {for: id}, label), control, more)
 const counted = (name, n) => `${name} (${count(n)})`
 const isFocused = el => el.getRootNode().activeElement === el
 
@@ -120,11 +259,15 @@ function choice(id, onPick, choices = []) {
 }
 
 function options(el, choices, value) {
-  fill(el, choices.map(([key, text]) => h("option", {value: key}, text)))
+  fill(
+    el,
+    choices.map(([key, text]) => h("option", {value: key}, text)),
+  )
   el.value = value
 }
 
 /* a shared link may carry a value that is not among the choices: it is shown as it is */
+/** @param {(value: any) => string} say */
 function pickIn(el, value, say = String) {
   el.value = String(value)
   if (el.selectedIndex >= 0) return

@@ -2,22 +2,33 @@
 
 import * as f from "./format.js"
 import {linear} from "./chart.js"
-import {copyButton} from "./copy.js"
-import {fill, h, s} from "./dom.js"
+import {copyButton, fill, h, s} from "./dom.js"
 import {SUSPECT, valueOf} from "./row.js"
 
 export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onResize}) {
   const live = h("div", {class: "live", "aria-live": "polite"})
   const past = h("div", {class: "past"})
   const draw = () => {
-    fill(live, ...livePart(row, predictions, stage => { onPredict(row, stage); draw() }))
-    fill(past, ...pastPart(histories.get(row.id)))
+    fill(
+      live,
+      ...livePart(row, predictions, alias => {
+        onPredict(row, alias)
+        draw()
+      }),
+    )
+    fill(past, ...historyPart(histories.get(row.id)))
     onResize()
   }
-  const el = h("div", {class: "detail", role: "region", "aria-label": `Details of ${row.home} against ${row.away}`},
-    h("div", {class: "detail-grid"},
+  const el = h(
+    "div",
+    {class: "detail", role: "region", "aria-label": `Details of ${row.home} against ${row.away}`},
+    h(
+      "div",
+      {class: "detail-grid"},
       h("div", {class: "odds-table"}, table(row), past, facts(row)),
-      h("div", {class: "live-box"}, h("h3", {}, "Predict now"), live, call(row, apiUrl))))
+      h("div", {class: "live-box"}, h("h3", {}, "Predict now"), live, apiCall(row, apiUrl)),
+    ),
+  )
   el.redraw = draw
   draw()
   return el
@@ -28,18 +39,45 @@ function table(row) {
   const heads = ["", "Model", "Fair odds", ...(money ? ["Odds", "Market", "Edge", "¼ Kelly"] : [])]
   const names = [row.home, "Draw", row.away]
   const signal = valueOf(row)
-  const line = i => h("tr", {class: signal.isValue && signal.outcome === i ? (signal.isSuspect ? "best suspect" : "best") : ""},
-    h("th", {scope: "row"}, h("i", {}, f.SIGNS[i]), " ", names[i]),
-    h("td", {}, h("b", {}, f.share(row.p[i]))),
-    h("td", {}, row.p[i] > 0 ? f.odds(1 / row.p[i]) : f.DASH),
-    ...(money ? [
-      h("td", {}, f.odds(money.odds[i])),
-      h("td", {}, f.share(money.fair[i])),
-      h("td", {title: signal.isSuspect && signal.outcome === i ? SUSPECT : null}, signal.isSuspect && signal.outcome === i && "⚠ ", f.edge(money.edge[i])),
-      h("td", {}, money.best === i && money.kelly > 0 ? f.share(money.kelly) : f.DASH)] : []))
-  return h("div", {class: "scroll", tabindex: 0, role: "group", "aria-label": "Model and market by outcome"}, h("table", {},
-    h("thead", {}, h("tr", {}, heads.map(text => (text ? h("th", {scope: "col", title: HELP[text]}, text) : h("td", {}))))),
-    h("tbody", {}, [0, 1, 2].map(line))))
+  const line = i =>
+    h(
+      "tr",
+      {class: signal.isValue && signal.outcome === i ? (signal.isSuspect ? "best suspect" : "best") : ""},
+      h("th", {scope: "row"}, h("i", {}, f.SIGNS[i]), " ", names[i]),
+      h("td", {}, h("b", {}, f.share(row.p[i]))),
+      h("td", {}, row.p[i] > 0 ? f.odds(1 / row.p[i]) : f.DASH),
+      ...(money
+        ? [
+            h("td", {}, f.odds(money.odds[i])),
+            h("td", {}, f.share(money.fair[i])),
+            h(
+              "td",
+              {title: signal.isSuspect && signal.outcome === i ? SUSPECT : null},
+              signal.isSuspect && signal.outcome === i && "⚠ ",
+              f.edge(money.edge[i]),
+            ),
+            h("td", {}, money.best === i && money.kelly > 0 ? f.share(money.kelly) : f.DASH),
+          ]
+        : []),
+    )
+  return h(
+    "div",
+    {class: "scroll", tabindex: 0, role: "group", "aria-label": "Model and market by outcome"},
+    h(
+      "table",
+      {},
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map(text => (text ? h("th", {scope: "col", title: HELP[text]}, text) : h("td", {}))),
+        ),
+      ),
+      h("tbody", {}, [0, 1, 2].map(line)),
+    ),
+  )
 }
 
 const HELP = {
@@ -51,45 +89,71 @@ const HELP = {
 }
 
 function facts(row) {
-  const [name, version, stage] = row.model
+  const [name, version, alias] = row.model
   const money = row.money
-  const odds = money
-    ? [`${money.maker}, margin ${f.share(money.margin)}`, taken(row)]
-    : ["no odds for this match"]
-  return h("dl", {class: "facts"},
+  const odds = money ? [`${money.maker}, margin ${f.share(money.margin)}`, oddsAge(row)] : ["no odds for this match"]
+  return h(
+    "dl",
+    {class: "facts"},
     fact("Kick-off", row.timed ? f.moment(row.t) : `${f.shortDay(row.t)} · time not published`),
     fact("Odds", odds.join(" · ")),
-    fact("Model", `${name} v${version} · ${stage === "champion" ? "champion" : stage}${row.ins ? " · in sample: it was trained on this result" : ""}`),
+    fact(
+      "Model",
+      `${name} v${version} · ${alias === "champion" ? "champion" : alias}${row.ins ? " · in sample: it was trained on this result" : ""}`,
+    ),
     fact("Computed", f.ago(row.at)),
-    fact("Match", row.id))
+    fact("Match", row.id),
+  )
 }
 
 /* prices of the results' publisher have the time of its collections (Friday, Tuesday afternoon), not their own */
-function taken(row) {
+function oddsAge(row) {
   if (row.status !== "finished") return `taken about ${f.ago(row.money.at)}`
-  return row.timed ? `taken about ${f.duration(row.t - row.money.at)} before kick-off` : `taken about ${f.shortDay(row.money.at)}`
+  return row.timed
+    ? `taken about ${f.duration(row.t - row.money.at)} before kick-off`
+    : `taken about ${f.shortDay(row.money.at)}`
 }
 
 /* --- the prices over time ------------------------------------------------------------------------------------ */
 
 const DASHES = [null, "5 3", "1.5 3"]
 
-function pastPart(history) {
+function historyPart(history) {
   if (!history || history.reason) return []
-  const quotes = history.quotes, first = quotes[0], last = quotes.at(-1)
+  const quotes = history.quotes,
+    first = quotes[0],
+    last = quotes.at(-1)
   if (quotes.length < 2) return []
   const moves = [0, 1, 2].map(i => `${f.SIGNS[i]} ${f.odds(first[i + 1])} → ${f.odds(last[i + 1])}`).join(", ")
-  const said = `Odds from ${f.moment(first[0])}${last[4] ? " to the last before kick-off" : ` to ${f.moment(last[0])}`}: ${moves}.`
-  return [h("h3", {}, "Odds over time"), h("p", {class: "quiet"}, said), prices(quotes, said)]
+  const summary = `Odds from ${f.moment(first[0])}${last[4] ? " to the last before kick-off" : ` to ${f.moment(last[0])}`}: ${moves}.`
+  return [h("h3", {}, "Odds over time"), h("p", {class: "quiet"}, summary), prices(quotes, summary)]
 }
 
-function prices(quotes, said) {
-  const width = 520, height = 96, left = 4, right = 64
-  const all = quotes.flatMap(quote => quote.slice(1, 4)).map(Math.log), x = linear([quotes[0][0], quotes.at(-1)[0]], [left, width - right]), y = linear([Math.min(...all), Math.max(...all) + 1e-9], [height - 12, 12])
-  return s("svg", {class: "prices", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said}, [1, 2, 3].map(i => {
-    const steps = quotes.map((quote, n) => `${n ? "L" : "M"}${x(quote[0]).toFixed(1)} ${y(Math.log(quote[i])).toFixed(1)}`).join("")
-    return [s("path", {d: steps, "stroke-dasharray": DASHES[i - 1]}), s("text", {x: width - right + 6, y: y(Math.log(quotes.at(-1)[i])) + 4}, `${f.SIGNS[i - 1]} ${f.odds(quotes.at(-1)[i])}`)]
-  }))
+function prices(quotes, summary) {
+  const width = 520,
+    height = 96,
+    left = 4,
+    right = 64
+  const all = quotes.flatMap(quote => quote.slice(1, 4)).map(Math.log),
+    x = linear([quotes[0][0], quotes.at(-1)[0]], [left, width - right]),
+    y = linear([Math.min(...all), Math.max(...all) + 1e-9], [height - 12, 12])
+  return s(
+    "svg",
+    {class: "prices", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary},
+    [1, 2, 3].map(i => {
+      const steps = quotes
+        .map((quote, n) => `${n ? "L" : "M"}${x(quote[0]).toFixed(1)} ${y(Math.log(quote[i])).toFixed(1)}`)
+        .join("")
+      return [
+        s("path", {d: steps, "stroke-dasharray": DASHES[i - 1]}),
+        s(
+          "text",
+          {x: width - right + 6, y: y(Math.log(quotes.at(-1)[i])) + 4},
+          `${f.SIGNS[i - 1]} ${f.odds(quotes.at(-1)[i])}`,
+        ),
+      ]
+    }),
+  )
 }
 
 /* --- facts ------------------------------------------------------------------------------------------------- */
@@ -97,48 +161,94 @@ function prices(quotes, said) {
 const fact = (name, text) => h("div", {}, h("dt", {}, name), h("dd", {}, text))
 
 function livePart(row, predictions, ask) {
-  const stages = ["champion", "candidate"]
-  const buttons = stages.map(stage => {
-    const isAsked = predictions.get(`${row.id} ${stage}`)?.state === "asked"
-    return h("button", {type: "button", class: "button", disabled: isAsked, "data-stage": stage, onclick: () => ask(stage)},
-      isAsked ? "Predicting…" : `Ask the ${stage}`)
+  const aliases = ["champion", "candidate"]
+  const buttons = aliases.map(alias => {
+    const isPending = predictions.get(`${row.id} ${alias}`)?.state === "pending"
+    return h(
+      "button",
+      {type: "button", class: "button", disabled: isPending, "data-alias": alias, onclick: () => ask(alias)},
+      isPending ? "Predicting…" : `Ask the ${alias}`,
+    )
   })
-  return [h("div", {class: "buttons"}, buttons), ...stages.map(stage => answer(row, predictions.get(`${row.id} ${stage}`), stage))]
+  return [
+    h("div", {class: "buttons"}, buttons),
+    ...aliases.map(alias => answer(row, predictions.get(`${row.id} ${alias}`), alias)),
+  ]
 }
 
-function answer(row, given, stage) {
-  if (!given || given.state === "asked") return null
-  if (given.reason) return h("p", {class: "failed", role: "alert"}, `The ${stage} did not answer: ${given.reason}`)
-  const {probabilities: p, model, feature_age_s, data_until, odds_age_s, timings, computed_at} = given.answer
+function answer(row, prediction, alias) {
+  if (!prediction || prediction.state === "pending") return null
+  if (prediction.reason)
+    return h("p", {class: "failed", role: "alert"}, `The ${alias} did not answer: ${prediction.reason}`)
+  const {probabilities: p, model, feature_age_s, data_until, odds_age_s, timings, computed_at} = prediction.answer
   const values = [p.home, p.draw, p.away]
-  const change = i => { const points = 100 * (values[i] - row.p[i]); return Math.abs(points) < 0.05 ? "as stored" : `${f.percent(points)} pts`.replace("%", "").replace(/\s+pts/, " pts") }
-  return h("div", {class: "given"},
-    h("div", {class: "given-head"}, h("b", {}, model.alias), ` v${model.version} · run ${model.run_id.slice(0, 8)} · ${f.ago(Date.parse(computed_at))}`),
-    h("div", {class: "bars"}, values.map((value, i) => h("div", {class: "bar-line"},
-      h("span", {}, f.SIGNS[i]), h("span", {class: "track"}, h("i", {"--w": `${100 * value}%`})),
-      h("b", {}, f.share(value)), h("small", {}, change(i))))),
-    why(given.answer),
-    h("p", {class: "quiet"}, `features ${f.duration(1000 * feature_age_s)} old · ${knows(row, data_until)} · ${odds_age_s === null ? "no odds" : `odds about ${f.duration(1000 * odds_age_s)} old`} · answered in ${f.decimal(timings.total_ms)} ms`))
+  const change = i => {
+    const points = 100 * (values[i] - row.p[i])
+    return Math.abs(points) < 0.05 ? "as stored" : `${f.percent(points)} pts`.replace("%", "").replace(/\s+pts/, " pts")
+  }
+  return h(
+    "div",
+    {class: "given"},
+    h(
+      "div",
+      {class: "given-head"},
+      h("b", {}, model.alias),
+      ` v${model.version} · run ${model.run_id.slice(0, 8)} · ${f.ago(Date.parse(computed_at))}`,
+    ),
+    h(
+      "div",
+      {class: "bars"},
+      values.map((value, i) =>
+        h(
+          "div",
+          {class: "bar-line"},
+          h("span", {}, f.SIGNS[i]),
+          h("span", {class: "track"}, h("i", {"--w": `${100 * value}%`})),
+          h("b", {}, f.share(value)),
+          h("small", {}, change(i)),
+        ),
+      ),
+    ),
+    explanationPart(prediction.answer),
+    h(
+      "p",
+      {class: "quiet"},
+      `features ${f.duration(1000 * feature_age_s)} old · ${resultsKnown(row, data_until)} · ${odds_age_s === null ? "no odds" : `odds about ${f.duration(1000 * odds_age_s)} old`} · answered in ${f.decimal(timings.total_ms)} ms`,
+    ),
+  )
 }
 
 /* the features that moved the predicted outcome most, on the log scale */
-function why({explanation, predicted}) {
+function explanationPart({explanation, predicted}) {
   if (!explanation?.length) return null
-  const top = explanation.toSorted((a, b) => Math.abs(b[predicted]) - Math.abs(a[predicted])).slice(0, 6), most = Math.abs(top[0][predicted]) || 1
-  return h("div", {class: "why"}, h("p", {class: "quiet"}, `What spoke for and against “${predicted}” most:`), top.map(item => {
-    const part = item[predicted]
-    return h("div", {class: `why-line ${part >= 0 ? "for" : "against"}`}, h("span", {class: "name", title: `${item.feature} = ${item.value ?? "missing"}`}, item.feature),
-      h("span", {class: "track"}, h("i", {"--w": `${50 * Math.abs(part) / most}%`})), h("small", {}, f.signed(part)))
-  }))
+  const top = explanation.toSorted((a, b) => Math.abs(b[predicted]) - Math.abs(a[predicted])).slice(0, 6),
+    most = Math.abs(top[0][predicted]) || 1
+  return h(
+    "div",
+    {class: "why"},
+    h("p", {class: "quiet"}, `What spoke for and against “${predicted}” most:`),
+    top.map(item => {
+      const part = item[predicted]
+      return h(
+        "div",
+        {class: `why-line ${part >= 0 ? "for" : "against"}`},
+        h("span", {class: "name", title: `${item.feature} = ${item.value ?? "missing"}`}, item.feature),
+        h("span", {class: "track"}, h("i", {"--w": `${(50 * Math.abs(part)) / most}%`})),
+        h("small", {}, f.signed(part)),
+      )
+    }),
+  )
 }
 
 /* the age of the features is that of the build; what they know can be older */
-function knows(row, until) {
+function resultsKnown(row, until) {
   if (until === null) return "newest result unknown"
-  return row.t <= Date.parse(until) ? "knows results before this match" : `knows results to ${f.date(Date.parse(until))}`
+  return row.t <= Date.parse(until)
+    ? "knows results before this match"
+    : `knows results to ${f.date(Date.parse(until))}`
 }
 
-function call(row, apiUrl) {
+function apiCall(row, apiUrl) {
   const text = `curl '${apiUrl}/predict/${row.id}?stage=champion'`
   return h("div", {class: "call"}, h("code", {tabindex: 0}, text), copyButton("Copy the API call", text))
 }

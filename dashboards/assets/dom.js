@@ -21,7 +21,8 @@ function set(el, name, value) {
 /* the same for SVG: attributes by their own names */
 export function s(tag, attributes = {}, ...children) {
   const el = document.createElementNS(SVG, tag)
-  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== undefined && value !== false) el.setAttribute(name, String(value))
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== null && value !== undefined && value !== false) el.setAttribute(name, String(value))
   el.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false))
   return el
 }
@@ -53,4 +54,26 @@ export function icon(name) {
 export function fill(el, ...children) {
   el.replaceChildren(...children.flat().filter(child => child !== null && child !== undefined && child !== false))
   return el
+}
+
+/* a button that copies a text */
+export function copyButton(label, text) {
+  const button = h(
+    "button",
+    {type: "button", class: "button ghost", "aria-label": label},
+    icon("copy"),
+    h("span", {}, "Copy"),
+  )
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text)
+      button.lastChild.textContent = "Copied"
+    } catch {
+      button.lastChild.textContent = "Select and copy by hand"
+    }
+    setTimeout(() => {
+      button.lastChild.textContent = "Copy"
+    }, 2000)
+  })
+  return button
 }

@@ -1,10 +1,9 @@
-/* The list: groups rows by day, region and tournament, and draws only what can be seen. */
+/* The list: groups rows by day, region and tournament, and draws only what can be visible. */
 
 import * as f from "./format.js"
 import {fill, h} from "./dom.js"
 import {buildDetail} from "./detail.js"
-import {dayHead, groupHead} from "./heads.js"
-import {buildRow} from "./row.js"
+import {buildDayHead, buildGroupHead, buildRow} from "./row.js"
 
 const OVERSCAN_PX = 700
 const AHEAD_PX = 2000
@@ -15,7 +14,14 @@ const SIZES = {
 
 export class MatchList {
   constructor({onMore, onPredict, onHistory, config}) {
-    Object.assign(this, {onMore, onPredict, onHistory, config})
+    this.onMore = onMore
+    this.onPredict = onPredict
+    this.onHistory = onHistory
+    this.config = config
+    this.grouped = true
+    this.next = null
+    this.total = 0
+    this.requested = null
     this.rows = []
     this.items = []
     this.byKey = new Map()
@@ -28,12 +34,28 @@ export class MatchList {
     this.narrow = matchMedia("(max-width: 859px)")
     this.canvas = h("div", {class: "canvas", role: "list", "aria-label": "Matches"})
     this.here = h("span", {class: "here"})
-    this.head = h("div", {class: "head", "aria-hidden": "true"},
-      this.here, ...["1", "X", "2"].map(text => h("span", {class: "c"}, text)), h("span", {class: "s"}, "Value signal"), h("span", {class: "p"}, "Pred"), h("span", {}))
+    this.head = h(
+      "div",
+      {class: "head", "aria-hidden": "true"},
+      this.here,
+      ...["1", "X", "2"].map(text => h("span", {class: "c"}, text)),
+      h("span", {class: "s"}, "Value signal"),
+      h("span", {class: "p"}, "Pred"),
+      h("span", {}),
+    )
     this.el = h("section", {class: "list", "aria-label": "Matches"}, this.head, this.canvas)
-    this.measure = new ResizeObserver(entries => this.measured(entries))
-    this.redraw = () => { this.frame ??= requestAnimationFrame(() => { this.frame = null; this.draw() }) }
-    this.relayout = () => { this.clear(); this.layout(); this.draw() }
+    this.measure = new ResizeObserver(entries => this.onMeasure(entries))
+    this.redraw = () => {
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = null
+        this.draw()
+      })
+    }
+    this.relayout = () => {
+      this.clear()
+      this.layout()
+      this.draw()
+    }
     addEventListener("scroll", this.redraw, {passive: true})
     addEventListener("resize", this.redraw, {passive: true})
     this.narrow.addEventListener("change", this.relayout)
@@ -49,7 +71,7 @@ export class MatchList {
   /* --- data --------------------------------------------------------------------------------------------- */
 
   show(rows, {next, total, grouped}) {
-    Object.assign(this, {rows, next, total, grouped, asked: null, active: -1})
+    Object.assign(this, {rows, next, total, grouped, requested: null, active: -1})
     this.openIds.clear()
     this.heights.clear()
     this.clear()
@@ -60,24 +82,35 @@ export class MatchList {
   append(rows, {next, total}) {
     const known = new Set(this.rows.map(row => row.id))
     this.rows = this.rows.concat(rows.filter(row => !known.has(row.id)))
-    Object.assign(this, {next, total, asked: null})
-    this.keepingPlace(() => this.layout())
+    Object.assign(this, {next, total, requested: null})
+    this.keepPlace(() => this.layout())
     this.draw()
   }
 
   /* new numbers of the same matches: redraws what changed and marks it, without moving the page or the focus */
   renew(rows, {next, total}) {
     const before = new Map(this.rows.map(row => [row.id, row]))
-    const changed = rows.filter(row => { const old = before.get(row.id); return !old || said(old) !== said(row) })
-    for (const row of changed) if (before.has(row.id)) row.was = moved(before.get(row.id), row)
-    const focused = this.canvas.getRootNode().activeElement?.closest?.(".row")?.dataset.id, active = this.order?.[this.active]?.id
-    Object.assign(this, {rows, next, total, asked: null})
-    this.keepingPlace(() => { this.forget(changed, before); this.layout() })
+    const changed = rows.filter(row => {
+      const old = before.get(row.id)
+      return !old || fingerprint(old) !== fingerprint(row)
+    })
+    for (const row of changed) if (before.has(row.id)) row.was = pricesBefore(before.get(row.id), row)
+    const focused = this.focusedId(),
+      active = this.current()?.id
+    Object.assign(this, {rows, next, total, requested: null})
+    this.keepPlace(() => {
+      this.forget(changed, before)
+      this.layout()
+    })
     this.active = this.position.get(active) ?? -1
     this.draw()
     for (const row of changed) this.drawn.get(row.id)?.classList.add("is-new")
     if (focused) this.drawn.get(focused)?.querySelector(".teams")?.focus({preventScroll: true})
     return changed.length
+  }
+
+  focusedId() {
+    return this.canvas.getRootNode().activeElement?.closest?.(".row")?.dataset.id
   }
 
   /* what was drawn of matches that have changed, and every head, whose counts and ROI may have */
@@ -92,12 +125,12 @@ export class MatchList {
     }
   }
 
-  predicted(message) {
-    this.predictions.set(`${message.id} ${message.stage}`, message)
+  setPrediction(message) {
+    this.predictions.set(`${message.id} ${message.alias}`, message)
     this.drawn.get(`${message.id} detail`)?.redraw()
   }
 
-  remembered(message) {
+  setHistory(message) {
     this.histories.set(message.id, message)
     this.drawn.get(`${message.id} detail`)?.redraw()
   }
@@ -108,7 +141,10 @@ export class MatchList {
     const size = this.narrow.matches ? SIZES.narrow : SIZES.wide
     this.items = []
     let y = 0
-    const put = (item, height) => { this.items.push({...item, y, height}); y += height }
+    const put = (item, height) => {
+      this.items.push({...item, y, height})
+      y += height
+    }
     if (this.grouped) this.placeGroups(put, size)
     else this.rows.forEach(row => this.placeRow(put, row, size.row + size.context))
     if (this.next) put({kind: "tail", key: "tail"}, size.tail)
@@ -135,16 +171,18 @@ export class MatchList {
   }
 
   /* what stands above may grow or shrink; the first row on screen stays where it is */
-  keepingPlace(change) {
-    const top = scrollY - this.top(), anchor = top > 0 && this.items.find(item => item.kind === "row" && item.y >= top)
+  keepPlace(change) {
+    const top = scrollY - this.top(),
+      anchor = top > 0 && this.items.find(item => item.kind === "row" && item.y >= top)
     change()
     const now = anchor && this.byKey.get(anchor.key)
     if (now && now.y !== anchor.y) scrollTo({top: scrollY + now.y - anchor.y, behavior: "instant"})
   }
 
-  measured(entries) {
+  onMeasure(entries) {
     for (const {target} of entries) {
-      const height = target.firstChild?.offsetHeight ?? 0, id = target.dataset.for
+      const height = target.firstChild?.offsetHeight ?? 0,
+        id = target.dataset.for
       if (!height || this.heights.get(id) === height) continue
       this.heights.set(id, height)
       this.layout()
@@ -152,7 +190,9 @@ export class MatchList {
     }
   }
 
-  top() { return this.canvas.getBoundingClientRect().top + scrollY }
+  top() {
+    return this.canvas.getBoundingClientRect().top + scrollY
+  }
 
   /* --- drawing --------------------------------------------------------------------------------------------- */
 
@@ -163,12 +203,21 @@ export class MatchList {
   }
 
   draw() {
-    const top = scrollY - this.top(), bottom = top + innerHeight
-    const seen = this.items.slice(lowerBound(this.items, top - OVERSCAN_PX), lowerBound(this.items, bottom + OVERSCAN_PX) + 1)
-    const wanted = new Set(seen.map(item => item.key))
-    for (const [key, el] of this.drawn) if (!wanted.has(key)) { this.measure.unobserve(el); el.remove(); this.drawn.delete(key) }
+    const top = scrollY - this.top(),
+      bottom = top + innerHeight
+    const visible = this.items.slice(
+      lowerBound(this.items, top - OVERSCAN_PX),
+      lowerBound(this.items, bottom + OVERSCAN_PX) + 1,
+    )
+    const wanted = new Set(visible.map(item => item.key))
+    for (const [key, el] of this.drawn)
+      if (!wanted.has(key)) {
+        this.measure.unobserve(el)
+        el.remove()
+        this.drawn.delete(key)
+      }
     let previous = null
-    for (const item of seen) previous = this.place(item, previous)
+    for (const item of visible) previous = this.place(item, previous)
     this.mark(top)
     this.ahead(bottom)
   }
@@ -179,7 +228,8 @@ export class MatchList {
       el = this.build(item)
       this.drawn.set(item.key, el)
       // in reading order, so that the Tab key follows the eye
-      if (previous) previous.after(el); else this.canvas.prepend(el)
+      if (previous) previous.after(el)
+      else this.canvas.prepend(el)
       if (item.kind === "detail") this.measure.observe(el)
     }
     el.style.transform = `translateY(${item.y}px)`
@@ -188,22 +238,32 @@ export class MatchList {
   }
 
   build(item) {
-    if (item.kind === "day") return dayHead(item)
-    if (item.kind === "group") return groupHead(item.row)
-    if (item.kind === "tail") return h("div", {class: "tail", role: "listitem"}, h("span", {class: "spinner"}), "Loading more matches…")
+    if (item.kind === "day") return buildDayHead(item)
+    if (item.kind === "group") return buildGroupHead(item.row)
+    if (item.kind === "tail")
+      return h("div", {class: "tail", role: "listitem"}, h("span", {class: "spinner"}), "Loading more matches…")
     if (item.kind === "detail") return this.buildDetail(item.row)
     const position = this.position.get(item.row.id)
-    const el = buildRow(item.row, {grouped: this.grouped, open: this.openIds.has(item.row.id), position, total: this.total, onToggle: row => this.toggle(row)})
+    const el = buildRow(item.row, {
+      grouped: this.grouped,
+      open: this.openIds.has(item.row.id),
+      position,
+      total: this.total,
+      onToggle: row => this.toggle(row),
+    })
     el.classList.toggle("is-active", position === this.active)
     return el
   }
 
   buildDetail(row) {
     const detail = buildDetail(row, {
-      apiUrl: this.config.apiUrl, predictions: this.predictions, histories: this.histories, onResize: () => {},
-      onPredict: (match, stage) => {
-        this.predictions.set(`${match.id} ${stage}`, {state: "asked"})
-        this.onPredict(match.id, stage)
+      apiUrl: this.config.apiUrl,
+      predictions: this.predictions,
+      histories: this.histories,
+      onResize: () => {},
+      onPredict: (match, alias) => {
+        this.predictions.set(`${match.id} ${alias}`, {state: "pending"})
+        this.onPredict(match.id, alias)
       },
     })
     if (row.money) this.onHistory(row.id)
@@ -221,9 +281,9 @@ export class MatchList {
   }
 
   ahead(bottom) {
-    if (!this.next || this.asked === this.next) return
+    if (!this.next || this.requested === this.next) return
     if (this.canvas.offsetHeight - bottom > AHEAD_PX) return
-    this.asked = this.next
+    this.requested = this.next
     this.onMore(this.next)
   }
 
@@ -231,41 +291,48 @@ export class MatchList {
 
   toggle(row) {
     this.openIds.has(row.id) ? this.openIds.delete(row.id) : this.openIds.add(row.id)
-    const el = this.drawn.get(row.id), isOpen = this.openIds.has(row.id)
+    const el = this.drawn.get(row.id),
+      isOpen = this.openIds.has(row.id)
     el?.classList.toggle("is-open", isOpen)
     el?.querySelector(".teams")?.setAttribute("aria-expanded", String(isOpen))
     this.active = this.position.get(row.id)
     this.layout()
     this.draw()
-    this.light()
+    this.highlight()
   }
 
   move(step) {
     if (!this.order?.length) return
     this.active = Math.min(Math.max(this.active + step, 0), this.order.length - 1)
-    const item = this.byKey.get(this.order[this.active].id), y = this.top() + item.y
+    const item = this.byKey.get(this.order[this.active].id),
+      y = this.top() + item.y
     const head = 130
     if (y < scrollY + head) scrollTo({top: y - head, behavior: "instant"})
-    else if (y + item.height > scrollY + innerHeight - 20) scrollTo({top: y + item.height - innerHeight + 20, behavior: "instant"})
+    else if (y + item.height > scrollY + innerHeight - 20)
+      scrollTo({top: y + item.height - innerHeight + 20, behavior: "instant"})
     this.draw()
-    this.light()
+    this.highlight()
     this.drawn.get(item.key)?.querySelector(".teams")?.focus({preventScroll: true})
   }
 
-  light() {
+  highlight() {
     const id = this.order[this.active]?.id
     for (const [key, el] of this.drawn) el.classList.toggle("is-active", key === id)
   }
 
-  current() { return this.order?.[this.active] }
+  current() {
+    return this.order?.[this.active]
+  }
 }
 
-/* what makes a row look other than before */
-const said = row => JSON.stringify({...row, was: null, at: null, roi: null, money: row.money && {...row.money, at: null}})
+/* what a row shows, to tell whether it looks other than before */
+const fingerprint = row =>
+  JSON.stringify({...row, was: null, at: null, roi: null, money: row.money && {...row.money, at: null}})
 
 /* the prices before, where they have moved */
-function moved(old, row) {
-  const prices = old.money?.odds, now = row.money?.odds
+function pricesBefore(old, row) {
+  const prices = old.money?.odds,
+    now = row.money?.odds
   return prices && now && prices.some((price, i) => price !== now[i]) ? prices : null
 }
 
@@ -280,7 +347,8 @@ function groupBy(rows, keyOf) {
 
 /* index of the first item that ends below y */
 function lowerBound(items, y) {
-  let low = 0, high = items.length
+  let low = 0,
+    high = items.length
   while (low < high) {
     const middle = (low + high) >> 1
     if (items[middle].y + items[middle].height <= y) low = middle + 1

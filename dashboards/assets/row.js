@@ -1,4 +1,4 @@
-/* One match as a row: time, teams, three outcome cells, value signal, pick, link. */
+/* One match as a row: time, teams, three outcome cells, value signal, pick, link; and the heads above rows. */
 
 import * as f from "./format.js"
 import {h, icon} from "./dom.js"
@@ -10,24 +10,38 @@ const OUTCOMES = ["Home", "Draw", "Away"]
 const WORDS = {finished: "FT", postponed: "postp.", cancelled: "canc.", live: "live"}
 
 export const isAwaited = row => row.status === "upcoming" && (row.timed ? row.t : row.t + DAY_OVER) < Date.now()
-export const heat = p => (0.03 + 0.57 * Math.min(Math.max((p - 0.08) / 0.84, 0), 1)).toFixed(3)
 
 export function buildRow(row, {grouped, open, position, total, onToggle}) {
   const signal = valueOf(row)
   const label = `${row.home} against ${row.away}`
-  const el = h("div", {
-    class: `row${signal.isValue ? " is-value" : ""}${signal.isSuspect ? " is-suspect" : ""}${open ? " is-open" : ""}`,
-    role: "listitem", "aria-setsize": total, "aria-posinset": position + 1, "data-id": row.id,
-  },
+  const el = h(
+    "div",
+    {
+      class: `row${signal.isValue ? " is-value" : ""}${signal.isSuspect ? " is-suspect" : ""}${open ? " is-open" : ""}`,
+      role: "listitem",
+      "aria-setsize": total,
+      "aria-posinset": position + 1,
+      "data-id": row.id,
+    },
     !grouped && h("div", {class: "where"}, `${f.shortDay(row.t)} · ${row.region} · ${row.tour}`),
-    h("div", {class: isAwaited(row) ? "when awaited" : "when", title: row.timed ? f.moment(row.t) : "kick-off time not published"}, h("b", {}, row.timed ? f.time(row.t) : f.DASH), h("small", {}, stateOf(row))),
+    h(
+      "div",
+      {
+        class: isAwaited(row) ? "when awaited" : "when",
+        title: row.timed ? f.moment(row.t) : "kick-off time not published",
+      },
+      h("b", {}, row.timed ? f.time(row.t) : f.DASH),
+      h("small", {}, stateOf(row)),
+    ),
     teams(row, label, open),
     ...[0, 1, 2].map(outcome => tile(row, outcome, signal)),
     h("div", {class: "signal"}, ...signalParts(row, signal)),
     h("div", {class: "pred"}, pick(row)),
     h("div", {class: "link"}, link(row)),
   )
-  el.addEventListener("click", event => { if (!event.target.closest("a")) onToggle(row) })
+  el.addEventListener("click", event => {
+    if (!event.target.closest("a")) onToggle(row)
+  })
   return el
 }
 
@@ -39,45 +53,121 @@ function stateOf(row) {
 }
 
 function teams(row, label, open) {
-  const team = (name, side) => h("span", {class: `team${row.out === side ? " won" : ""}`},
-    h("span", {class: "name"}, name),
-    row.score && h("span", {class: "goals"}, String(row.score[side === 0 ? 0 : 1])))
-  return h("button", {class: "teams", type: "button", "aria-expanded": String(open), "aria-label": `${label}: details`},
-    team(row.home, 0), team(row.away, 2))
+  const team = (name, side) =>
+    h(
+      "span",
+      {class: `team${row.out === side ? " won" : ""}`},
+      h("span", {class: "name"}, name),
+      row.score && h("span", {class: "goals"}, String(row.score[side === 0 ? 0 : 1])),
+    )
+  return h(
+    "button",
+    {class: "teams", type: "button", "aria-expanded": String(open), "aria-label": `${label}: details`},
+    team(row.home, 0),
+    team(row.away, 2),
+  )
 }
 
 export function valueOf(row) {
   const money = row.money
   if (!money) return {isValue: false, isSuspect: false, outcome: null}
   const edge = money.edge[money.best]
-  return {isValue: money.value, isSuspect: money.value && edge > SUSPECT_EDGE, outcome: money.best, edge, odds: money.odds[money.best]}
+  return {
+    isValue: money.value,
+    isSuspect: money.value && edge > SUSPECT_EDGE,
+    outcome: money.best,
+    edge,
+    odds: money.odds[money.best],
+  }
 }
 
 function tile(row, outcome, signal) {
-  const p = row.p[outcome], price = row.money?.odds[outcome]
-  const isPick = row.pick === outcome, isValue = signal.isValue && signal.outcome === outcome
-  const was = row.was?.[outcome], step = price && was ? Math.sign(price - was) : 0
-  const said = [`${OUTCOMES[outcome]} ${f.probability(p)}`, price ? `odds ${f.odds(price)}` : "no odds", step && `moved from ${f.odds(was)}`,
-    isPick && "predicted", isValue && "value bet", row.out === outcome && "result"].filter(Boolean).join(", ")
-  return h("div", {
-    class: `tile o${outcome}${isPick ? " pick" : ""}${isValue ? " value" : ""}${row.out === outcome ? " result" : ""}`,
-    role: "img", "aria-label": said, "--heat-a": heat(p),
-  },
+  const is = {
+    pick: row.pick === outcome,
+    value: signal.isValue && signal.outcome === outcome,
+    result: row.out === outcome,
+  }
+  const names = Object.keys(is).filter(name => is[name])
+  return h(
+    "div",
+    {
+      class: ["tile", `o${outcome}`, ...names].join(" "),
+      role: "img",
+      "aria-label": tileLabel(row, outcome, is),
+      "--heat-a": f.heat(row.p[outcome]),
+    },
     h("span", {class: "sign"}, f.SIGNS[outcome]),
-    h("span", {class: "p"}, f.probability(p)),
-    h("span", {class: step ? "odds moved" : "odds"}, price ? f.odds(price) : f.DASH, step ? h("i", {"aria-hidden": "true"}, step > 0 ? " ↑" : " ↓") : null),
-    isValue && h("span", {class: "mark"}, signal.isSuspect ? "⚠" : "▲"))
+    h("span", {class: "p"}, f.probability(row.p[outcome])),
+    price(row, outcome),
+    is.value && h("span", {class: "mark"}, signal.isSuspect ? "⚠" : "▲"),
+  )
+}
+
+function tileLabel(row, outcome, is) {
+  const now = row.money?.odds[outcome]
+  return [
+    `${OUTCOMES[outcome]} ${f.probability(row.p[outcome])}`,
+    now ? `odds ${f.odds(now)}` : "no odds",
+    priceStep(row, outcome) && `moved from ${f.odds(row.was[outcome])}`,
+    is.pick && "predicted",
+    is.value && "value bet",
+    is.result && "result",
+  ]
+    .filter(Boolean)
+    .join(", ")
+}
+
+/* 1: the price has risen, -1: it has fallen, 0: it is as before or there was none */
+function priceStep(row, outcome) {
+  const now = row.money?.odds[outcome],
+    before = row.was?.[outcome]
+  return now && before ? Math.sign(now - before) : 0
+}
+
+function price(row, outcome) {
+  const now = row.money?.odds[outcome],
+    step = priceStep(row, outcome)
+  return h(
+    "span",
+    {class: step ? "odds moved" : "odds"},
+    now ? f.odds(now) : f.DASH,
+    step ? h("i", {"aria-hidden": "true"}, step > 0 ? " ↑" : " ↓") : null,
+  )
 }
 
 function signalParts(row, signal) {
   if (!row.money) return [h("span", {class: "quiet"}, "no odds")]
-  if (!signal.isValue) return [h("span", {class: "quiet", title: "Best edge of the three outcomes; below the value threshold"}, f.edge(signal.edge)), row.thin ? h("span", {class: "age", title: "The model hardly knows these teams, so no edge of theirs counts as value"}, "little history") : age(row)]
+  if (!signal.isValue)
+    return [
+      h(
+        "span",
+        {class: "quiet", title: "Best edge of the three outcomes; below the value threshold"},
+        f.edge(signal.edge),
+      ),
+      row.thin
+        ? h(
+            "span",
+            {class: "age", title: "The model knows too few recent matches of a team, so no edge counts as value"},
+            "too few matches",
+          )
+        : age(row),
+    ]
   const title = signal.isSuspect ? SUSPECT : "Edge: probability × odds − 1"
   return [
-    h("span", {class: signal.isSuspect ? "chip check" : "chip value", title},
-      `${signal.isSuspect ? "⚠" : "▲"} ${f.SIGNS[signal.outcome]} @ ${f.odds(signal.odds)} `, h("b", {}, f.edge(signal.edge)), signal.isSuspect && " check"),
-    row.money.profit === null ? age(row) : h("span", {class: row.money.profit > 0 ? "won" : "lost"},
-      `${row.money.profit > 0 ? "won" : "lost"} ${f.units2(row.money.profit)}`),
+    h(
+      "span",
+      {class: signal.isSuspect ? "chip check" : "chip value", title},
+      `${signal.isSuspect ? "⚠" : "▲"} ${f.SIGNS[signal.outcome]} @ ${f.odds(signal.odds)} `,
+      h("b", {}, f.edge(signal.edge)),
+      signal.isSuspect && " check",
+    ),
+    row.money.profit === null
+      ? age(row)
+      : h(
+          "span",
+          {class: row.money.profit > 0 ? "won" : "lost"},
+          `${row.money.profit > 0 ? "won" : "lost"} ${f.units2(row.money.profit)}`,
+        ),
   ]
 }
 
@@ -85,18 +175,61 @@ function signalParts(row, signal) {
 function age(row) {
   const old = Date.now() - row.money.at
   if (row.status !== "upcoming" || old < f.HOURS_4) return null
-  return h("span", {class: old > f.DAY ? "age old" : "age", title: `Odds taken about ${f.moment(row.money.at)}`}, `odds ${f.duration(old)} old`)
+  return h(
+    "span",
+    {class: old > f.DAY ? "age old" : "age", title: `Odds taken about ${f.moment(row.money.at)}`},
+    `odds ${f.duration(old)} old`,
+  )
 }
 
 function pick(row) {
   if (row.hit === null) return h("span", {class: "chip"}, `Pick ${f.SIGNS[row.pick]}`)
   const seen = row.ins ? " seen" : ""
-  const title = row.ins ? "In sample: the model was trained on this result, so it proves nothing" : `Picked ${f.SIGNS[row.pick]}`
-  return h("span", {class: `chip ${row.hit ? "hit" : "miss"}${seen}`, title}, row.hit ? "✓ Hit" : "✗ Miss", row.ins && h("small", {}, " in-sample"))
+  const title = row.ins
+    ? "In sample: the model was trained on this result, so it proves nothing"
+    : `Picked ${f.SIGNS[row.pick]}`
+  return h(
+    "span",
+    {class: `chip ${row.hit ? "hit" : "miss"}${seen}`, title},
+    row.hit ? "✓ Hit" : "✗ Miss",
+    row.ins && h("small", {}, " in-sample"),
+  )
 }
 
 function link(row) {
   const url = row.money?.url
   if (!url || !url.startsWith("https://")) return null
-  return h("a", {href: url, target: "_blank", rel: "noopener noreferrer", "aria-label": `Odds of ${row.home} against ${row.away} at ${row.money.maker}`}, icon("out"))
+  return h(
+    "a",
+    {
+      href: url,
+      target: "_blank",
+      rel: "noopener noreferrer",
+      "aria-label": `Odds of ${row.home} against ${row.away} at ${row.money.maker}`,
+    },
+    icon("out"),
+  )
+}
+
+/* --- heads of a day, and of a tournament with the ROI of its region --- */
+
+export function buildDayHead(item) {
+  const [name, detail] = f.dayTitle(item.at)
+  return h("div", {class: "day", role: "listitem"}, h("h2", {}, name, h("small", {}, ` ${detail}`)))
+}
+
+export function buildGroupHead(row) {
+  return h("div", {class: "group", role: "listitem"}, h("h3", {}, row.region, h("span", {}, row.tour)), regionRoi(row))
+}
+
+function regionRoi(row) {
+  const roi = row.roi
+  if (!roi) return h("span", {class: "region-roi"}, "no settled bets before")
+  const title = `Region ROI from value bets in ${row.region} settled before this match (walk-forward), shrunk towards the overall ROI: the fewer the bets, the more`
+  const attributes = {class: "region-roi", role: "group", title, "aria-label": title}
+  const name = h("span", {class: "wide"}, `${row.region} `),
+    n = h("small", {}, ` n=${f.count(roi.n)}`)
+  if (roi.pct === null) return h("span", attributes, name, "ROI: too few bets", n)
+  const half = roi.low === null ? null : h("span", {class: "wide"}, ` ±${f.decimal((roi.high - roi.low) / 2)}`)
+  return h("span", attributes, name, "ROI ", h("b", {}, f.percent(roi.pct)), half, n)
 }

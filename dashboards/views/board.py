@@ -1,4 +1,4 @@
-"""The board: a session's filters on this side, the list and its controls as a component in the browser."""
+"""The board: the filters of a session on the server, the list and its controls as a component in the browser."""
 
 import asyncio
 import logging
@@ -7,44 +7,44 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, ClassVar
 
-from panel.custom import JSComponent
+from bokeh.document import Document
+from panel.custom import JSComponent, ReactiveESM
+from panel.io.state import state
+from panel.models.esm import ESMEvent
 
 from app.schemas import RoiOut
-from dashboards.cache import Kept
-from dashboards.client import ApiFailure
-from dashboards.feed import Feed
-from dashboards.filters import Filters, zone_named
-from dashboards.store import Store, Window
+from dashboards.client import ApiFailure, ChangeFeed
+from dashboards.filters import Filters, parse_time_zone
+from dashboards.store import CachedAnswer, CardsPage, Store
 from dashboards.views import messages
-from dashboards.views.outbox import Outbox
 
 ASSETS = Path(__file__).parent.parent / "assets"
-RENEWED_WINDOWS = 10  # as many are renewed in place; who has scrolled further is told that there is newer data
+RENEWED_PAGES = 10  # as many are renewed in place; who has scrolled further is told that there is newer data
 log = logging.getLogger(__name__)
 
 
 class Board(JSComponent):
-    """Answers the browser's messages; keeps no rows, so a session is cheap."""
+    """Handles the messages of one browser; keeps no rows, so a session is cheap."""
 
     _bundle: ClassVar[Path] = ASSETS / "board.js"
 
-    def __init__(self, store: Store, feed: Feed, **params: Any) -> None:
+    def __init__(self, store: Store, feed: ChangeFeed, **params: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **params)
         self._store = store
         self._feed = feed
         self._filters = Filters()
         self._zone: tzinfo = UTC
-        self._turn = 0  # counts questions; an answer to an earlier one is dropped
+        self._revision = 0  # number of the filters; an answer for earlier ones is dropped
         self._sent: dict[str, Any] = {}  # entity tags of what the browser has, by part
-        self._n_windows = 1
-        self._outbox = Outbox(self)
+        self._n_pages = 1
+        self._sender = MessageSender(self)
 
     def _send_msg(self, data: Any) -> None:
-        """Panel's exit: one message to the browser; any task may call it."""
-        self._outbox.put(data)
+        """Send one message to the browser; any task may call it. Overrides Panel's method."""
+        self._sender.send(data)
 
     async def _handle_msg(self, data: Any) -> None:
-        """Panel's entry: one message of the browser."""
+        """Handle one message of the browser. Called by Panel."""
         handlers = {
             "hello": self._hello,
             "change": self._change,
@@ -57,13 +57,13 @@ class Board(JSComponent):
             "tick": self._tick,
         }
         if isinstance(data, dict) and data.get("kind") in handlers:
-            await self._guarded(handlers[data["kind"]](data))
+            await self._run_handler(handlers[data["kind"]](data))
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def _run_handler(self, work: Awaitable[None]) -> None:
         try:
             await work
         except Exception:  # a bug must show as a sentence on the page and as a traceback here, not as silence
-            log.exception("a message failed")
+            log.exception("message.failed")
             self._send_msg(
                 {"kind": "problem", "part": "page", "reason": "The page made a mistake.", "code": "page-error"}
             )
@@ -71,13 +71,13 @@ class Board(JSComponent):
     # --- messages of the browser ------------------------------------------------------------------------------
 
     async def _hello(self, data: Mapping[str, Any]) -> None:
-        self._zone = zone_named(str(data.get("zone", "")))
+        self._zone = parse_time_zone(str(data.get("zone", "")))
         self._send_msg({"kind": "config", "api_url": self._store.client.base_url})
-        self._feed.join(self)
+        self._feed.subscribe(self)
         await self._back(data)
 
     async def _back(self, data: Mapping[str, Any]) -> None:
-        self._filters.read(str(data.get("query", ""))[:2000])
+        self._filters.read_url(str(data.get("query", ""))[:2000])
         await self._show(push=False)
 
     async def _change(self, data: Mapping[str, Any]) -> None:
@@ -90,160 +90,210 @@ class Board(JSComponent):
         await self._show(push=False)
 
     async def _tick(self, _: Mapping[str, Any]) -> None:
-        """The browser is still there: renew what it shows, if there is anything new."""
+        """Send what has changed since the last message: the browser is still there."""
         await self._renew()
 
     async def _more(self, data: Mapping[str, Any]) -> None:
-        cursor, turn = str(data.get("cursor", ""))[:500], self._turn
-        await self._answer("more", turn, self._send_more(turn, cursor))
+        cursor, revision = str(data.get("cursor", ""))[:500], self._revision
+        await self._send_part("more", revision, self._send_more(revision, cursor))
 
     async def _predict(self, data: Mapping[str, Any]) -> None:
-        match_id, stage = str(data.get("id", "")), str(data.get("stage", ""))
-        message: dict[str, Any] = {"kind": "prediction", "id": match_id, "stage": stage}
+        match_id, alias = str(data.get("id", "")), str(data.get("alias", ""))
+        message: dict[str, Any] = {"kind": "prediction", "id": match_id, "alias": alias}
         try:
-            message["answer"] = await self._store.predict(match_id, stage)
+            message["answer"] = await self._store.predict(match_id, alias)
         except ApiFailure as failure:
-            message |= messages.words(failure)
+            message |= messages.render_failure(failure)
         self._send_msg(message)
 
     async def _history(self, data: Mapping[str, Any]) -> None:
         match_id = str(data.get("id", ""))
         message: dict[str, Any] = {"kind": "history", "id": match_id}
         try:
-            message["quotes"] = messages.quotes(await self._store.history(match_id))
+            message["quotes"] = messages.render_quotes(await self._store.load_history(match_id))
         except ApiFailure as failure:
-            message |= messages.words(failure)
+            message |= messages.render_failure(failure)
         self._send_msg(message)
 
     async def _sql(self, _: Mapping[str, Any]) -> None:
         try:
-            answer = {"sql": await self._store.sql(self._asked(), sort=self._filters.order())}
+            answer = {"sql": await self._store.load_sql(self._api_params(), sort=self._filters.api_sort())}
         except ApiFailure as failure:
-            answer = messages.words(failure)
+            answer = messages.render_failure(failure)
         self._send_msg({"kind": "sql", **answer})
 
     # --- answers ------------------------------------------------------------------------------------------------
 
     async def renew(self) -> None:
-        """The feed says that something has changed, or has come or gone itself."""
-        if self._outbox.is_open:
-            await self._guarded(self._renew())
+        """Send what has changed. Called by the change feed."""
+        if self._sender.is_open:
+            await self._run_handler(self._renew())
 
     async def _renew(self) -> None:
         self._send_msg({"kind": "live", "is_live": self._feed.is_live, "at": datetime.now(UTC).isoformat()})
-        await self._load(self._turn, is_renewal=True)
+        await self._load(self._revision, is_renewal=True)
 
     async def _show(self, *, push: bool) -> None:
-        self._turn += 1
-        self._n_windows = 1
+        self._revision += 1
+        self._n_pages = 1
         self._sent.clear()
         filters = self._filters
         self._send_msg(
             {
                 "kind": "filters",
-                "turn": self._turn,
+                "revision": self._revision,
                 "push": push,
-                "query": filters.query(),
-                "state": filters.state(),
-                "narrowing": filters.narrowing(),
+                "query": filters.to_url(),
+                "state": filters.values(),
+                "narrowing": filters.active_names(),
                 "is_live": self._feed.is_live,
             }
         )
-        await self._load(self._turn)
+        await self._load(self._revision)
 
-    async def _load(self, turn: int, *, is_renewal: bool = False) -> None:
-        """All parts of the view; a renewal sends only those that have changed."""
+    async def _load(self, revision: int, *, is_renewal: bool = False) -> None:
+        """Send all parts of the view; a renewal sends only the changed ones."""
         view = self._filters.view
         if view == "operations":
-            await self._answer("list", turn, self._send_operations(turn), is_renewal=is_renewal)
+            await self._send_part("list", revision, self._send_operations(revision), is_renewal=is_renewal)
             return
-        main = self._send_rows(turn, is_renewal=is_renewal) if view == "matches" else self._send_series(turn)
+        main = self._send_rows(revision, is_renewal=is_renewal) if view == "matches" else self._send_series(revision)
         await asyncio.gather(
-            self._answer("list", turn, main, is_renewal=is_renewal),
-            self._answer("results", turn, self._send_results(turn)),
-            self._answer("facets", turn, self._send_facets(turn)),
+            self._send_part("list", revision, main, is_renewal=is_renewal),
+            self._send_part("results", revision, self._send_results(revision)),
+            self._send_part("facets", revision, self._send_facets(revision)),
         )
 
-    async def _answer(self, part: str, turn: int, answer: Awaitable[None], *, is_renewal: bool = False) -> None:
+    async def _send_part(self, part: str, revision: int, answer: Awaitable[None], *, is_renewal: bool = False) -> None:
         try:
             await answer
         except ApiFailure as failure:
-            if turn == self._turn:
-                self._send_msg({"kind": "problem", "part": part, "renewal": is_renewal, **messages.words(failure)})
+            if revision == self._revision:
+                self._send_msg(
+                    {"kind": "problem", "part": part, "renewal": is_renewal, **messages.render_failure(failure)}
+                )
 
-    async def _send_rows(self, turn: int, *, is_renewal: bool) -> None:
-        windows = [await self._window(None)]
-        if is_renewal and self._has(turn, "list", windows[0]):
+    async def _send_rows(self, revision: int, *, is_renewal: bool) -> None:
+        pages = [await self._load_page(None)]
+        if is_renewal and self._is_sent(revision, "list", pages[0]):
             # of a failure that the browser knows there is nothing to say: its notice stands
-            if turn == self._turn and windows[0].failure is None:
-                self._send_msg({"kind": "same", "seen_at": windows[0].seen_at.isoformat()})
+            if revision == self._revision and pages[0].failure is None:
+                self._send_msg({"kind": "same", "seen_at": pages[0].seen_at.isoformat()})
             return
-        n_windows = self._n_windows
-        while len(windows) < min(n_windows, RENEWED_WINDOWS) and windows[-1].value.next_cursor:
-            windows.append(await self._window(windows[-1].value.next_cursor))
-        if turn == self._turn:
-            facts = {"kind": "rows", "turn": turn, "cursor": None, "renewal": is_renewal, "n_windows": n_windows}
-            self._send_msg(facts | messages.rows(windows))
+        n_pages = self._n_pages
+        while len(pages) < min(n_pages, RENEWED_PAGES) and pages[-1].value.next_cursor:
+            pages.append(await self._load_page(pages[-1].value.next_cursor))
+        if revision == self._revision:
+            message = {"kind": "rows", "revision": revision, "cursor": None, "renewal": is_renewal, "n_pages": n_pages}
+            self._send_msg(message | messages.render_rows(pages))
 
-    async def _send_more(self, turn: int, cursor: str) -> None:
-        kept = await self._window(cursor)
-        if turn == self._turn:
-            self._n_windows += 1
-            self._send_msg({"kind": "rows", "turn": turn, "cursor": cursor, **messages.rows([kept])})
+    async def _send_more(self, revision: int, cursor: str) -> None:
+        answer = await self._load_page(cursor)
+        if revision == self._revision:
+            self._n_pages += 1
+            self._send_msg({"kind": "rows", "revision": revision, "cursor": cursor, **messages.render_rows([answer])})
 
-    async def _window(self, cursor: str | None) -> Kept[Window]:
-        return await self._store.window(self._asked(), sort=self._filters.order(), cursor=cursor)
+    async def _load_page(self, cursor: str | None) -> CachedAnswer[CardsPage]:
+        return await self._store.load_cards(self._api_params(), sort=self._filters.api_sort(), cursor=cursor)
 
-    async def _send_results(self, turn: int) -> None:
-        """Results of exactly the filter; beside open matches, also those of settled ones like them."""
-        asked = self._asked()
-        exact = await self._store.results(self._staked(asked))
-        settled: Kept[RoiOut] | None = None
-        if asked.get("status") in {"upcoming", "live"}:
-            settled = await self._store.results(self._staked(_settled(asked)))
-        if not self._has(turn, "results", exact, settled):
+    async def _send_results(self, revision: int) -> None:
+        """Send the results of the filter, and for open matches those of finished ones like them."""
+        params = self._api_params()
+        exact = await self._store.load_results(self._with_staking(params))
+        settled: CachedAnswer[RoiOut] | None = None
+        if params.get("status") in {"upcoming", "live"}:
+            settled = await self._store.load_results(self._with_staking(_finished_params(params)))
+        if not self._is_sent(revision, "results", exact, settled):
             self._send_msg(
                 {
                     "kind": "results",
-                    "exact": messages.results(exact),
-                    "settled": settled and messages.results(settled),
+                    "exact": messages.render_results(exact),
+                    "settled": settled and messages.render_results(settled),
                 }
             )
 
-    async def _send_series(self, turn: int) -> None:
-        """The settled matches of the filter; of open ones those settled that are like them."""
-        asked = self._asked()
-        is_open = asked.get("status") in {"upcoming", "live"}
-        kept = await self._store.series(self._staked(_settled(asked) if is_open else asked))
-        if not self._has(turn, "list", kept):
-            self._send_msg({"kind": "series", "turn": turn, "is_like": is_open, **messages.series(kept)})
+    async def _send_series(self, revision: int) -> None:
+        """Send the series of the filter, or for open matches that of finished ones like them."""
+        params = self._api_params()
+        is_open = params.get("status") in {"upcoming", "live"}
+        answer = await self._store.load_performance(self._with_staking(_finished_params(params) if is_open else params))
+        if not self._is_sent(revision, "list", answer):
+            self._send_msg(
+                {"kind": "series", "revision": revision, "is_like": is_open, **messages.render_series(answer)}
+            )
 
-    async def _send_operations(self, turn: int) -> None:
-        parts = await self._store.operations()
-        if turn == self._turn:
-            self._send_msg({"kind": "operations", "turn": turn, "parts": messages.operations(parts)})
+    async def _send_operations(self, revision: int) -> None:
+        parts = await self._store.load_operations()
+        if revision == self._revision:
+            self._send_msg({"kind": "operations", "revision": revision, "parts": messages.render_operations(parts)})
 
-    async def _send_facets(self, turn: int) -> None:
-        others = {name: value for name, value in self._asked().items() if name not in {"region", "tournament"}}
-        kept = await self._store.facets(others)
-        if not self._has(turn, "facets", kept):
-            self._send_msg({"kind": "facets", "items": messages.facets(kept)})
+    async def _send_facets(self, revision: int) -> None:
+        others = {name: value for name, value in self._api_params().items() if name not in {"region", "tournament"}}
+        answer = await self._store.load_facets(others)
+        if not self._is_sent(revision, "facets", answer):
+            self._send_msg({"kind": "facets", "items": messages.render_facets(answer)})
 
-    def _has(self, turn: int, part: str, *answers: Kept[Any] | None) -> bool:
-        """Whether the browser has these answers, or no longer wants them; else it is taken to have them now."""
-        tags = [(kept.etag, kept.failure) for kept in answers if kept]
-        if turn != self._turn or (self._sent.get(part) == tags and all(tag for tag, _ in tags)):
+    def _is_sent(self, revision: int, part: str, *answers: CachedAnswer[Any] | None) -> bool:
+        """Return whether the browser has these answers or no longer wants them; else note them as sent."""
+        tags = [(answer.etag, answer.failure) for answer in answers if answer]
+        if revision != self._revision or (self._sent.get(part) == tags and all(tag for tag, _ in tags)):
             return True
         self._sent[part] = tags
         return False
 
-    def _asked(self) -> dict[str, str]:
-        return self._filters.api(now=datetime.now(UTC), zone=self._zone, value_edge=self._store.value_edge)
+    def _api_params(self) -> dict[str, str]:
+        return self._filters.api_params(now=datetime.now(UTC), zone=self._zone, value_edge=self._store.value_edge)
 
-    def _staked(self, asked: Mapping[str, str]) -> dict[str, str]:
+    def _with_staking(self, params: Mapping[str, str]) -> dict[str, str]:
         is_default = self._filters.stake == self._filters.param.stake.default
-        return {**asked} | ({} if is_default else {"staking": self._filters.stake})
+        return {**params} | ({} if is_default else {"staking": self._filters.stake})
 
 
-def _settled(asked: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in asked.items() if name not in {"from", "to"}} | {"status": "finished"}
+def _finished_params(params: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in params.items() if name not in {"from", "to"}} | {"status": "finished"}
+
+
+class MessageSender:
+    """Sends messages to one browser in order, in batches, under the lock of the document.
+
+    It replaces Panel's own sending, which loses messages.
+
+    Panel 1.9.4 writes past the document's lock. A message that comes while an earlier one is still being written waits
+    in `_WRITE_MSGS`; the end of that writing takes away `_WRITE_BLOCK`, without which `_dispatch_msgs` returns and the
+    message stays until another one is sent. Bokeh's own way, in a callback that holds the lock, has no such gap.
+    """
+
+    def __init__(self, component: ReactiveESM) -> None:
+        self._component = component
+        self._queue: list[Any] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the session is open."""
+        return self._document() is not None
+
+    def send(self, message: Any) -> None:
+        """Send with the next tick of the session, together with the other messages of this tick."""
+        document = self._document()
+        if document is None:
+            return
+        self._queue.append(message)
+        if len(self._queue) == 1:
+            document.add_next_tick_callback(self._flush)
+
+    def _flush(self) -> None:
+        messages, self._queue = self._queue, []
+        for model in self._models():
+            model.document.callbacks.send_event(ESMEvent(model=model, data=messages))
+
+    def _document(self) -> Document | None:
+        """Return the document of the session; None once the session is closed."""
+        for model in self._models():
+            context = model.document and model.document.session_context
+            if context is not None and not context.destroyed:
+                return model.document
+        return None
+
+    def _models(self) -> list[Any]:
+        models = {ref: model for ref, (model, _) in self._component._models.items()}
+        return [model for ref, model in models.items() if ref in state._views and ref not in state._fake_roots]

@@ -1,4 +1,4 @@
-"""What is sent to a browser: the store's answers in the words that the page's scripts read."""
+"""Messages to the browser: answers of the store in the form that the scripts of the page read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,68 +6,66 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.schemas import FacetsOut, MatchHistoryOut, RoiOut
-from dashboards.cache import Kept
 from dashboards.client import ApiFailure
-from dashboards.rows import triple
-from dashboards.store import Series, Window
+from dashboards.store import CachedAnswer, CardsPage, PerformanceSeries, list_outcomes
 
 
-def words(failure: ApiFailure) -> dict[str, Any]:
-    """A failure, for people."""
+def render_failure(failure: ApiFailure) -> dict[str, Any]:
+    """Return the reason and code of a failure."""
     return {"reason": failure.reason, "code": failure.code, "request_id": failure.request_id}
 
 
-def rows(windows: Sequence[Kept[Window]]) -> dict[str, Any]:
-    """Windows that follow each other, as one."""
-    first, last = windows[0], windows[-1].value
+def render_rows(pages: Sequence[CachedAnswer[CardsPage]]) -> dict[str, Any]:
+    """Return consecutive pages as one message."""
+    first, last = pages[0], pages[-1].value
     return {
-        "rows": [kept.value.rows for kept in windows],
+        "rows": [answer.value.rows for answer in pages],
         "total": last.total,
         "next": last.next_cursor,
         "value_edge": last.value_edge,
-        **origin(first, last.snapshot),
+        **render_origin(first, last.snapshot),
     }
 
 
-def origin(kept: Kept[Any], snapshot: BaseModel) -> dict[str, Any]:
-    """Where an answer comes from, and how old it is."""
+def render_origin(answer: CachedAnswer[Any], snapshot: BaseModel) -> dict[str, Any]:
+    """Return the source and age of an answer."""
     return {
-        "seen_at": kept.seen_at.isoformat(),
-        "failure": kept.failure and words(kept.failure),
+        "seen_at": answer.seen_at.isoformat(),
+        "failure": answer.failure and render_failure(answer.failure),
         "snapshot": snapshot.model_dump(mode="json"),
     }
 
 
-def results(kept: Kept[RoiOut]) -> dict[str, Any]:
-    """The strip of results."""
-    return kept.value.model_dump(mode="json", exclude={"snapshot"})
+def render_results(answer: CachedAnswer[RoiOut]) -> dict[str, Any]:
+    """Return the numbers of the results strip."""
+    return answer.value.model_dump(mode="json", exclude={"snapshot"})
 
 
-def facets(kept: Kept[FacetsOut]) -> list[list[str | int]]:
-    """Regions and tournaments with their counts."""
-    return [[item.region, item.tournament, item.n] for item in kept.value.items]
+def render_facets(answer: CachedAnswer[FacetsOut]) -> list[list[str | int]]:
+    """Return regions and tournaments with their counts."""
+    return [[item.region, item.tournament, item.n] for item in answer.value.items]
 
 
-def series(kept: Kept[Series]) -> dict[str, Any]:
-    """The performance view."""
-    return {"series": kept.value.text, **origin(kept, kept.value.snapshot)}
+def render_series(answer: CachedAnswer[PerformanceSeries]) -> dict[str, Any]:
+    """Return the series of the performance view."""
+    return {"series": answer.value.text, **render_origin(answer, answer.value.snapshot)}
 
 
-def quotes(kept: Kept[MatchHistoryOut]) -> list[list[Any]]:
-    """Prices over time: epoch milliseconds, home, draw, away, whether they were the last before kick-off."""
+def render_quotes(answer: CachedAnswer[MatchHistoryOut]) -> list[list[Any]]:
+    """Return odds over time: epoch milliseconds, home, draw, away, whether they were the last before kick-off."""
     return [
-        [round(quote.captured_at.timestamp() * 1000), *triple(quote.odds), quote.kind == "closing"]
-        for quote in kept.value.odds
+        [round(quote.captured_at.timestamp() * 1000), *list_outcomes(quote.odds), quote.kind == "closing"]
+        for quote in answer.value.odds
     ]
 
 
-def operations(parts: Mapping[str, Kept[BaseModel] | ApiFailure]) -> dict[str, Any]:
-    """The operations view: each part with its answer or its failure."""
-    return {name: _part(part) for name, part in parts.items()}
+def render_operations(parts: Mapping[str, CachedAnswer[BaseModel] | ApiFailure]) -> dict[str, Any]:
+    """Return each part of the operations view with its answer or its failure."""
+    return {name: _render_part(part) for name, part in parts.items()}
 
 
-def _part(part: Kept[BaseModel] | ApiFailure) -> dict[str, Any]:
+def _render_part(part: CachedAnswer[BaseModel] | ApiFailure) -> dict[str, Any]:
     if isinstance(part, ApiFailure):
-        return words(part)
-    failure = part.failure and words(part.failure)
+        return render_failure(part)
+    failure = part.failure and render_failure(part.failure)
     return {"answer": part.value.model_dump(mode="json"), "seen_at": part.seen_at.isoformat(), "failure": failure}

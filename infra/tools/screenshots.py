@@ -11,7 +11,7 @@ from typing import Any
 from playwright.async_api import Browser, Error, Page
 
 from app.settings import Settings
-from dashboards.server import running
+from dashboards.server import open_server
 from infra.local.children import LocalError
 from infra.tools.browser import chromium
 
@@ -28,7 +28,7 @@ async def _stay(_: Page) -> None:
 async def _open_match(page: Page) -> None:
     rows = page.locator(".row.is-value .teams")
     await (rows if await rows.count() else page.locator(".row .teams")).first.click()
-    await page.locator("[data-stage=champion]").first.click()
+    await page.locator("[data-alias=champion]").first.click()
     await page.locator(".live .given, .live .failed").first.wait_for()
 
 
@@ -70,7 +70,7 @@ async def take(url: str, out: Path) -> list[str]:
         for shot in SHOTS:
             await _take(browser, url, out, shot, errors)
         settings = Settings(dashboard_port=0, api_url=NOBODY, _env_file=None)
-        async with running(settings) as server:
+        async with open_server(settings) as server:
             await _take(browser, f"http://127.0.0.1:{server.port}", out, ERROR, errors)
     return errors
 

@@ -14,7 +14,7 @@ from app.queue.redis import connect, disconnect
 from app.queue.redis_keys import RedisKeys
 from app.queue.serialization import dumps
 from app.settings import Settings
-from dashboards.server import running
+from dashboards.server import open_server
 from tests.chart.chart import ROOT, Helm
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,7 +32,7 @@ def test_the_api_has_each_path(helm: Helm) -> None:
 
 async def test_the_match_page_answers_without_opening_a_session(helm: Helm) -> None:
     """Kubernetes asks every few seconds, and a session outlives its page for a while."""
-    async with running(Settings(dashboard_port=0)) as server, aiohttp.ClientSession() as client:
+    async with open_server(Settings(dashboard_port=0)) as server, aiohttp.ClientSession() as client:
         for path in probed(helm, "dashboard"):
             async with client.get(f"http://127.0.0.1:{server.port}{path}") as response:
                 assert response.status == 200

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from playwright.async_api import expect
 
-from dashboards.downloads import harmless
+from dashboards.server import escape_formulas
 from tests.dashboards.conftest import Api, Visit, page_server
 from tests.dashboards.serving import unused_port
 from tests.dashboards.world import MARKUP
@@ -17,9 +17,9 @@ session_loop = pytest.mark.asyncio(loop_scope="session")
 
 def test_no_word_becomes_a_formula_and_numbers_stay() -> None:
     text = 'name,edge\n"=HYPERLINK(""x"")",-0.05\n@cmd,+1e-3\n-Union,\n'
-    rows = list(csv.reader(io.StringIO(harmless(text))))
+    rows = list(csv.reader(io.StringIO(escape_formulas(text))))
     assert rows[1:] == [['\'=HYPERLINK("x")', "-0.05"], ["'@cmd", "+1e-3"], ["'-Union", ""]]
-    assert harmless(text, with_head=False).startswith("\"'=HYPERLINK")
+    assert escape_formulas(text, with_head=False).startswith("\"'=HYPERLINK")
 
 
 async def fetched(url: str) -> tuple[aiohttp.ClientResponse, str]:
@@ -45,7 +45,7 @@ async def test_the_file_holds_exactly_the_filter(api: Api, visit: Visit) -> None
 async def test_a_file_longer_than_a_page_of_the_api_is_whole(
     api: Api, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboards.downloads._PAGE_ROWS", 90)
+    monkeypatch.setattr("dashboards.server._PAGE_ROWS", 90)
     _, text = await fetched(f"{site}/cards.csv?status=all")
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
     assert len({row["match_id"] for row in rows}) == len(rows) == await api.total()

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from dashboards import feed as feeds
-from dashboards.client import ApiClient
-from dashboards.feed import Feed
+from dashboards import client as clients
+from dashboards.client import ApiClient, ChangeFeed
 from dashboards.store import Store
 from tests.dashboards.serving import serving
 from tests.support.build_cards import a_card, a_page
@@ -38,10 +37,10 @@ class Source:
         return web.Response(body=a_page(a_card()).model_dump_json())
 
     @asynccontextmanager
-    async def feed(self) -> AsyncIterator[tuple[Feed, Store]]:
+    async def feed(self) -> AsyncIterator[tuple[ChangeFeed, Store]]:
         async with serving({"/events": self.events, "/predict/cards/": self.cards}) as url, ApiClient(url) as client:
             store = Store(client, value_edge=0.05)
-            feed = Feed(client, store)
+            feed = ChangeFeed(client, on_change=store.invalidate)
             following = asyncio.create_task(feed.follow())
             try:
                 yield feed, store
@@ -70,30 +69,30 @@ class Reader:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "RETRY_S", (0.01, 0.05))
+    monkeypatch.setattr(clients, "RETRY_S", (0.01, 0.05))
 
 
 async def test_a_burst_of_events_is_one_change_for_every_reader() -> None:
     source, one, other = Source(), Reader(), Reader()
     async with source.feed() as (feed, store):
-        feed.join(one)
-        feed.join(other)
+        feed.subscribe(one)
+        feed.subscribe(other)
         await one.told()  # that the feed is there
         await other.told()
-        await store.window({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
         source.said.put_nowait(b":\n\nid: e-1\nevent: snapshot\ndata: {}\n\nid: e-2\nevent: odds\ndata: {}\n\n")
         await one.told()
         await other.told()
         assert feed.is_live
         assert one.n_more == other.n_more == 0
-        await store.window({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
     assert source.n_asked == 2
 
 
 async def test_a_sign_of_life_is_no_change() -> None:
     source, reader = Source(), Reader()
     async with source.feed() as (feed, _):
-        feed.join(reader)
+        feed.subscribe(reader)
         await reader.told()
         source.said.put_nowait(b":\n\nretry: 2000\n\n")
         source.said.put_nowait(b"id: e-9\nevent: model\ndata: {}\n\n")
@@ -104,7 +103,7 @@ async def test_a_sign_of_life_is_no_change() -> None:
 async def test_a_broken_feed_is_told_and_taken_up_where_it_was_left() -> None:
     source, reader = Source(), Reader()
     async with source.feed() as (feed, _):
-        feed.join(reader)
+        feed.subscribe(reader)
         await reader.told()
         source.said.put_nowait(b"id: e-7\nevent: odds\ndata: {}\n\n")
         await reader.told()
@@ -117,7 +116,7 @@ async def test_a_broken_feed_is_told_and_taken_up_where_it_was_left() -> None:
 
 async def test_without_a_feed_the_page_goes_on() -> None:
     async with serving({}) as url, ApiClient(url) as client:
-        feed = Feed(client, Store(client, value_edge=0.05))
+        feed = ChangeFeed(client, on_change=Store(client, value_edge=0.05).invalidate)
         following = asyncio.create_task(feed.follow())
         done, _ = await asyncio.wait([following], timeout=0.2)
         assert not done
@@ -130,7 +129,7 @@ async def test_a_reader_that_is_gone_is_not_kept() -> None:
     source = Source()
     async with source.feed() as (feed, _):
         reader = Reader()
-        feed.join(reader)
+        feed.subscribe(reader)
         await reader.told()
         del reader
-        assert len(feed._readers) == 0
+        assert len(feed._listeners) == 0

@@ -65,8 +65,8 @@ async def test_rows_stand_under_their_day_region_and_tournament(visit: Visit) ->
     )
     await expect(first.locator(".region-roi")).to_contain_text("ROI")
     for name in ("title", "aria-label"):
-        await expect(first.locator(".region-roi")).to_have_attribute(name, re.compile("drawn towards the overall ROI"))
-    await expect(page.locator(".field.rroi .hint")).to_contain_text("drawn towards the overall ROI")
+        await expect(first.locator(".region-roi")).to_have_attribute(name, re.compile("shrunk towards the overall ROI"))
+    await expect(page.locator(".field.rroi .hint")).to_contain_text("shrunk towards the overall ROI")
 
 
 async def test_the_value_bet_is_marked_by_outline_sign_and_words(api: Api, visit: Visit) -> None:

@@ -8,13 +8,13 @@ from aiohttp import web
 
 from app.settings import Settings
 from dashboards.client import ApiClient
-from dashboards.server import running
+from dashboards.server import open_server
 from tests.dashboards.serving import serving
 from tests.service.test_metrics import check
 
 
 async def test_page_serves_metrics_without_opening_a_session(promtool: Path) -> None:
-    async with running(Settings(dashboard_port=0)) as server, aiohttp.ClientSession() as client:
+    async with open_server(Settings(dashboard_port=0)) as server, aiohttp.ClientSession() as client:
         async with client.get(f"http://127.0.0.1:{server.port}/metrics") as response:
             text = await response.text()
             assert response.status == 200

@@ -128,11 +128,11 @@ async def test_a_key_opens_the_match_at_the_bookmaker(visit: Visit) -> None:
 async def test_a_live_prediction_that_fails_says_why(visit: Visit) -> None:
     page = await visit.open()
     await page.locator(".row .teams").nth(1).click()
-    await page.locator("[data-stage=champion]").click()
+    await page.locator("[data-alias=champion]").click()
     failed = page.locator(".live .failed")
     await expect(failed).to_contain_text("The champion did not answer: ")
     assert "127.0.0.1" not in await failed.inner_text()
-    await expect(page.locator("[data-stage=champion]")).to_be_enabled()
+    await expect(page.locator("[data-alias=champion]")).to_be_enabled()
 
 
 async def test_dark_and_light_can_be_switched_and_are_kept(visit: Visit) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from app.settings import Settings
-from dashboards.server import PortInUse, running
+from dashboards.server import PortInUse, open_server
 from infra.local.children import Child, Command
 from tests.dashboards.conftest import Api, boards, page_server, visiting
 from tests.dashboards.serving import unused_port
@@ -51,7 +51,7 @@ async def test_when_the_api_goes_away_old_matches_stay_with_their_age(
             page = await visit.open()
             api.stop()
             await page.evaluate(TICK)
-            notice = page.locator('[data-notice="kept"]')
+            notice = page.locator('[data-notice="cached"]')
             await expect(notice).to_contain_text("Showing data from")
             # the feed's end and a visitor's return may share one failure: the second to hear of it takes nothing back
             await asyncio.gather(*(board.renew() for board in boards() for _ in range(2)))
@@ -99,7 +99,7 @@ async def test_new_artifacts_change_the_numbers_in_place(browser: Browser, tmp_p
 async def test_a_port_in_use_is_one_sentence(api: Api) -> None:
     settings = Settings(dashboard_port=api.port, _env_file=None)  # type: ignore[call-arg]  # pydantic's own
     with pytest.raises(PortInUse, match=f"Port {api.port} on 127.0.0.1 is in use"):
-        async with running(settings):
+        async with open_server(settings):
             pass
 
 
@@ -118,7 +118,7 @@ async def test_the_program_stops_on_a_signal_and_open_windows_say_so(
             child.ask_to_stop()
             await asyncio.to_thread(child.wait, 10)
             assert child.exit_code == 0, child.log_tail(20)
-            notice = page.locator('[data-notice="cut-off"]')
+            notice = page.locator('[data-notice="disconnected"]')
             await expect(notice).to_contain_text("connection to this page's server is lost")
             await expect(notice.get_by_role("button", name="Reload")).to_be_visible()
             await expect(page.locator(".live-state")).to_have_text("not updating")

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from app.schemas import CardsOut
 from dashboards.client import ApiClient, ApiFailure
-from dashboards.store import WINDOW_ROWS, Store
+from dashboards.store import PAGE_ROWS, Store
 from tests.dashboards.serving import serving, unused_port
 from tests.support.build_cards import a_card, a_page, some_results
 
@@ -48,14 +48,14 @@ def api() -> Api:
 
 async def test_a_window_is_asked_for_with_filter_order_and_size(api: Api) -> None:
     async with api.store() as store:
-        await store.window({"region": "England"}, sort="-edge", cursor="abc")
-    assert api.asked == [{"region": "England", "sort": "-edge", "limit": str(WINDOW_ROWS), "cursor": "abc"}]
+        await store.load_cards({"region": "England"}, sort="-edge", cursor="abc")
+    assert api.asked == [{"region": "England", "sort": "-edge", "limit": str(PAGE_ROWS), "cursor": "abc"}]
 
 
 async def test_a_window_holds_rows_as_json_and_what_the_page_says_of_itself(api: Api) -> None:
     api.page = a_page(a_card(), total=7, next_cursor="more")
     async with api.store() as store:
-        window = (await store.window({}, sort="kickoff")).value
+        window = (await store.load_cards({}, sort="kickoff")).value
     assert [row["home"] for row in json.loads(window.rows)] == ["Ashford Town"]
     assert (window.n_rows, window.total, window.next_cursor, window.snapshot.id) == (1, 7, "more", "s1")
 
@@ -63,14 +63,14 @@ async def test_a_window_holds_rows_as_json_and_what_the_page_says_of_itself(api:
 async def test_the_threshold_of_the_api_is_taken_over(api: Api) -> None:
     api.page = a_page(value_edge=0.08)
     async with api.store() as store:
-        await store.window({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
         assert store.value_edge == 0.08
 
 
 async def test_sessions_that_ask_the_same_at_once_make_one_request(api: Api) -> None:
     api.delay_s = 0.05
     async with api.store() as store:
-        windows = await asyncio.gather(*(store.window({}, sort="kickoff") for _ in range(20)))
+        windows = await asyncio.gather(*(store.load_cards({}, sort="kickoff") for _ in range(20)))
     assert len(api.asked) == 1
     assert len({id(kept.value.rows) for kept in windows}) == 1
 
@@ -78,8 +78,8 @@ async def test_sessions_that_ask_the_same_at_once_make_one_request(api: Api) -> 
 async def test_one_session_that_leaves_does_not_take_the_answer_from_another(api: Api) -> None:
     api.delay_s = 0.1
     async with api.store() as store:
-        first = asyncio.create_task(store.window({}, sort="kickoff"))
-        second = asyncio.create_task(store.window({}, sort="kickoff"))
+        first = asyncio.create_task(store.load_cards({}, sort="kickoff"))
+        second = asyncio.create_task(store.load_cards({}, sort="kickoff"))
         await asyncio.sleep(0.02)
         first.cancel()
         assert (await second).value.total == 1
@@ -87,31 +87,31 @@ async def test_one_session_that_leaves_does_not_take_the_answer_from_another(api
 
 async def test_a_young_answer_is_not_asked_for_again(api: Api) -> None:
     async with api.store() as store:
-        await store.window({}, sort="kickoff")
-        await store.window({}, sort="kickoff")
-        await store.window({}, sort="-edge")
+        await store.load_cards({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
+        await store.load_cards({}, sort="-edge")
     assert len(api.asked) == 2
 
 
 async def test_after_a_change_even_an_answer_on_its_way_is_asked_for_again(api: Api) -> None:
     api.delay_s = 0.05
     async with api.store() as store:
-        early = asyncio.create_task(store.window({}, sort="kickoff"))
+        early = asyncio.create_task(store.load_cards({}, sort="kickoff"))
         await asyncio.sleep(0.01)
-        store.expire()
+        store.invalidate()
         api.etag = '"v2"'
-        late = await store.window({}, sort="kickoff")
+        late = await store.load_cards({}, sort="kickoff")
         await early
         assert late.etag == '"v2"'
         assert len(api.asked) == 2
-        await store.window({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
     assert len(api.asked) in {2, 3}  # the early answer may have come last; it counts as old then
 
 
 async def test_an_old_answer_is_revalidated_by_its_etag(api: Api) -> None:
     async with api.store(ttl_s=0) as store:
-        first = await store.window({}, sort="kickoff")
-        second = await store.window({}, sort="kickoff")
+        first = await store.load_cards({}, sort="kickoff")
+        second = await store.load_cards({}, sort="kickoff")
     assert api.not_modified == 1
     assert second.value is first.value
     assert second.seen_at > first.seen_at
@@ -119,40 +119,40 @@ async def test_an_old_answer_is_revalidated_by_its_etag(api: Api) -> None:
 
 async def test_a_changed_answer_replaces_the_old_one(api: Api) -> None:
     async with api.store(ttl_s=0) as store:
-        await store.window({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
         api.page, api.etag = a_page(), '"v2"'
-        assert (await store.window({}, sort="kickoff")).value.total == 0
+        assert (await store.load_cards({}, sort="kickoff")).value.total == 0
 
 
 async def test_old_data_is_kept_with_its_age_when_the_api_fails(api: Api) -> None:
     async with api.store(ttl_s=0) as store:
-        first = await store.window({}, sort="kickoff")
+        first = await store.load_cards({}, sort="kickoff")
         api.status = 500
-        kept = await store.window({}, sort="kickoff")
+        kept = await store.load_cards({}, sort="kickoff")
         assert kept.value is first.value
         assert kept.seen_at == first.seen_at
         assert kept.failure is not None
         api.status = 200
-        again = await store.window({}, sort="kickoff")
+        again = await store.load_cards({}, sort="kickoff")
     assert again.failure is None
     assert datetime.now(UTC) - again.seen_at < timedelta(seconds=5)
 
 
 async def test_a_failure_is_tried_again_at_once_even_within_the_time_to_live(api: Api) -> None:
     async with api.store(ttl_s=0.05) as store:
-        await store.window({}, sort="kickoff")
+        await store.load_cards({}, sort="kickoff")
         await asyncio.sleep(0.1)
         api.status = 500
-        assert (await store.window({}, sort="kickoff")).failure is not None
+        assert (await store.load_cards({}, sort="kickoff")).failure is not None
         api.status = 200
-        assert (await store.window({}, sort="kickoff")).failure is None
+        assert (await store.load_cards({}, sort="kickoff")).failure is None
 
 
 async def test_without_old_data_a_failure_is_raised(api: Api) -> None:
     api.status = 503
     async with api.store() as store:
         with pytest.raises(ApiFailure, match="status 503"):
-            await store.window({}, sort="kickoff")
+            await store.load_cards({}, sort="kickoff")
 
 
 async def test_an_answer_outside_the_schema_is_a_failure() -> None:
@@ -161,7 +161,7 @@ async def test_an_answer_outside_the_schema_is_a_failure() -> None:
 
     async with serving({"/predict/cards/": answer}) as url, ApiClient(url) as client:
         with pytest.raises(ApiFailure) as caught:
-            await Store(client, value_edge=0.05).window({}, sort="kickoff")
+            await Store(client, value_edge=0.05).load_cards({}, sort="kickoff")
     assert caught.value.code == "unreadable"
 
 
@@ -176,10 +176,10 @@ async def test_the_least_recently_used_answers_are_forgotten() -> None:
     async with serving({"/predict/roi/": answer}) as url, ApiClient(url) as client:
         store = Store(client, value_edge=0.05)
         for i in range(300):
-            await store.results({"q": str(i)})
-        await store.results({"q": "299"})
+            await store.load_results({"q": str(i)})
+        await store.load_results({"q": "299"})
         assert asked == 300
-        await store.results({"q": "0"})
+        await store.load_results({"q": "0"})
     assert asked == 301
 
 

@@ -11,9 +11,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)
 
 CHARTS = (
     "Profit over time",
-    "Said and happened",
+    "Calibration",
     "ROI by region",
-    "ROI by the edge promised",
+    "ROI by expected edge",
     "Edges",
     "Model and market",
     "Closing-line value",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.schemas import CardsQuery
-from dashboards.filters import PERIODS, SORTS, STATUSES, VIEWS, Filters, zone_named
+from dashboards.filters import PERIODS, SORTS, STATUSES, VIEWS, Filters, parse_time_zone
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -31,39 +31,39 @@ states = st.fixed_dictionaries(
 
 def asked(query: str, *, value_edge: float = 0.05) -> dict[str, str]:
     filters = Filters()
-    filters.read(query)
-    return filters.api(now=NOW, zone=BERLIN, value_edge=value_edge)
+    filters.read_url(query)
+    return filters.api_params(now=NOW, zone=BERLIN, value_edge=value_edge)
 
 
 @given(states)
 def test_a_url_gives_back_the_filters_it_was_made_from(state: dict[str, object]) -> None:
     first, second = Filters(), Filters()
     first.change(state)
-    second.read("?" + first.query())
-    assert second.state() == first.state()
+    second.read_url("?" + first.to_url())
+    assert second.values() == first.values()
 
 
 @given(states)
 def test_every_state_is_a_question_the_api_understands(state: dict[str, object]) -> None:
     filters = Filters()
     filters.change(state)
-    question = filters.api(now=NOW, zone=BERLIN, value_edge=0.05)
+    question = filters.api_params(now=NOW, zone=BERLIN, value_edge=0.05)
     # in an address each may stand several times
     listed = {name: [question[name]] for name in ("region", "tournament", "status") if name in question}
-    CardsQuery.model_validate({**question, **listed, "sort": filters.order()})
+    CardsQuery.model_validate({**question, **listed, "sort": filters.api_sort()})
 
 
 def test_a_reset_leaves_the_way_of_looking_and_an_address_does_not() -> None:
     filters = Filters()
-    filters.read("?region=Italy&view=performance&stake=kelly")
+    filters.read_url("?region=Italy&view=performance&stake=kelly")
     filters.reset()
-    assert filters.query() == "stake=kelly&view=performance"
-    filters.read("?region=Italy")
-    assert filters.query() == "region=Italy"
+    assert filters.to_url() == "stake=kelly&view=performance"
+    filters.read_url("?region=Italy")
+    assert filters.to_url() == "region=Italy"
 
 
 def test_defaults_are_not_in_the_url() -> None:
-    assert Filters().query() == ""
+    assert Filters().to_url() == ""
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_defaults_are_not_in_the_url() -> None:
 )
 def test_what_a_url_cannot_mean_is_left_at_its_default(query: str) -> None:
     filters = Filters()
-    filters.read(query)
-    assert filters.state() == Filters().state()
+    filters.read_url(query)
+    assert filters.values() == Filters().values()
 
 
 def test_what_a_url_does_not_name_is_reset() -> None:
     filters = Filters()
     filters.change({"region": "Italy", "edge": 10})
-    filters.read("?region=Spain")
+    filters.read_url("?region=Spain")
     assert (filters.region, filters.edge) == ("Spain", None)
 
 
@@ -91,7 +91,7 @@ def test_a_day_begins_in_the_viewers_time_zone() -> None:
 def test_a_period_across_the_change_of_clocks_keeps_local_midnight() -> None:
     filters = Filters()
     filters.change({"status": "all", "period": "last30"})
-    question = filters.api(now=NOW, zone=BERLIN, value_edge=0.05)
+    question = filters.api_params(now=NOW, zone=BERLIN, value_edge=0.05)
     assert question["from"] == "2026-10-24T22:00:00Z"  # still summer time
     assert question["to"] == "2026-11-23T23:00:00Z"
 
@@ -134,16 +134,16 @@ def test_finished_and_a_future_period_exclude_each_other_and_the_last_touched_wi
 )
 def test_coming_matches_are_shown_soonest_first_and_others_newest_first(query: str, order: str) -> None:
     filters = Filters()
-    filters.read(query)
-    assert filters.order() == order
+    filters.read_url(query)
+    assert filters.api_sort() == order
 
 
 def test_narrowing_names_what_hides_matches() -> None:
     filters = Filters()
-    filters.read("q=abc&value=1&status=all&sort=edge")
-    assert filters.narrowing() == ["q", "value"]
+    filters.read_url("q=abc&value=1&status=all&sort=edge")
+    assert filters.active_names() == ["q", "value"]
 
 
 @pytest.mark.parametrize("name", ["", "Mars/Olympus", "../etc/passwd", "\0", "a" * 5000])
 def test_an_unknown_time_zone_is_utc(name: str) -> None:
-    assert zone_named(name) is UTC
+    assert parse_time_zone(name) is UTC

@@ -2,16 +2,16 @@ from datetime import timedelta
 
 import pytest
 
-from dashboards.rows import row_of, safe_link
+from dashboards.store import keep_safe_link, render_card
 from tests.support.build_cards import KICKOFF, a_card
 
 
 def test_a_row_keeps_every_digit_of_the_match_id() -> None:
-    assert row_of(a_card(2**63 - 1))["id"] == "9223372036854775807"
+    assert render_card(a_card(2**63 - 1))["id"] == "9223372036854775807"
 
 
 def test_a_row_counts_outcomes_and_instants() -> None:
-    row = row_of(a_card())
+    row = render_card(a_card())
     assert (row["t"], row["timed"]) == (KICKOFF.timestamp() * 1000, True)
     assert (row["pick"], row["out"], row["hit"], row["score"]) == (0, None, None, None)
     assert row["p"] == [0.5, 0.3, 0.2]
@@ -21,26 +21,26 @@ def test_a_row_counts_outcomes_and_instants() -> None:
 
 
 def test_a_finished_row_has_score_and_verdict() -> None:
-    row = row_of(a_card(status="finished", home_score=0, away_score=2, outcome="away", hit=False))
+    row = render_card(a_card(status="finished", home_score=0, away_score=2, outcome="away", hit=False))
     assert (row["score"], row["out"], row["hit"]) == ([0, 2], 2, False)
 
 
 def test_a_row_says_when_its_kickoff_is_only_a_day() -> None:
-    assert row_of(a_card(kickoff_known=False))["timed"] is False
+    assert render_card(a_card(kickoff_known=False))["timed"] is False
 
 
 def test_a_row_without_odds_has_no_money() -> None:
-    row = row_of(a_card(money=None, region_roi=None))
+    row = render_card(a_card(money=None, region_roi=None))
     assert (row["money"], row["roi"]) == (None, None)
 
 
 def test_an_instant_with_microseconds_is_a_whole_number() -> None:
-    assert isinstance(row_of(a_card(kickoff_utc=KICKOFF + timedelta(microseconds=3)))["t"], int)
+    assert isinstance(render_card(a_card(kickoff_utc=KICKOFF + timedelta(microseconds=3)))["t"], int)
 
 
 @pytest.mark.parametrize("url", ["https://bookmaker.example/event/1?x=1", "https://xn--bcher-kva.example/"])
 def test_plain_https_links_are_kept(url: str) -> None:
-    assert safe_link(url) == url
+    assert keep_safe_link(url) == url
 
 
 @pytest.mark.parametrize(
@@ -60,4 +60,4 @@ def test_plain_https_links_are_kept(url: str) -> None:
     ],
 )
 def test_any_other_link_is_left_out(url: str | None) -> None:
-    assert safe_link(url) is None
+    assert keep_safe_link(url) is None
