@@ -7,6 +7,7 @@ from importlib import import_module
 BENCHES = {
     "start": "time to ready and memory of the API, cold, warm and at a swap",
     "drift": "a drift report of 508 features over 50,000 matches a window",
+    "hops": "own functions and files that an answer runs through: live, a cold page of cards, a warm one",
     "live": "from question to answer over HTTP, beside stock arq and the floor",
     "page": "the match page: first row, a filter until it is painted, memory of a session, many sessions at once",
     "sql": "queries at POST /sql, beside the same in an open DuckDB",

@@ -51,14 +51,14 @@ class Way:
     alone: tuple[Child, ...] = ()
 
 
-def train(path: Path) -> xgb.Booster:
-    """A booster of the size of the real one: 300 rounds of 3 trees over 508 features."""
+def train(path: Path, *, n_features: int = N_FEATURES, rounds: int = ROUNDS) -> xgb.Booster:
+    """A booster of the size of the real one unless told otherwise: 300 rounds of 3 trees over 508 features."""
     random = np.random.default_rng(1)
-    rows = (random.integers(-100, 100, (1500, N_FEATURES)) / 50).astype(np.float32)
-    names = [f"feature_{number:03d}" for number in range(N_FEATURES)]
+    rows = (random.integers(-100, 100, (1500, n_features)) / 50).astype(np.float32)
+    names = [f"feature_{number:03d}" for number in range(n_features)]
     matrix = xgb.DMatrix(rows, random.integers(0, 3, len(rows)), feature_names=names)
     params = {"objective": "multi:softprob", "num_class": 3, "max_depth": DEPTH, "nthread": 2, "tree_method": "hist"}
-    booster = xgb.train(params | {"colsample_bytree": 0.1}, matrix, ROUNDS)
+    booster = xgb.train(params | {"colsample_bytree": 0.1}, matrix, rounds)
     booster.save_model(path)
     return booster
 
