@@ -39,7 +39,7 @@ _NOTHING = (EvaluationCounts(0, 0, None), Quality([], []))
 async def get_quality(request: web.Request, query: QualityQuery) -> QualityOut:
     """Scores, calibration, ROI and closing-line value of settled live predictions by model version."""
     settings = request.app[appkeys.SETTINGS]
-    rules = Rules(settings.value_edge, settings.min_bets, query.min_n)
+    rules = Rules(settings.value_edge, settings.min_bets, query.min_n, settings.min_history)
     now, database = datetime.now(UTC), request.app[appkeys.LEDGER].database
     standing, found = await _found(database, now - timedelta(days=query.days), rules) if database else _NOTHING
     state = "not configured" if database is None else "ok" if found.versions else "no data"

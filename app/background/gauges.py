@@ -67,7 +67,7 @@ EVERY_S = 600.0  # the ledger is read whole, and results come a few times a day
 
 async def follow_quality(ledger: Ledger | NoLedger, metrics: ScoreMetrics, settings: Settings) -> None:
     """Keep the gauges of quality current, for ever; without a database there is nothing to keep."""
-    rules = Rules(settings.value_edge, settings.min_bets, MIN_N)
+    rules = Rules(settings.value_edge, settings.min_bets, MIN_N, settings.min_history)
     while ledger.database is not None:
         try:
             rows = await fetch_settled(await ledger.database.pool(), datetime.now(UTC) - WINDOW)

@@ -1,6 +1,6 @@
 """How good the predictions in the ledger were: by model version, and the shadow beside the version that answered."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -44,6 +44,7 @@ class Rules:
     value_edge: float
     min_bets: int
     min_n: int
+    min_history: int = odds_of.MIN_HISTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ScoredPredictions:
     outcomes: Outcomes  # (n,)
     odds: Floats
     closing: Floats
+    history: Floats  # (n, 2), earlier matches of the home and the away team; NaN where they were not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +174,14 @@ def _judged(rows: Sequence[Any], forecast: str) -> ScoredPredictions:
         outcomes=np.array([row["outcome"] for row in rows], dtype=np.int64),
         odds=_matrix(rows, "odds"),
         closing=_matrix(rows, "closing"),
+        history=_matrix(rows, "n_history", ("home", "away")),
     )
 
 
-def _matrix(rows: Iterable[Any], name: str) -> Floats:
+def _matrix(rows: Sequence[Any], name: str, sides: Sequence[str] = _SIDES) -> Floats:
     # None becomes NaN
-    return np.array([[row[f"{name}_{side}"] for side in _SIDES] for row in rows], dtype=np.float64)
+    values = [[row[f"{name}_{side}"] for side in sides] for row in rows]
+    return np.array(values, dtype=np.float64).reshape(len(rows), len(sides))
 
 
 def _scores(judged: ScoredPredictions) -> Scores:
@@ -194,11 +198,12 @@ def _scores(judged: ScoredPredictions) -> Scores:
 
 def _money(judged: ScoredPredictions, rules: Rules) -> Money:
     best, best_edge = odds_of.best_edge(odds_of.edge(judged.probabilities, judged.odds))
-    is_bet = odds_of.is_value(best_edge, rules.value_edge)
+    too_little = odds_of.too_little_history(*judged.history.T, rules.min_history)
+    is_bet = odds_of.is_value(best_edge, too_little, rules.value_edge)
     rows, side = np.flatnonzero(is_bet), best[is_bet]
     taken, won = judged.odds[rows, side], judged.outcomes[rows] == side
     stake = flat_stake(taken)
-    closing_edge = odds_of.fair(judged.closing[rows])[np.arange(len(rows)), side] * taken - 1.0
+    closing_edge = odds_of.closing_value(taken, judged.closing[rows], side)
     known = closing_edge[~np.isnan(closing_edge)]
     return Money(
         roi=summarise(stake, settle(stake, taken, won), won, rules.min_bets),

@@ -5,7 +5,8 @@ WITH results AS (
     SELECT DISTINCT ON (l.model_name, l.model_version, l.match_id)
         l.match_id, l.task_id, l.model_name, l.model_version, l.model_alias, l.answered_at,
         l.proba_home, l.proba_draw, l.proba_away, l.odds_home, l.odds_draw, l.odds_away,
-        r.outcome, r.kickoff_utc, r.decided_from, r.closing_home, r.closing_draw, r.closing_away
+        r.outcome, r.kickoff_utc, r.decided_from, r.closing_home, r.closing_draw, r.closing_away,
+        r.n_history_home, r.n_history_away
     FROM results r JOIN prediction_ledger l ON l.id = r.ledger_id
     WHERE r.outcome IS NOT NULL AND r.kickoff_utc >= $1 AND l.answered_at < r.decided_from
     ORDER BY l.model_name, l.model_version, l.match_id, l.answered_at DESC, l.seq DESC

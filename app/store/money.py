@@ -39,7 +39,7 @@ class _Matches:
     proba: Floats
     odds: Floats
     closing: Floats
-    has_history: Flags
+    too_little_history: Flags
     outcome: Indices
 
 
@@ -53,7 +53,7 @@ def money_table(connection: Connection, rules: MoneyRules) -> pa.Table:
         proba=_matrix(found, "proba"),
         odds=_matrix(found, "odds"),
         closing=_matrix(found, "closing"),
-        has_history=~too_little,
+        too_little_history=too_little,
         # a bet settles only on what could have been known: out of sample, at a price from before the kick-off
         outcome=np.where(found["may_settle"], np.ma.filled(found["outcome"], -1), -1).astype(np.int8),
     )
@@ -67,9 +67,11 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
     best, best_edge = odds_of.best_edge(edges)
     known: Flags = best >= 0
     price = np.where(known, odds[np.arange(len(odds)), np.maximum(best, 0)], np.nan)
-    is_value = odds_of.is_value(best_edge, rules.value_edge) & matches.has_history
+    is_value = odds_of.is_value(best_edge, matches.too_little_history, rules.value_edge)
     stake = np.where(
-        known & ~matches.has_history, 0.0, staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
+        known & matches.too_little_history,
+        0.0,
+        staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap),
     )
     settled: Flags = is_value & (matches.outcome >= 0)
     won: Flags = settled & (best == matches.outcome)
@@ -91,7 +93,7 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
         "favourite": pa.array(np.argmin(odds, axis=1).astype(np.int8), mask=~known),
         "is_value": pa.array(is_value, mask=~known),
         "won": pa.array(won, mask=~settled),
-        "is_judged": pa.array(known & matches.has_history & (matches.outcome >= 0)),
+        "is_judged": pa.array(known & ~matches.too_little_history & (matches.outcome >= 0)),
     }
 
 

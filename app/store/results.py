@@ -12,7 +12,8 @@ _CLOSING = "closing_home, closing_draw, closing_away"
 _NO_CLOSING = "NULL::DOUBLE, NULL::DOUBLE, NULL::DOUBLE"
 _FIND = """
 SELECT match_id, kickoff_utc, coalesce(try_cast(has_time AS BOOLEAN), true),
-    CASE WHEN status = 'finished' THEN outcome END, home_score, away_score, {closing}
+    CASE WHEN status = 'finished' THEN outcome END, home_score, away_score,
+    n_history_home, n_history_away, {closing}
 FROM predictions LEFT JOIN odds USING (match_id)
 WHERE match_id IN (SELECT unnest(?::BIGINT[]))
 """
@@ -30,7 +31,7 @@ def _find(cursor: Connection, match_ids: Sequence[int]) -> list[MatchResult]:
 
 
 def _result(row: Row) -> MatchResult:
-    match_id, kickoff, is_known, outcome, home, away, *closing = row
+    match_id, kickoff, is_known, outcome, home, away, history_home, history_away, *closing = row
     prices = tuple(closing) if all(price is not None and price > 1 for price in closing) else None
     is_finished = outcome is not None
     return MatchResult(
@@ -41,4 +42,6 @@ def _result(row: Row) -> MatchResult:
         home_score=home if is_finished else None,
         away_score=away if is_finished else None,
         closing=prices if is_finished else None,
+        n_history_home=history_home if is_finished else None,
+        n_history_away=history_away if is_finished else None,
     )

@@ -19,6 +19,7 @@ def a_row(match_id: int = 7, outcome: int = 0, **changes: Any) -> dict[str, Any]
     row: dict[str, Any] = {
         "match_id": match_id, "task_id": "t1", "model_name": "m", "model_version": "1", "model_alias": "champion",
         "answered_at": START, "outcome": outcome, "shadow_name": None, "shadow_version": None,
+        "n_history_home": None, "n_history_away": None,
     }  # fmt: skip
     row |= three("proba", 0.5, 0.3, 0.2) | three("odds", 2.2, 3.2, 4.0) | three("closing", 2.0, 3.6, 4.5)
     return row | three("shadow", None, None, None) | changes

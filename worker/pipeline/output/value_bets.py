@@ -14,14 +14,15 @@ from app.domain.staking import KELLY_CAP, KELLY_FRACTION, Staking, flat_stake, k
 from app.store import tables
 from app.store.database import open_connection
 
-# Only what could have been known and done counts: a finished match of teams with some history, predicted by a model
-# that had not seen its result, at a price from before the kick-off. A match is over two hours after it begins.
+# Only what could have been known and done counts: a finished match, predicted by a model that had not seen its result,
+# at a price from before the kick-off; `settle_matches` leaves out teams with too little history. A match is over two
+# hours after it begins.
 _SETTLED_MATCHES = """
 SELECT match_id, region, tournament, outcome, epoch_us(kickoff_utc + INTERVAL 2 HOUR) AS settled_us,
-    proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away, closing_home, closing_draw, closing_away
+    proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away, closing_home, closing_draw, closing_away,
+    n_history_home::DOUBLE AS n_history_home, n_history_away::DOUBLE AS n_history_away
 FROM predictions JOIN odds USING (match_id)
 WHERE status = 'finished' AND outcome IS NOT NULL AND NOT in_sample AND captured_at <= kickoff_utc
-    AND coalesce(least(n_history_home, n_history_away) >= $min_history, true)
 ORDER BY settled_us, match_id
 """
 
@@ -63,7 +64,7 @@ class SettledMatches:
 
     def bets(self, value_edge: float) -> Self:
         """The matches whose best edge is at or above the threshold: one bet each."""
-        return self.select(odds_of.is_value(self.edge, value_edge))
+        return self.select(odds_of.is_value(self.edge, np.zeros(len(self), dtype=np.bool_), value_edge))
 
     def stake(self, staking: Staking, rules: BettingRules) -> Floats:
         """Stakes in units (flat) or in shares of a bankroll that is the same for every bet (Kelly)."""
@@ -82,14 +83,14 @@ def settle_matches(predictions: Path, odds: Path, min_history: int = odds_of.MIN
     try:
         tables.parquet(connection, [predictions], tables.PREDICTIONS).create_view("predictions")
         tables.parquet(connection, [odds], tables.ODDS).create_view("odds")
-        columns_by_name = connection.execute(_SETTLED_MATCHES, {"min_history": min_history}).fetchnumpy()
+        columns_by_name = connection.execute(_SETTLED_MATCHES).fetchnumpy()
     finally:
         connection.close()
     columns = {name: _filled(values) for name, values in columns_by_name.items()}
     prices = _matrix(columns, "odds")
     best, best_edge = odds_of.best_edge(odds_of.edge(_matrix(columns, "proba"), prices))
     taken = prices[np.arange(len(prices)), best]
-    return SettledMatches(
+    judged = SettledMatches(
         match_id=columns["match_id"].astype(np.int64),
         region=columns["region"].astype(np.str_),
         tournament=columns["tournament"].astype(np.str_),
@@ -99,10 +100,12 @@ def settle_matches(predictions: Path, odds: Path, min_history: int = odds_of.MIN
         won=np.asarray(best == columns["outcome"], dtype=np.bool_),
         closing_edge=odds_of.closing_value(taken, _matrix(columns, "closing"), best),
     )
+    history = columns["n_history_home"], columns["n_history_away"]
+    return judged.select(~odds_of.too_little_history(*history, min_history))
 
 
 def _filled(values: Any) -> npt.NDArray[Any]:
-    # DuckDB masks what is NULL; only the closing prices may be
+    # DuckDB masks what is NULL; only closing prices and counts of history may be
     return np.asarray(values.filled(np.nan) if np.ma.isMaskedArray(values) else values)
 
 
