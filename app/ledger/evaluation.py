@@ -198,7 +198,8 @@ def _scores(judged: ScoredPredictions) -> Scores:
 
 def _money(judged: ScoredPredictions, rules: Rules) -> Money:
     best, best_edge = odds_of.best_edge(odds_of.edge(judged.probabilities, judged.odds))
-    too_little = odds_of.too_little_history(*judged.history.T, rules.min_history)
+    home, away = judged.history.T
+    too_little = odds_of.too_little_history(home, away, rules.min_history)
     is_bet = odds_of.is_value(best_edge, too_little, rules.value_edge)
     rows, side = np.flatnonzero(is_bet), best[is_bet]
     taken, won = judged.odds[rows, side], judged.outcomes[rows] == side
