@@ -64,6 +64,11 @@ class ClassOrder:
         """Return an (n, 3, ...) output with its columns as home, draw, away."""
         return output if self.columns == (0, 1, 2) else output[:, list(self.columns)]
 
+    def describe(self) -> str:
+        """Return the names of the output's columns, from left to right."""
+        names = dict(zip(self.columns, (outcome.label for outcome in Outcome), strict=True))
+        return ", ".join(names[column] for column in range(len(Outcome)))
+
 
 @dataclass(frozen=True, slots=True)
 class OrderEvidence:
@@ -87,7 +92,7 @@ def find_class_order(evidence: OrderEvidence) -> ClassOrder:
     """
     orders = [*_read_tag(evidence.tag), *_read_names(evidence)]
     if len({order.columns for order in orders}) > 1:
-        said = "; ".join(f"{order.source} says {_describe(order.columns)}" for order in orders)
+        said = "; ".join(f"{order.source} says {order.describe()}" for order in orders)
         raise ClassOrderError(f"sources disagree about the order of the classes: {said}")
     if orders:
         return orders[0]
@@ -190,8 +195,3 @@ def _explain_unknown(evidence: OrderEvidence, golden: list[Columns]) -> str:
 
 def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
-
-
-def _describe(columns: Columns) -> str:
-    names = dict(zip(columns, (outcome.label for outcome in Outcome), strict=True))
-    return ", ".join(names[column] for column in range(len(Outcome)))
