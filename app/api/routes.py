@@ -17,7 +17,7 @@ from app.api.roi import get_performance, get_roi, list_region_roi
 from app.api.route import Route
 from app.api.sql import SQL_MEDIA, run_sql
 from app.api.tasks import cancel_task, get_task, list_models, list_queues, list_workers
-from app.api.transport import expect_continue
+from app.api.transport import check_expectation
 from app.auth.keys import Scope
 from app.errors import (
     AsOfUnknown,
@@ -188,9 +188,9 @@ def add_routes(app: web.Application) -> None:
     """Put every route into an application."""
     for route in ROUTES:
         endpoint = route.endpoint()
-        app.router.add_route(route.method, route.path, endpoint, expect_handler=expect_continue)
+        app.router.add_route(route.method, route.path, endpoint, expect_handler=check_expectation)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, endpoint, expect_handler=expect_continue)
+            app.router.add_route("HEAD", route.path, endpoint, expect_handler=check_expectation)
         if route.path.endswith("/"):
             app.router.add_route(route.method, route.path.rstrip("/"), _with_slash)
     app.router.add_static("/docs/static", STATIC)

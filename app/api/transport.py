@@ -1,4 +1,4 @@
-"""Client connections: limits on request heads, timeouts, refused connections, and `Expect: 100-continue`."""
+"""Client connections: limits on request heads and bodies, timeouts, refused connections, and `Expect`."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 
 from app.api.headers import identify
-from app.api.problems import HTTP_CODES, MEDIA_TYPE, problem
+from app.api.problems import HTTP_CODES, MEDIA_TYPE, problem, problem_of_http_error
 
 log = structlog.get_logger(__name__)
 
@@ -18,8 +18,10 @@ MAX_FIELD_BYTES = 8190
 MAX_HEADERS = 64
 HEAD_TIMEOUT_S = 10.0  # a browser sends its head at once; who takes longer holds the connection for its own sake
 KEEPALIVE_S = 75.0
+LINGER_S = 2.0  # a client that is answered before its body has come may finish sending, unread, for so long
 FAREWELL_S = 1.0  # so long a client that is connected may ask once more when the service is told to stop
 _FAREWELL_POLL_S = 0.02
+_CONTINUE = "100-continue"
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -37,6 +39,9 @@ class Connection(web.RequestHandler):
             max_line_size=MAX_URL_BYTES,
             max_field_size=MAX_FIELD_BYTES,
             max_headers=MAX_HEADERS,
+            lingering_time=LINGER_S,
+            # a coded body is refused where a body is read; a kilobyte would else become a gigabyte before anyone asks
+            auto_decompress=False,
         )
         self._door = door
         self._head_due: asyncio.TimerHandle | None = None
@@ -65,8 +70,14 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Tell with an answer that it is the connection's last, once the service is told to stop."""
-        if self._door.is_closing and isinstance(resp, web.StreamResponse):
+        """Say "Connection: close" with the last answer: when the service stops, or while a body is still to come.
+
+        What aiohttp refuses before any middleware runs, as an expectation of an unknown place, becomes a problem here.
+        """
+        if isinstance(resp, web.HTTPException) and resp.status >= 400:
+            resp = problem_of_http_error(request, resp)
+        is_last = self._door.is_closing or not request.content.is_eof()
+        if is_last and isinstance(resp, web.StreamResponse):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
@@ -138,15 +149,21 @@ class ConnectionFactory:
             await asyncio.sleep(_FAREWELL_POLL_S)
 
 
-async def expect_continue(request: web.Request) -> web.Response | None:
-    """Tell the client to go on; whatever else it expects of us is a problem, given before any middleware runs."""
+async def check_expectation(request: web.Request) -> web.Response | None:
+    """Refuse every expectation but 100-continue, before any middleware runs.
+
+    The client is told to go on by `send_continue`, where its body is read: never before its key is checked.
+    """
     expected = request.headers.get(hdrs.EXPECT, "")
-    if request.version < HttpVersion11:
-        return None
-    if expected.lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer itself has not begun
+    if request.version < HttpVersion11 or expected.lower() == _CONTINUE:
         return None
     identify(request)
-    detail = f"Nothing is known of the expectation {expected[:100]!r}; 100-continue is."
+    detail = f"The only expectation that is met is {_CONTINUE}, not {expected[:100]!r}."
     return problem(request, 417, HTTP_CODES[417], "Expectation Failed", detail)
+
+
+async def send_continue(request: web.Request) -> None:
+    """Tell a client that waits for it to send its body."""
+    if request.version >= HttpVersion11 and request.headers.get(hdrs.EXPECT, "").lower() == _CONTINUE:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
