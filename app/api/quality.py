@@ -89,12 +89,13 @@ def _version_out(found: VersionQuality) -> VersionQualityOut:
 
 def _scores_out(scores: Scores | None) -> dict[str, object]:
     if scores is None:
-        return {"log_loss": None, "brier": None, "rps": None, "ece": None, "bins": []}
+        return {"log_loss": None, "brier": None, "rps": None, "ece": None, "ece_floor": None, "bins": []}
     return {
         "log_loss": _estimate_out(scores.log_loss),
         "brier": _estimate_out(scores.brier),
         "rps": _estimate_out(scores.rps),
         "ece": scores.ece,
+        "ece_floor": scores.ece_floor,
         "bins": [BinOut(**asdict(each)) for each in scores.bins],
     }
 

@@ -84,6 +84,6 @@ def _figures_scoring(found: VersionQuality) -> Iterator[tuple[tuple[str, str, st
     if found.scores is not None:
         scores = found.scores
         named |= {"log_loss": scores.log_loss.value, "brier": scores.brier.value, "rps": scores.rps.value}
-        named["ece"] = scores.ece
+        named |= {"ece": scores.ece, "ece_floor": scores.ece_floor}
     for figure, value in named.items():
         yield (found.role.value, found.version, figure), value

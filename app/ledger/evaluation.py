@@ -14,7 +14,14 @@ from app.domain import odds as odds_of
 from app.domain import statistics
 from app.domain.outcomes import Floats, one_hot
 from app.domain.roi import Roi, summarise
-from app.domain.scoring import Bin, Outcomes, expected_calibration_error, losses, reliability
+from app.domain.scoring import (
+    Bin,
+    Outcomes,
+    calibration_noise_floor,
+    expected_calibration_error,
+    losses,
+    reliability,
+)
 from app.domain.staking import flat_stake, settle
 from app.domain.statistics import Estimate
 
@@ -66,6 +73,7 @@ class Scores:
     brier: Estimate
     rps: Estimate
     ece: float
+    ece_floor: float  # the ECE that a perfect forecaster would have by chance
     bins: tuple[Bin, ...]
 
 
@@ -192,14 +200,14 @@ def _scores(judged: ScoredPredictions) -> Scores:
         brier=statistics.mean(found.brier),
         rps=statistics.mean(found.rps),
         ece=expected_calibration_error(judged.probabilities, judged.outcomes, N_BINS),
+        ece_floor=calibration_noise_floor(judged.probabilities, N_BINS),
         bins=reliability(judged.probabilities.ravel(), happened, N_BINS),
     )
 
 
 def _money(judged: ScoredPredictions, rules: Rules) -> Money:
     best, best_edge = odds_of.best_edge(odds_of.edge(judged.probabilities, judged.odds))
-    home, away = judged.history.T
-    too_little = odds_of.too_little_history(home, away, rules.min_history)
+    too_little = odds_of.too_little_history(judged.history[:, 0], judged.history[:, 1], rules.min_history)
     is_bet = odds_of.is_value(best_edge, too_little, rules.value_edge)
     rows, side = np.flatnonzero(is_bet), best[is_bet]
     taken, won = judged.odds[rows, side], judged.outcomes[rows] == side

@@ -143,6 +143,9 @@ class ScoresOut(Out):
     brier: float
     rps: float
     ece: float
+    ece_floor: float = Field(
+        description="ECE of a perfect forecaster with these probabilities, by chance alone: one near it shows no error"
+    )
 
 
 class MarketOut(Out):

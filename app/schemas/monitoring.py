@@ -174,6 +174,9 @@ class VersionQualityOut(Out):
     brier: EstimateOut | None = Field(description="summed over the three outcomes: 0 to 2")
     rps: EstimateOut | None
     ece: float | None = Field(description="expected calibration error over all three outcomes' probabilities")
+    ece_floor: float | None = Field(
+        description="ECE of a perfect forecaster with these probabilities, by chance alone: one near it shows no error"
+    )
     bins: list[BinOut]
     money: VersionMoneyOut
 

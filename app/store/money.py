@@ -68,11 +68,8 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
     known: Flags = best >= 0
     price = np.where(known, odds[np.arange(len(odds)), np.maximum(best, 0)], np.nan)
     is_value = odds_of.is_value(best_edge, matches.too_little_history, rules.value_edge)
-    stake = np.where(
-        known & matches.too_little_history,
-        0.0,
-        staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap),
-    )
+    kelly = staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
+    stake = np.where(known & matches.too_little_history, 0.0, kelly)
     settled: Flags = is_value & (matches.outcome >= 0)
     won: Flags = settled & (best == matches.outcome)
     implied, fair = odds_of.implied(odds), odds_of.fair(odds)

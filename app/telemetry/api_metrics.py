@@ -23,7 +23,7 @@ class ScoreMetrics:
         self._quality = Gauge(
             registry,
             "model_quality",
-            "Settled live predictions of the last year: n, log_loss, brier, rps, ece.",
+            "Settled live predictions of the last year: n, log_loss, brier, rps, ece, ece_floor.",
             ("role", "version", "figure"),
         )
 

@@ -171,6 +171,7 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     assert (answered["role"], answered["n"], answered["log_loss"]["value"]) == (
         "answered", N_FINISHED, pytest.approx(expected),
     )  # fmt: skip
+    assert answered["ece_floor"] == pytest.approx(floor_of_one_forecast(0.5, 0.3, 0.2))
     # 0.5 at 3.0 is the best edge of every match
     assert answered["money"]["n_bets"] == N_FINISHED
     assert answered["money"]["n_wins"] == int((outcomes == 0).sum())
@@ -180,6 +181,12 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     (comparison,) = found["comparisons"]
     assert comparison["n"] == N_FINISHED
     assert comparison["log_loss"]["value"] == pytest.approx(shadow["log_loss"]["value"] - expected)
+
+
+def floor_of_one_forecast(*probabilities: float) -> float:
+    """The same forecast of every match: three bins with one outcome each."""
+    deviations = [np.sqrt(p * (1 - p) / N_FINISHED) for p in probabilities]
+    return float(np.sqrt(2 / np.pi) * np.mean(deviations))
 
 
 @pytest.mark.timeout(60)

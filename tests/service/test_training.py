@@ -85,6 +85,19 @@ def test_fair_price_sums_to_one_without_its_margin(world):
     np.testing.assert_allclose(found[known].sum(axis=1), 1.0)
 
 
+def test_fair_price_is_the_one_that_the_service_shows(world):
+    """One rule takes the margin out: the power method."""
+    found, n = fair(world.matches, "b365"), 0
+    for row, price in zip(found, world.matches.to_pylist(), strict=True):
+        if np.isnan(row).any():
+            continue
+        implied = 1 / np.array([price[f"b365_{side}"] for side in ("home", "draw", "away")])
+        exponents = np.log(row) / np.log(implied)
+        np.testing.assert_allclose(exponents, exponents[0], rtol=1e-6)
+        n += 1
+    assert n > 100
+
+
 def test_too_short_a_history_says_so(world):
     """A name for what is missing instead of a booster of nothing."""
     with pytest.raises(ValueError, match="too few matches before"):

@@ -29,11 +29,11 @@ def print_scores(console: Console, scores: "Scores") -> None:
     for group in dict.fromkeys(row.group for row in scores.rows):
         table = Table(title=f"Last two seasons, {group}; smaller is better", title_justify="left")
         table.add_column("forecaster", no_wrap=True)
-        for name in ("n", "log-loss", "Brier", "RPS", "ECE"):
+        for name in ("n", "log-loss", "Brier", "RPS", "ECE", "ECE by chance"):
             table.add_column(name, justify="right")
         for row in scores.rows:
             if row.group == group:
-                numbers = (f"{value:.4f}" for value in (row.log_loss, row.brier, row.rps, row.ece))
+                numbers = (f"{value:.4f}" for value in (row.log_loss, row.brier, row.rps, row.ece, row.ece_floor))
                 table.add_row(row.forecaster, f"{row.n:,}", *numbers)
         console.print(table)
 

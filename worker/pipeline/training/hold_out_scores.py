@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from app.domain import odds
 from app.domain.outcomes import LABELS as SIDES
 from app.domain.scoring import score
 from worker.inference import Probabilities
@@ -34,6 +35,7 @@ class ScoreRow:
     brier: float
     rps: float
     ece: float
+    ece_floor: float  # of a perfect forecaster, by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +58,17 @@ class Scores:
                 if row.forecaster not in (BASE_RATES, PRE_MATCH, CLOSING):
                     continue
                 prefix += row.forecaster.lower().replace(" ", "_").replace("-", "_") + "_"
-            values = {"log_loss": row.log_loss, "brier": row.brier, "rps": row.rps, "ece": row.ece, "n": row.n}
+            values = {"log_loss": row.log_loss, "brier": row.brier, "rps": row.rps, "ece": row.ece}
+            values |= {"ece_floor": row.ece_floor, "n": row.n}
             metrics |= {prefix + name: float(value) for name, value in values.items()}
         return metrics
 
 
 def fair_probabilities(matches: pa.Table, price: str) -> Probabilities:
-    """A price's probabilities with its margin taken out in proportion, (n, 3); NaN without all three."""
+    """A price's probabilities with its margin taken out as the service does, (n, 3); NaN without all three."""
     sides = [matches[f"{price}_{side}"].cast(pa.float64()) for side in SIDES]
-    inverse = 1.0 / np.stack([np.asarray(side.to_numpy(zero_copy_only=False), dtype=np.float64) for side in sides], 1)
-    return np.asarray(inverse / inverse.sum(axis=1, keepdims=True))
+    prices = [np.asarray(side.to_numpy(zero_copy_only=False), dtype=np.float64) for side in sides]
+    return odds.fair(np.stack(prices, axis=1))
 
 
 def score_hold_out(dataset: Dataset, models: Mapping[str, Fit], since: datetime) -> Scores:
