@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
     kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
     kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")
-    min_bets: int = Field(20, ge=2, description="settled bets below which ROI says 'too few'")
+    min_bets: int = Field(20, ge=2, description="settled bets below which ROI says too_few")
     min_history: int = Field(
         5, ge=0, description="matches of each team in the 400 days before below which there is no value bet"
     )

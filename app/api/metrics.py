@@ -15,7 +15,7 @@ from app.telemetry.api_metrics import Metrics, ModelSeries
 
 DRIFT_EVERY_S = 10.0  # the workers may have made a newer report
 _LOOK_EVERY_S = 0.25  # a comparison in memory
-_UP: dict[DatabaseState, int | None] = {"connected": 1, "unreachable": 0, "not configured": None}
+_UP: dict[DatabaseState, int | None] = {"connected": 1, "unreachable": 0, "not_configured": None}
 
 
 async def get_metrics(request: web.Request) -> web.Response:

@@ -42,7 +42,7 @@ async def get_quality(request: web.Request, query: QualityQuery) -> QualityOut:
     rules = Rules(settings.value_edge, settings.min_bets, query.min_n, settings.min_history)
     now, database = datetime.now(UTC), request.app[appkeys.LEDGER].database
     standing, found = await _found(database, now - timedelta(days=query.days), rules) if database else _NOTHING
-    state = "not configured" if database is None else "ok" if found.versions else "no data"
+    state = "not_configured" if database is None else "ok" if found.versions else "no_data"
     return QualityOut(
         state=state,
         days=query.days,
@@ -78,7 +78,7 @@ def _version_out(found: VersionQuality) -> VersionQualityOut:
         model_version=found.version,
         role=found.role.value,
         aliases=list(found.aliases),
-        state="too few" if scores is None else "ok",
+        state="too_few" if scores is None else "ok",
         n=found.n,
         money=VersionMoneyOut(
             **asdict(money.roi), n_closing=money.n_closing, closing_value_pct=_estimate_out(money.closing_value, 100)
@@ -104,7 +104,7 @@ def _comparison_out(found: Comparison) -> ComparisonOut:
     return ComparisonOut(
         answered=VersionOut(model_name=found.answered[0], model_version=found.answered[1]),
         shadow=VersionOut(model_name=found.shadow[0], model_version=found.shadow[1]),
-        state="too few" if found.log_loss is None else "ok",
+        state="too_few" if found.log_loss is None else "ok",
         n=found.n,
         log_loss=_estimate_out(found.log_loss),
         brier=_estimate_out(found.brier),

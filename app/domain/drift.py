@@ -18,40 +18,51 @@ SHARE_SEVERE = 0.3
 # a share of drifted features that chance alone could give makes a report worthless: too few rows
 SHARE_BY_CHANCE = 0.05
 
+_RENAMED = {"could not be compared": "failed"}
 _LEAST_SHARE = 1e-4  # an empty bin must not make the logarithm infinite
 
 
-class Verdict(StrEnum):
+class _DriftValue(StrEnum):
+    """A value of a drift report; reports of version 0.1 spell values with spaces."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "_DriftValue | None":
+        """Return the member of an old spelling."""
+        name = _RENAMED.get(str(value), str(value).replace(" ", "_"))
+        return next((member for member in cls if member.value == name), None)
+
+
+class Verdict(_DriftValue):
     """What an operator should think of a report."""
 
     STABLE = "stable"
     MODERATE = "moderate"
     SEVERE = "severe"
-    NO_DATA = "no data"
+    NO_DATA = "no_data"
 
 
-class ReportState(StrEnum):
+class ReportState(_DriftValue):
     """What came of a comparison."""
 
     COMPARED = "compared"
-    NO_REFERENCE = "no reference"
-    NO_CURRENT = "no current matches"
-    NOTHING_COMPARABLE = "nothing comparable"
-    TOO_FEW_ROWS = "too few rows"
+    NO_REFERENCE = "no_reference"
+    NO_CURRENT = "no_current_matches"
+    NOTHING_COMPARABLE = "nothing_comparable"
+    TOO_FEW_ROWS = "too_few_rows"
 
 
-class FeatureState(StrEnum):
+class FeatureState(_DriftValue):
     """What came of one feature."""
 
     COMPARED = "compared"
     CONSTANT = "constant"
-    NEVER_KNOWN = "no values at all"
-    UNKNOWN_BEFORE = "no values in the reference"
-    UNKNOWN_NOW = "no values now"
-    TOO_FEW = "too few values"
+    NEVER_KNOWN = "no_values_at_all"
+    UNKNOWN_BEFORE = "no_values_in_the_reference"
+    UNKNOWN_NOW = "no_values_now"
+    TOO_FEW = "too_few_values"
     NEW = "new"
     VANISHED = "vanished"
-    FAILED = "could not be compared"
+    FAILED = "failed"
 
 
 def verdict(share: float | None, by_chance: float = 0.0) -> Verdict:

@@ -8,7 +8,7 @@ import asyncpg
 
 from app.ledger.migrations import migrate
 
-DatabaseState = Literal["connected", "unreachable", "not configured"]
+DatabaseState = Literal["connected", "unreachable", "not_configured"]
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 CONNECTIONS = 3  # one to write, one to ask how things are, one for a read that takes its time

@@ -226,4 +226,4 @@ class NoLedger:
 
     async def database_state(self) -> DatabaseState:
         """There is none."""
-        return "not configured"
+        return "not_configured"

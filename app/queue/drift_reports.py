@@ -72,4 +72,5 @@ class DriftReports:
 
 def _check_of(raw: bytes) -> LastCheck:
     payload = loads(raw)
-    return LastCheck(payload["state"], payload["detail"], datetime.fromisoformat(payload["at"]))
+    # checks of version 0.1 spell their state with spaces
+    return LastCheck(payload["state"].replace(" ", "_"), payload["detail"], datetime.fromisoformat(payload["at"]))

@@ -43,7 +43,7 @@ class HealthOut(Out):
     pid: int
     uptime_s: float
     memory_mb: float | None
-    database: Literal["connected", "unreachable", "not configured"]
+    database: Literal["connected", "unreachable", "not_configured"]
 
 
 class ProblemOut(Out):

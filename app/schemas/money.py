@@ -125,7 +125,7 @@ class GroupRoiOut(Out):
     roi_pct: float | None = Field(description="null below min_bets")
     roi_ci_low: float | None
     roi_ci_high: float | None
-    is_real: bool = Field(description="differs from 0 after Benjamini-Hochberg over all groups, 5 % false discoveries")
+    is_significant: bool = Field(description="ROI differs from 0 after Benjamini-Hochberg over all groups, 5 %")
 
 
 class BarOut(Out):

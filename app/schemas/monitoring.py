@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from app.domain.drift import FeatureState, ReportState, Verdict
 from app.schemas.base import Out, Params
 
 
@@ -77,7 +78,7 @@ class DriftFeatureOut(Out):
     score: float | None
     threshold: float | None
     drifted: bool | None = Field(description="null when it could not be compared; state says why")
-    state: str | None = Field(description="compared, constant, new, vanished, too few values, no values now ...")
+    state: FeatureState | None = Field(description="what came of this column; null in reports of other pipelines")
     missing_reference: float | None = Field(description="share of rows without a value")
     missing_current: float | None
 
@@ -94,9 +95,9 @@ class DriftCheckOut(Out):
 class DriftOut(Out):
     """The newest drift report and its age."""
 
-    verdict: str = Field(description="stable, moderate or severe, above what chance alone gives; no data")
+    verdict: Verdict = Field(description="stable, moderate or severe, above what chance alone gives; no_data")
     summary: str = Field(description="the report in a sentence")
-    state: str | None = Field(description="compared, no reference, no current matches, too few rows ...")
+    state: ReportState | None = Field(description="what came of the comparison; null in reports of other pipelines")
     score: float | None = Field(description="share of drifted features")
     share_by_chance: float | None = Field(description="share that would count as drifted if nothing had changed")
     n_features: int
@@ -119,7 +120,7 @@ class QualityQuery(Params):
     """Which matches, and below how many of them scores would be noise."""
 
     days: int = Field(365, ge=1, le=3650, description="matches kicked off in the last so many days")
-    min_n: int = Field(30, ge=2, le=100_000, description="matches below which scores say 'too few'")
+    min_n: int = Field(30, ge=2, le=100_000, description="matches below which scores say too_few")
 
 
 class EstimateOut(Out):
@@ -168,7 +169,7 @@ class VersionQualityOut(Out):
     model_version: str
     role: Literal["answered", "shadow"] = Field(description="whether callers got its answers")
     aliases: list[str] = Field(description="under which it answered")
-    state: Literal["ok", "too few"]
+    state: Literal["ok", "too_few"]
     n: int = Field(description="matches; of several predictions of one match by one version the last before kick-off")
     log_loss: EstimateOut | None
     brier: EstimateOut | None = Field(description="summed over the three outcomes: 0 to 2")
@@ -193,7 +194,7 @@ class ComparisonOut(Out):
 
     answered: VersionOut
     shadow: VersionOut
-    state: Literal["ok", "too few"]
+    state: Literal["ok", "too_few"]
     n: int
     log_loss: EstimateOut | None
     brier: EstimateOut | None
@@ -203,8 +204,8 @@ class ComparisonOut(Out):
 class QualityOut(Out):
     """Live predictions that were settled, scored by model version."""
 
-    state: Literal["ok", "no data", "not configured"] = Field(
-        description="no data: nothing is settled in the window; not configured: there is no ledger"
+    state: Literal["ok", "no_data", "not_configured"] = Field(
+        description="no_data: nothing is settled in the window; not_configured: there is no ledger"
     )
     days: int
     min_n: int

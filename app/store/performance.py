@@ -141,7 +141,7 @@ def _group_members(names: list[str], totals: Totals, min_bets: int) -> list[dict
             "roi_pct": _number(found.roi_pct[i]),
             "roi_ci_low": _number(found.low[i]),
             "roi_ci_high": _number(found.high[i]),
-            "is_real": bool(real[i]),
+            "is_significant": bool(real[i]),
         }
         for i, name in enumerate(names)
     ]

@@ -160,7 +160,7 @@ function quality({state: status, items, days, n_waiting: waiting}) {
     return h(
       "p",
       {class: "quiet"},
-      status === "no data"
+      status === "no_data"
         ? `No live prediction has a result from the last ${days} days; ${f.count(waiting)} wait for a result.`
         : "There is no ledger, so nothing is scored.",
     )

@@ -228,7 +228,7 @@ function roiChart(series, name) {
 }
 
 function summarize(groups, name) {
-  const real = groups.filter(group => group.is_real),
+  const real = groups.filter(group => group.is_significant),
     what = name === "regions" ? "regions" : "groups"
   const first = real.length
     ? `${real.length} of ${groups.length} ${what} differ from 0 by more than luck: ${real.map(group => `${group.name} ${f.percent(group.roi_pct)}`).join(", ")}.`
@@ -258,13 +258,13 @@ function drawRoi(groups, width) {
       xAxis(x, ticks([-reach, reach], width < 420 ? 4 : 6), f.percentShort, {top, bottom}),
       groups.map((group, i) => {
         const y = top + row * (i + 0.5),
-          tone = group.is_real ? (group.roi_pct > 0 ? "good" : "bad") : "plain"
+          tone = group.is_significant ? (group.roi_pct > 0 ? "good" : "bad") : "plain"
         return s(
           "g",
           {class: tone},
           text(left - 10, y + 4, group.name, {class: "end label"}),
           s("line", {class: "whisker", x1: inside(group.roi_ci_low), x2: inside(group.roi_ci_high), y1: y, y2: y}),
-          group.is_real
+          group.is_significant
             ? s("path", {class: "mark", d: `M${inside(group.roi_pct)} ${y - 7}l7 7l-7 7l-7 -7Z`})
             : s("circle", {class: "mark", cx: inside(group.roi_pct), cy: y, r: 4.5}),
           text(width - right + 8, y + 4, `n=${short(group.n_bets)}`, {class: "name"}),

@@ -1,5 +1,8 @@
 """The description of the API is sound, complete and true."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import orjson
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -76,3 +79,20 @@ def test_query_parameters_know_no_null() -> None:
     text = orjson.dumps([op.get("parameters") for ops in document(ROUTES)["paths"].values() for op in ops.values()])
     assert b'"null"' not in text
     assert b"$ref" not in text
+
+
+def enumerated(node: Any) -> Iterator[Any]:
+    """Every value that an `enum` or `const` of the document lists."""
+    if isinstance(node, dict):
+        yield from node.get("enum", [])
+        yield from [node["const"]] if isinstance(node.get("const"), str) else []
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            yield from enumerated(part)
+
+
+def test_no_value_of_an_enumeration_has_a_space() -> None:
+    values = {value for value in enumerated(document(ROUTES)) if isinstance(value, str)}
+    assert {"too_few", "no_data", "not_configured", "failed"} <= values
+    assert {value for value in values if " " in value} == set()

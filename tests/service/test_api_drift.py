@@ -1,5 +1,6 @@
 """The newest drift report over HTTP, from the artifacts or from a worker's check in Redis."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,6 +58,20 @@ async def test_why_the_last_check_made_no_report_is_told(with_redis: Client, rep
     await reports.note("not_installed", "Evidently is not installed.")
     found = await json_of(with_redis, "/monitoring/drift")
     assert (found["origin"], found["last_check"]["state"]) == ("artifacts", "not_installed")
+
+
+async def test_a_report_and_a_check_of_an_older_version_are_read_by_their_new_spelling(
+    with_redis: Client, reports: DriftReports, artifacts: Path
+) -> None:
+    report = json.loads(a_report(artifacts, computed_at=NOW + timedelta(days=1)))
+    features = [feature | {"state": "could not be compared"} for feature in report["features"]]
+    old = report | {"verdict": "no data", "state": "too few rows", "features": features}
+    await reports.publish(json.dumps(old).encode(), b"")
+    await reports.note("out of memory", "It would have taken more than 4096 MB.")
+    drift = await json_of(with_redis, "/monitoring/drift")
+    assert (drift["origin"], drift["verdict"], drift["state"]) == ("check", "no_data", "too_few_rows")
+    assert {feature["state"] for feature in drift["features"]} == {"failed"}
+    assert drift["last_check"]["state"] == "out_of_memory"
 
 
 async def test_a_report_that_cannot_be_read_is_as_good_as_none(with_redis: Client, reports: DriftReports) -> None:

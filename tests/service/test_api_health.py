@@ -16,7 +16,7 @@ async def test_probes_answer_without_redis_database_or_artifacts(serve: Serve, t
     client = await serve(artifacts_uri=str(tmp_path / "none"))
     assert await json_of(client, "/livez") == {"status": "alive"}
     health = await json_of(client, "/healthcheck/")
-    assert (health["status"], health["database"]) == ("ok", "not configured")
+    assert (health["status"], health["database"]) == ("ok", "not_configured")
     assert health["memory_mb"] > 10
     ready = await client.get("/readyz")
     body = await ready.json()

@@ -118,5 +118,5 @@ async def test_without_a_database_nothing_is_kept(tmp_path: Path) -> None:
     async with Ledger.open(Settings(touchline_home=tmp_path, database_url=None)) as ledger:
         ledger.record(a_ledger_row())
         assert isinstance(ledger, NoLedger)
-        assert await ledger.database_state() == "not configured"
+        assert await ledger.database_state() == "not_configured"
     assert list(tmp_path.iterdir()) == []

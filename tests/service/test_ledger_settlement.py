@@ -173,8 +173,7 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     )  # fmt: skip
     assert answered["ece_floor"] == pytest.approx(floor_of_one_forecast(0.5, 0.3, 0.2))
     # 0.5 at 3.0 is the best edge of every match
-    assert answered["money"]["n_bets"] == N_FINISHED
-    assert answered["money"]["n_wins"] == int((outcomes == 0).sum())
+    assert (answered["money"]["n_bets"], answered["money"]["n_wins"]) == (N_FINISHED, int((outcomes == 0).sum()))
     assert answered["money"]["n_closing"] > N_FINISHED / 2
     assert answered["money"]["closing_value_pct"]["low"] < answered["money"]["closing_value_pct"]["high"]
     assert (shadow["role"], shadow["model_version"], shadow["n"]) == ("shadow", "2", N_FINISHED)
@@ -225,10 +224,10 @@ async def test_too_few_matches_say_so(serve: Serve, database_url: str, ledger: L
     await write(ledger, a_ledger_row(answered_at=KICKOFF - timedelta(hours=1)))
     await settle(await ledger.database.pool(), [RESULT], "s1", NOW)
     (found,) = (await json_of(await serve(database_url=database_url), "/monitoring/quality", days=3650))["items"]
-    assert (found["state"], found["n"], found["log_loss"], found["bins"]) == ("too few", 1, None, [])
+    assert (found["state"], found["n"], found["log_loss"], found["bins"]) == ("too_few", 1, None, [])
 
 
-@pytest.mark.parametrize(("url", "state"), [(None, "not configured"), ("there", "no data")])
+@pytest.mark.parametrize(("url", "state"), [(None, "not_configured"), ("there", "no_data")])
 async def test_nothing_to_score_is_a_state(serve: Serve, database_url: str, url: str | None, state: str) -> None:
     client = await serve(database_url=url and database_url)
     found = await json_of(client, "/monitoring/quality")

@@ -87,7 +87,7 @@ def test_fair_price_sums_to_one_without_its_margin(world):
 
 def test_fair_price_is_the_one_that_the_service_shows(world):
     """One rule takes the margin out: the power method."""
-    found, n = fair(world.matches, "b365"), 0
+    found, n = fair_probabilities(world.matches, "b365"), 0
     for row, price in zip(found, world.matches.to_pylist(), strict=True):
         if np.isnan(row).any():
             continue

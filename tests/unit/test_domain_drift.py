@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.domain.drift import Verdict, psi, psi_by_chance, psi_verdict, verdict
+from app.domain.drift import FeatureState, ReportState, Verdict, psi, psi_by_chance, psi_verdict, verdict
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,31 @@ def test_chance_of_an_index_is_how_often_it_happens(n: int, m: int, bins: int) -
 
 def test_one_bin_cannot_differ() -> None:
     assert psi_by_chance(0.1, 50, 50, 1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        (Verdict, "no data", "no_data"),
+        (ReportState, "no reference", "no_reference"),
+        (ReportState, "no current matches", "no_current_matches"),
+        (ReportState, "nothing comparable", "nothing_comparable"),
+        (ReportState, "too few rows", "too_few_rows"),
+        (FeatureState, "no values at all", "no_values_at_all"),
+        (FeatureState, "no values in the reference", "no_values_in_the_reference"),
+        (FeatureState, "no values now", "no_values_now"),
+        (FeatureState, "too few values", "too_few_values"),
+        (FeatureState, "could not be compared", "failed"),
+    ],
+)
+def test_a_value_of_an_old_report_is_read_by_its_new_spelling(
+    kind: type[Verdict | ReportState | FeatureState], old: str, new: str
+) -> None:
+    assert kind(old) is kind(new)
+    assert kind(new).value == new
+
+
+@pytest.mark.parametrize("kind", [Verdict, ReportState, FeatureState])
+def test_a_value_that_was_never_one_is_refused(kind: type[Verdict | ReportState | FeatureState]) -> None:
+    with pytest.raises(ValueError, match="not a valid"):
+        kind("no idea")

@@ -93,7 +93,7 @@ def _summary(
 ) -> str:
     """The report in a sentence or two."""
     if state in {ReportState.NO_REFERENCE, ReportState.NO_CURRENT, ReportState.NOTHING_COMPARABLE}:
-        return f"Nothing was compared: {state}."
+        return f"Nothing was compared: {state.replace('_', ' ')}."
     drifted = [feature for feature in features if feature.drifted]
     n_compared = sum(feature.drifted is not None for feature in features)
     share = len(drifted) / n_compared
