@@ -92,7 +92,7 @@ class CallRecorder:
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]  # its way to say: no more
+        threading.setprofile(None)
 
     def start_round(self) -> None:
         """Forget what was called so far."""
@@ -181,7 +181,7 @@ def measure(home: Path, redis: Redis) -> list[Hops]:
         app_port=0,
         artifacts_uri=str(make_artifacts(home / "artifacts", N_MATCHES, N_FEATURES)),
         touchline_home=home / "var",
-        redis_url=redis.url,  # type: ignore[arg-type]  # pydantic makes a secret of it
+        redis_url=redis.url,
         model_aliases=("champion",),
     )
     with (home / "service.log").open("w") as log, redirect_stderr(log), CallRecorder() as recorder:
