@@ -9,10 +9,8 @@ import sys
 import warnings
 from dataclasses import dataclass
 
-from mlflow.exceptions import MlflowException
-
 from app.settings import Settings
-from worker.registry import Inspection, ModelRegistry
+from worker.registry import REGISTRY_ERRORS, Inspection, ModelRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def main() -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     try:
         lines, is_sound = check_model(Settings(), address)
-    except (MlflowException, OSError) as error:
+    except REGISTRY_ERRORS as error:
         lines, is_sound = [f"The registry or its store does not answer: {type(error).__name__}: {error}"], False
     print("\n".join(lines))  # noqa: T201
     sys.exit(0 if is_sound else 1)

@@ -24,7 +24,7 @@ async def find_missing(settings: Settings, host: str) -> str | None:
     """What the workers of a host still lack."""
     redis = connect(settings)
     try:
-        beats = await WorkerRegistry(redis, RedisKeys(settings.queue_name)).beats()
+        beats = await WorkerRegistry(redis, RedisKeys(settings.queue_name)).heartbeats()
     finally:
         await disconnect(redis)
     here = [beat for beat in beats if beat.worker.host == host]

@@ -18,7 +18,7 @@ from arq.typing import StartupShutdown
 from arq.worker import Function, func
 
 from app.queue.drift_reports import DriftReports
-from app.queue.jobs import Job
+from app.queue.jobs import Job, PredictionRequest
 from app.queue.redis import connect, disconnect
 from app.queue.redis_keys import RESULT, RedisKeys
 from app.queue.serialization import dumps, loads
@@ -27,11 +27,10 @@ from app.runtime import cancel_and_wait, freeze_gc, run_in_background
 from app.settings import Settings
 from app.telemetry.export import SpanExport, open_export
 from worker import tasks
-from worker.batch_worker import MAX_TRIES, BatchTask, BatchWorker
+from worker.batch_worker import MAX_TRIES, BatchWorker, OnAnswered
 from worker.drift_job import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
-from worker.features import FeatureSets
 from worker.heartbeat import HeartbeatPublisher, WorkerCounters
-from worker.leases import Leases
+from worker.leases import Leases, Outcome
 from worker.metrics import send_metrics
 from worker.model_manager import ModelManager, ModelSource
 from worker.shadow import ShadowModel
@@ -47,8 +46,6 @@ FUNCTIONS: list[Function] = [
     func(tasks.predict_match, name=Job.PREDICT_MATCH, timeout=JOB_TIMEOUT_S, max_tries=MAX_TRIES),
     func(check_drift, name=Job.CHECK_DRIFT, timeout=CHECK_TIMEOUT_S, max_tries=MAX_TRIES),
 ]
-# Those of them that can be done many at a time
-BATCH_TASKS: dict[str, BatchTask] = {Job.PREDICT_MATCH: tasks.predict_batch}
 
 
 def cron_jobs(settings: Settings) -> list[CronJob]:
@@ -84,11 +81,14 @@ class Resources:
         self.beat: HeartbeatPublisher | None = None
         self.export: SpanExport | None = None
         self.shadow: ShadowModel | None = None
+        self.on_answered: list[OnAnswered] = []  # called with each batch and what came of it
 
     async def startup(self, ctx: dict[Any, Any]) -> None:
         """Load the models while beating; returns when the worker is ready."""
         redis: ArqRedis = ctx["redis"]
         self.export = await self._open_export()
+        if self.export is not None:
+            self.on_answered.append(self._record_spans)
         model_thread = self._stack.enter_context(ThreadPoolExecutor(1, "model"))
         registry_thread = self._stack.enter_context(ThreadPoolExecutor(1, "registry"))
         shelf = ModelManager(self._settings.model_aliases, on_change=self._hurry)
@@ -100,10 +100,11 @@ class Resources:
         await shelf.fill(source, registry_thread)
         follow = shelf.follow(source, registry_thread, poll_s=self._settings.model_poll_s)
         await self._stack.enter_async_context(run_in_background(follow))
-        desk = ctx[tasks.DESK] = tasks.PredictionContext(shelf, FeatureSets(redis, self.names), model_thread)
+        desk = ctx[tasks.DESK] = tasks.PredictionContext(shelf, tasks.FeatureSets(redis, self.names), model_thread)
         ctx[DRIFT] = DriftCheck(self._settings, DriftReports(redis, self.names), shelf)
         if self._settings.shadow_alias is not None:
             self.shadow = await self._open_shadow(redis, desk, self._settings.shadow_alias)
+            self.on_answered.append(self.shadow.follow)
         self._hurry()
 
     async def _open_shadow(self, redis: ArqRedis, desk: tasks.PredictionContext, alias: str) -> ShadowModel:
@@ -124,13 +125,10 @@ class Resources:
             self._stack.push_async_callback(asyncio.to_thread, export.close)
         return export
 
-    def answered(self, calls: Sequence[tasks.BatchItem], outcomes: Sequence[tasks.Outcome]) -> None:
-        """A batch has its answers."""
+    def _record_spans(self, requests: Sequence[PredictionRequest], outcomes: Sequence[Outcome]) -> None:
         if self.export is not None:
-            for span in job_spans(calls, outcomes):
+            for span in job_spans(requests, outcomes):
                 self.export.record(span)
-        if self.shadow is not None:
-            self.shadow.follow(calls, outcomes)
 
     async def shutdown(self, ctx: dict[Any, Any]) -> None:
         """Leave the roster, stop the threads."""
@@ -178,9 +176,10 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
     """One worker on a connection; `options` are arq's, `source` stands in for the registry."""
     resources = Resources(settings, source=source)
     leases = Leases(redis, resources.names, owner=uuid4().hex, result_ttl_s=settings.result_ttl_s)
-    worker = BatchWorker(
+    return BatchWorker(
         FUNCTIONS,
-        batch_tasks=BATCH_TASKS,
+        predict_batch=tasks.predict_batch,
+        on_answered=resources.on_answered,
         cron_jobs=cron_jobs(settings),
         timezone=UTC,
         leases=leases,
@@ -195,8 +194,6 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
         job_deserializer=loads,
         **{"job_timeout": JOB_TIMEOUT_S} | options,
     )
-    worker.on_answered = resources.answered
-    return worker
 
 
 async def serve(settings: Settings, *, source: Source | None = None, pipe: Connection | None = None) -> None:

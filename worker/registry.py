@@ -32,6 +32,7 @@ from worker.predictors import (
 )
 from worker.verification import Candidate, GoldenRows, Verification, read_golden_rows, verify
 
+REGISTRY_ERRORS = (MlflowException, OSError)  # the registry or the store of its files does not answer
 GOLDEN = "golden.json"
 MISSING = "missing"  # the run's parameter or tag: MLflow does not store this argument of XGBClassifier
 OBJECTIVE = "multi:softprob"

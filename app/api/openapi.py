@@ -111,6 +111,8 @@ def _parameter(place: str, name: str, schema: Json, *, is_required: bool) -> Jso
     parameter: Json = {"name": name, "in": place, "required": is_required, "schema": schema}
     if "description" in schema:
         parameter["description"] = schema.pop("description")
+    if schema.pop("deprecated", False):
+        parameter["deprecated"] = True
     return parameter
 
 

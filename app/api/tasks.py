@@ -1,4 +1,4 @@
-"""What the background does: tasks, queues, workers, models."""
+"""Background work over HTTP: tasks, queues, workers, models."""
 
 from dataclasses import asdict
 
@@ -7,7 +7,7 @@ from aiohttp import web
 from app import appkeys
 from app.api.live import SnapshotContext, present_live_prediction
 from app.errors import SnapshotUnavailable
-from app.queue.jobs import TaskJob, TaskState
+from app.queue.jobs import PredictionRequest, TaskState
 from app.schemas import (
     LivePredictionOut,
     ModelInfoListOut,
@@ -61,22 +61,22 @@ async def list_models(request: web.Request) -> ModelInfoListOut:
 
 
 async def _task_result(request: web.Request, state: TaskState) -> LivePredictionOut | None:
-    if state.result is None or state.job is None:
+    if state.result is None or state.request is None:
         return None
     timings = TimingsOut(
         features_ms=None, queue_ms=state.result.queue_ms, inference_ms=state.result.inference_ms, total_ms=None
     )
-    beside = await _beside(request, state.job)
-    return present_live_prediction(state.job, state.task_id, state.result, beside, timings)
+    context = await _snapshot_context(request, state.request)
+    return present_live_prediction(state.request, state.result, context, timings)
 
 
-async def _beside(request: web.Request, job: TaskJob) -> SnapshotContext:
+async def _snapshot_context(request: web.Request, prediction: PredictionRequest) -> SnapshotContext:
     try:
         async with request.app[appkeys.SNAPSHOTS].reading() as snapshot:
-            odds = snapshot.prices.find(job.match_id)
+            odds = snapshot.prices.find(prediction.match_id)
             # newer artifacts know more than the features that the task was given
-            is_same = snapshot.id == job.snapshot_id
+            is_same = snapshot.id == prediction.snapshot_id
             return SnapshotContext(odds, snapshot.manifest.data_until if is_same else None)
     except SnapshotUnavailable:
-        # the answer is in Redis; it does not become unreadable because the artifacts are away
+        # the result is in Redis; it stays readable while the artifacts are away
         return SnapshotContext()

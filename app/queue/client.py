@@ -1,32 +1,31 @@
-"""The API's client of the worker pool: enqueue, wait for results, and see which workers are alive."""
+"""The API's client of the worker pool: submit requests, wait for results, and see which workers are alive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from time import time
 
 from arq.connections import ArqRedis
 
-from app.errors import PredictionTimeout, QueueFull, TaskBusy, TaskNotFound
+from app.errors import PredictionTimeout, QueueFull, ServiceError, TaskBusy, TaskNotFound
 from app.queue import redis_keys
 from app.queue.drift_reports import DriftReports
-from app.queue.failures import failure_of, outcome_of, unavailable
 from app.queue.jobs import (
-    Answered,
     ModelInfo,
     Payload,
-    PredictJob,
+    PredictionRequest,
+    PredictionResult,
     QueueState,
     TaskState,
     TaskStatus,
     WorkerState,
 )
 from app.queue.pending_results import PendingResults
-from app.queue.redis import REDIS_ERRORS, connect, disconnect
+from app.queue.redis import REDIS_ERRORS, connect, convert_redis_errors, disconnect
 from app.queue.redis_keys import IN_PROGRESS, RedisKeys
-from app.queue.results import NOT_FOUND, ResultListener
-from app.queue.serialization import decode_result, decode_task_job, derive_task_id, dumps, loads, name_feature_set
-from app.queue.submit import BUSY, UNKNOWN, Reply, Submitter
+from app.queue.results import NOT_FOUND, Outcome, ResultListener
+from app.queue.serialization import decode_request, decode_result, derive_task_id, dumps, loads, name_feature_set
+from app.queue.submit import BUSY, UNKNOWN, Submitter
 from app.queue.workers import WorkerRegistry
 from app.runtime import run_in_background
 from app.settings import Settings
@@ -59,74 +58,74 @@ LONGEST_RETRY_S = 60.0
 
 
 class QueueClient:
-    """Asks the workers for predictions. Every method raises QueueUnavailable when Redis cannot be reached."""
+    """Submits requests to the workers. Every method raises QueueUnavailable when Redis cannot be reached."""
 
     def __init__(self, redis: ArqRedis, settings: Settings) -> None:
         self._redis = redis
         self._limit = settings.queue_limit
-        self._names = redis_keys.RedisKeys(settings.queue_name)
-        self._roster = WorkerRegistry(redis, self._names)
+        self._names = RedisKeys(settings.queue_name)
+        self._registry = WorkerRegistry(redis, self._names)
         self._news = asyncio.Event()
-        self._waiters = ResultListener(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
-        self._outbox = Submitter(redis, self._names, limit=settings.queue_limit)
-        self._unheard = PendingResults(redis, self._names)
+        self._listener = ResultListener(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
+        self._submitter = Submitter(redis, self._names, limit=settings.queue_limit)
+        self._pending_results = PendingResults(redis, self._names)
         self.reports = DriftReports(redis, self._names)
         self._announced: dict[str, tuple[str, ...]] = {}
 
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings) -> AsyncIterator["QueueClient"]:
-        """Open the port; Redis need not be there yet."""
+        """Open the client; Redis need not be there yet."""
         async with AsyncExitStack() as stack:
             redis = connect(settings)
             stack.push_async_callback(disconnect, redis)
             queue = cls(redis, settings)
-            stack.push_async_callback(queue._outbox.close)
-            await stack.enter_async_context(run_in_background(queue._waiters.listen()))
-            await stack.enter_async_context(run_in_background(queue._waiters.look()))
+            stack.push_async_callback(queue._submitter.close)
+            await stack.enter_async_context(run_in_background(queue._listener.listen()))
+            await stack.enter_async_context(run_in_background(queue._listener.poll()))
             await stack.enter_async_context(run_in_background(queue._keep_announced()))
             yield queue
 
-    async def predict(self, job: PredictJob, *, timeout_s: float) -> Answered:
-        """Ask and wait for the answer, which identical questions share.
+    async def predict(self, request: PredictionRequest, *, timeout_s: float) -> PredictionResult:
+        """Submit a request and wait for its result, which identical requests share.
 
         Raises QueueFull, NoWorker, ModelNotFound, FeaturesMismatch, ExplanationUnavailable, PredictionFailed, and
         PredictionTimeout with the `task_id` in its extras.
         """
-        with _redis_may_fail():
-            versions = await self._roster.versions(job.alias)
-        task_id = derive_task_id(self._names.queue, job, versions)
+        with convert_redis_errors():
+            versions = await self._registry.versions(request.alias)
+        task_id = derive_task_id(self._names.queue, request, versions)
         try:
             async with asyncio.timeout(timeout_s):
-                outcome, is_known = await self._ask(task_id, job, versions)
+                outcome = await self._wait_for_outcome(task_id, request, versions)
         except TimeoutError:
             detail = f"No answer within {timeout_s:g} s; the task can still be polled."
             raise PredictionTimeout(detail, task_id=task_id) from None
         except asyncio.CancelledError:
-            self._outbox.withdraw(task_id)
+            self._submitter.withdraw(task_id)
             raise
-        if "error" in outcome:
-            raise failure_of(outcome, task_id)
-        return Answered(task_id, decode_result(outcome), is_known)
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return outcome
 
-    async def submit(self, job: PredictJob) -> str:
-        """Ask without waiting; the task's id. The job waits until its deadline, also for a worker to come."""
-        with _redis_may_fail():
-            beats = await self._roster.beats()
-            versions = await self._roster.versions(job.alias) if beats else frozenset[str]()
-        task_id = derive_task_id(self._names.queue, job, versions)
-        await self._put(task_id, job, versions)
+    async def submit(self, request: PredictionRequest) -> str:
+        """Submit a request and return its task's id. It waits until its deadline, also for a worker to come."""
+        with convert_redis_errors():
+            heartbeats = await self._registry.heartbeats()
+            versions = await self._registry.versions(request.alias) if heartbeats else frozenset[str]()
+        task_id = derive_task_id(self._names.queue, request, versions)
+        await self._put(task_id, request, versions)
         return task_id
 
     async def note(self, task_id: str, about: bytes) -> None:
-        """Have the answer of a task that nobody waits for looked for, with what is to be known of its question then."""
-        with _redis_may_fail():
-            await self._unheard.note(task_id, about)
+        """Have the result of a task that nobody waits for looked for; `about` is returned with it."""
+        with convert_redis_errors():
+            await self._pending_results.note(task_id, about)
 
     async def cancel(self, task_id: str) -> None:
         """Take a waiting task out of the queue; TaskNotFound, or TaskBusy when it is too late or others want it."""
-        with _redis_may_fail():
-            reply = await self._outbox.cancel(task_id)
+        with convert_redis_errors():
+            reply = await self._submitter.cancel(task_id)
         if reply == UNKNOWN:
             raise _not_found(task_id)
         if reply == BUSY:
@@ -134,7 +133,7 @@ class QueueClient:
 
     async def status(self, task_id: str) -> TaskState:
         """Where a task is; TaskNotFound when there is none, or its answer has expired."""
-        with _redis_may_fail():
+        with convert_redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.get(redis_keys.RESULT + task_id)
                 pipe.exists(redis_keys.IN_PROGRESS + task_id)
@@ -145,10 +144,10 @@ class QueueClient:
         if job is None:
             raise _not_found(task_id)
         status = TaskStatus.RUNNING if is_running else TaskStatus.QUEUED
-        return TaskState(task_id, status, decode_task_job(loads(job)["a"][0]))
+        return TaskState(task_id, status, decode_request(loads(job)["a"][0]))
 
     async def announce_features(self, names: tuple[str, ...]) -> str:
-        """Tell the workers the order of the columns in feature rows; what to put into `PredictJob.feature_set`.
+        """Tell the workers the order of the columns in feature rows; what to put into `PredictionRequest.feature_set`.
 
         Never fails: what Redis could not take now it gets when it is back.
         """
@@ -160,8 +159,8 @@ class QueueClient:
 
     async def models(self) -> list[ModelInfo]:
         """The models that workers hold."""
-        with _redis_may_fail():
-            return await self._roster.models()
+        with convert_redis_errors():
+            return await self._registry.models()
 
     async def wait_for_news(self, *, timeout_s: float) -> None:
         """Until workers say that they hold other models, or that time is over; for one who waits."""
@@ -172,26 +171,26 @@ class QueueClient:
 
     async def workers(self) -> list[WorkerState]:
         """The living workers."""
-        with _redis_may_fail():
-            return await self._roster.workers()
+        with convert_redis_errors():
+            return await self._registry.workers()
 
     async def queues(self) -> list[QueueState]:
         """What waits."""
-        with _redis_may_fail():
+        with convert_redis_errors():
             return [await queue_state(self._redis, self._names)]
 
     async def jobs_per_s(self) -> float:
         """How fast the workers answer at present."""
-        with _redis_may_fail():
-            return await self._roster.jobs_per_s()
+        with convert_redis_errors():
+            return await self._registry.jobs_per_s()
 
     async def ping(self) -> bool:
         """Whether Redis answers."""
-        with _redis_may_fail():
+        with convert_redis_errors():
             return bool(await self._redis.ping())
 
     def _note_news(self) -> None:
-        self._roster.forget()
+        self._registry.invalidate()
         self._news.set()
 
     async def _keep_announced(self) -> None:
@@ -206,36 +205,35 @@ class QueueClient:
         for feature_set, names in list(self._announced.items()):
             await self._redis.set(self._names.features(feature_set), dumps(names), ex=redis_keys.FEATURES_TTL_S)
 
-    async def _ask(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> tuple[Payload, bool]:
-        """The outcome, and whether it was known before.
+    async def _wait_for_outcome(
+        self, task_id: str, request: PredictionRequest, versions: frozenset[str]
+    ) -> PredictionResult | ServiceError:
+        """Put a job into the queue and wait for what comes of it.
 
-        Asked again when Redis knows the task no more: it had not reached a primary that took over, or its job was
-        dropped at the deadline of someone who had asked before.
+        Again when Redis knows the task no more: it had not reached a primary that took over, or its job was dropped
+        at the deadline of an earlier caller.
         """
-        outcome, known = NOT_FOUND, None
+        outcome: Outcome = NOT_FOUND
         while outcome is NOT_FOUND:
-            with self._waiters.expect(task_id) as answer:
-                known = await self._put(task_id, job, versions)
-                outcome = await answer if known is None else known
-        return outcome, known is not None
+            with self._listener.expect(task_id) as waiter:
+                known = await self._put(task_id, request, versions)
+                outcome = await waiter if known is None else known
+        return outcome
 
-    async def _put(self, task_id: str, job: PredictJob, versions: frozenset[str]) -> Payload | None:
-        """Put a job into the queue; the outcome when a sound one is known already."""
-        reply = await self._outbox.put(task_id, job)
+    async def _put(self, task_id: str, request: PredictionRequest, versions: frozenset[str]) -> PredictionResult | None:
+        """Put a job into the queue; the result when a sound one is known already."""
+        reply = await self._submitter.put(task_id, request)
         if isinstance(reply, bytes):
-            outcome = _outcome(loads(reply))
+            result = loads(reply)
+            outcome = decode_result(task_id, result["s"], result["r"], is_known=True)
             # a failure may have passed, and a version may have gone and come back
-            if outcome.get("model_version") in versions:
+            if isinstance(outcome, PredictionResult) and outcome.model_version in versions:
                 return outcome
-            reply = await self._outbox.put(task_id, job, anew=True)
-        await self._refuse_if_full(reply)
-        return None
-
-    async def _refuse_if_full(self, reply: Reply) -> None:
+            reply = await self._submitter.put(task_id, request, anew=True)
         if isinstance(reply, int) and reply < 0:
-            with _redis_may_fail():
-                jobs_per_s = await self._roster.jobs_per_s()
+            jobs_per_s = await self.jobs_per_s()
             raise QueueFull(f"{-reply} jobs are waiting.", retry_after_s=_retry_after_s(self._limit, jobs_per_s))
+        return None
 
 
 def _retry_after_s(limit: int, jobs_per_s: float) -> float:
@@ -247,21 +245,9 @@ def _not_found(task_id: str) -> TaskNotFound:
     return TaskNotFound(f"No task {task_id}, or its result has expired.", task_id=task_id)
 
 
-def _outcome(result: Payload) -> Payload:
-    return outcome_of(result["s"], result["r"])
-
-
 def _finished(task_id: str, result: Payload) -> TaskState:
-    job = decode_task_job(result["a"][0]) if result["a"] else None  # its body had expired
-    outcome = _outcome(result)
-    if "error" in outcome:
-        return TaskState(task_id, TaskStatus.FAILED, job, error=outcome["error"], detail=outcome.get("detail"))
-    return TaskState(task_id, TaskStatus.DONE, job, decode_result(outcome))
-
-
-@contextmanager
-def _redis_may_fail() -> Iterator[None]:
-    try:
-        yield
-    except REDIS_ERRORS as error:
-        raise unavailable(error) from error
+    request = decode_request(result["a"][0]) if result["a"] else None  # its body had expired
+    outcome = decode_result(task_id, result["s"], result["r"])
+    if isinstance(outcome, ServiceError):
+        return TaskState(task_id, TaskStatus.FAILED, request, error=outcome.code, detail=outcome.detail)
+    return TaskState(task_id, TaskStatus.DONE, request, outcome)

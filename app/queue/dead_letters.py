@@ -40,7 +40,7 @@ class DeadLetters:
         job_ids = await self._redis.zrevrange(self._names.dead, 0, -1)
         if not job_ids:
             return []
-        found = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._names.letters, job_ids))
+        found = await cast("Awaitable[list[bytes | None]]", self._redis.hmget(self._names.dead_letters, job_ids))
         return [_letter_of(raw.decode()) for raw in found if raw is not None]
 
     async def retry(self, job_id: str) -> None:
@@ -69,10 +69,10 @@ class DeadLetters:
 
     def _forget(self, pipe: Pipeline, job_id: str) -> None:
         pipe.zrem(self._names.dead, job_id)
-        pipe.hdel(self._names.letters, job_id)
+        pipe.hdel(self._names.dead_letters, job_id)
 
     async def _get(self, job_id: str) -> DeadLetter:
-        raw = await cast("Awaitable[bytes | None]", self._redis.hget(self._names.letters, job_id))
+        raw = await cast("Awaitable[bytes | None]", self._redis.hget(self._names.dead_letters, job_id))
         if raw is None:
             raise TaskNotFound(f"No dead letter of task {job_id}.", task_id=job_id)
         return _letter_of(raw.decode())

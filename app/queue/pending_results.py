@@ -7,9 +7,9 @@ from time import time
 
 from arq.connections import ArqRedis
 
+from app.errors import ServiceError
 from app.queue import redis_keys
-from app.queue.failures import outcome_of
-from app.queue.jobs import PredictResult
+from app.queue.jobs import PredictionResult
 from app.queue.serialization import decode_result, dumps, loads
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class CompletedResult:
     note: bytes
     task_id: str
     about: str  # what the asker wrote down
-    result: PredictResult | None
+    result: PredictionResult | None
 
 
 class PendingResults:
@@ -47,7 +47,7 @@ class PendingResults:
 
     def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys) -> None:
         self._redis = redis
-        self._name = names.unheard
+        self._name = names.pending_results
         self._note = redis.register_script(_NOTE)
         self._take = redis.register_script(_TAKE)
 
@@ -63,33 +63,33 @@ class PendingResults:
         taken: list[bytes] = await self._take([self._name], [now_s, now_s + AGAIN_S, PORTION])
         if not taken:
             return []
-        letters = [(note, loads(note)) for note in taken]
+        notes = [(note, loads(note)) for note in taken]
         async with self._redis.pipeline(transaction=True) as pipe:
-            for _, letter in letters:
-                pipe.get(redis_keys.RESULT + letter["task_id"])
-                pipe.exists(redis_keys.JOB + letter["task_id"])
+            for _, fields in notes:
+                pipe.get(redis_keys.RESULT + fields["task_id"])
+                pipe.exists(redis_keys.JOB + fields["task_id"])
             replies = await pipe.execute()
-        found = zip(letters, replies[::2], replies[1::2], strict=True)
-        return [
-            CompletedResult(note, letter["task_id"], letter["about"], _result(raw))
-            for (note, letter), raw, is_there in found
-            if _is_over(raw, is_there=is_there)
-        ]
+        completed = []
+        for (note, fields), raw, has_job in zip(notes, replies[::2], replies[1::2], strict=True):
+            result = _decode(fields["task_id"], raw)
+            if _is_over(result, has_job=has_job):
+                prediction = result if isinstance(result, PredictionResult) else None
+                completed.append(CompletedResult(note, fields["task_id"], fields["about"], prediction))
+        return completed
 
-    async def drop(self, heard: Sequence[CompletedResult]) -> None:
+    async def drop(self, results: Sequence[CompletedResult]) -> None:
         """Nobody need look at these again."""
-        if heard:
-            await self._redis.zrem(self._name, *[each.note for each in heard])
+        if results:
+            await self._redis.zrem(self._name, *[each.note for each in results])
 
 
-def _is_over(raw: bytes | None, *, is_there: bool) -> bool:
+def _is_over(result: PredictionResult | ServiceError | None, *, has_job: bool) -> bool:
     # a failure is not the end while it is remembered: the task may be asked anew, and a dead letter be retried
-    return not is_there if raw is None else _result(raw) is not None
+    return not has_job if result is None else isinstance(result, PredictionResult)
 
 
-def _result(raw: bytes | None) -> PredictResult | None:
+def _decode(task_id: str, raw: bytes | None) -> PredictionResult | ServiceError | None:
     if raw is None:
         return None
     payload = loads(raw)
-    outcome = outcome_of(payload["s"], payload["r"])
-    return None if "error" in outcome else decode_result(outcome)
+    return decode_result(task_id, payload["s"], payload["r"])

@@ -1,5 +1,7 @@
 """Connections to Redis, however it is reached: TCP, TLS, a unix socket, or whichever server Sentinel names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -12,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from app.errors import QueueUnavailable
 from app.queue.serialization import dumps, loads
 from app.settings import Settings
 
@@ -22,6 +25,7 @@ REDIS_ERRORS = (RedisError, OSError)
 
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 5.0
+RETRY_AFTER_S = 2.0  # when Redis may be back
 _TIMEOUTS = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": REPLY_TIMEOUT_S}
 _OF_THE_SERVER = ("host", "port", "path")  # what Sentinel tells instead
 
@@ -32,6 +36,20 @@ def connect(settings: Settings) -> ArqRedis:
     """A client that connects at its first call and outlives a restart of Redis; JSON instead of arq's pickles."""
     pool = _through_sentinel(settings) if settings.redis_sentinels else ConnectionPool(**_options(settings))
     return ArqRedis(pool, job_serializer=dumps, job_deserializer=loads, default_queue_name=settings.queue_name)
+
+
+def queue_unavailable(error: Exception) -> QueueUnavailable:
+    """Return the failure that callers get when Redis does not answer; an error's own text may hold an address."""
+    return QueueUnavailable(f"Redis cannot be reached ({type(error).__name__}).", retry_after_s=RETRY_AFTER_S)
+
+
+@contextmanager
+def convert_redis_errors() -> Iterator[None]:
+    """Raise QueueUnavailable in the place of an error of Redis."""
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise queue_unavailable(error) from error
 
 
 async def disconnect(redis: ArqRedis) -> None:

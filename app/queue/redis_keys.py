@@ -1,6 +1,7 @@
 """Names of everything the live path keeps in Redis."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from arq.constants import (
     in_progress_key_prefix,
@@ -26,23 +27,26 @@ FEATURES_TTL_S = 30 * 86_400
 FEATURES_AGAIN_S = 3_600.0  # how often a port that lives longer than that announces them anew
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RedisKeys:
-    """Our own keys of one queue; all begin with the queue's name."""
+    """Our own keys of one queue; all begin with the queue's name.
+
+    Some values keep an older word, because processes of an older version share them.
+    """
 
     queue: str
 
-    @property
+    @cached_property
     def wake(self) -> str:
         """Channel: there is work."""
         return f"{self.queue}:wake"
 
-    @property
+    @cached_property
     def done(self) -> str:
         """Channel: answers, and news of the workers' models."""
         return f"{self.queue}:done"
 
-    @property
+    @cached_property
     def workers(self) -> str:
         """Sorted set: worker id by time of its last beat."""
         return f"{self.queue}:workers"
@@ -51,47 +55,47 @@ class RedisKeys:
         """Beat of one worker; expires when it stops beating."""
         return f"{self.queue}:worker:{worker_id}"
 
-    @property
+    @cached_property
     def waiter_count(self) -> str:
         """Hash: how many callers want a waiting job."""
-        return f"{self.queue}:interest"  # its name of before: old and new processes share it
+        return f"{self.queue}:interest"
 
-    @property
+    @cached_property
     def deadlines(self) -> str:
         """Hash: when the last caller of a waiting job gives up."""
         return f"{self.queue}:deadlines"
 
-    @property
+    @cached_property
     def dead(self) -> str:
         """Sorted set: jobs given up after too many tries, by when."""
         return f"{self.queue}:given-up"
 
-    @property
-    def letters(self) -> str:
+    @cached_property
+    def dead_letters(self) -> str:
         """Hash: what is kept of each job that was given up."""
         return f"{self.queue}:letters"
 
-    @property
+    @cached_property
     def shadows(self) -> str:
         """Stream: what the shadow model would have answered."""
         return f"{self.queue}:shadows"
 
-    @property
-    def unheard(self) -> str:
+    @cached_property
+    def pending_results(self) -> str:
         """Sorted set: what the ledger must know of tasks that nobody waits for, by the time of the next look."""
         return f"{self.queue}:unheard"
 
-    @property
+    @cached_property
     def drift(self) -> str:
         """Hash: the newest drift report of a scheduled check, as data and as a page, and what came of the check."""
         return f"{self.queue}:drift"
 
-    @property
+    @cached_property
     def drift_lock(self) -> str:
         """Who checks for drift at the moment."""
         return f"{self.queue}:drift:lock"
 
-    @property
+    @cached_property
     def rate(self) -> str:
         """Begin of the names of the callers' buckets of tokens."""
         return f"{self.queue}:rate:"

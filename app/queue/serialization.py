@@ -1,6 +1,7 @@
-"""JSON of the jobs and answers in Redis, in arq's own envelope and never a pickle."""
+"""JSON of requests, results and heartbeats in Redis, in arq's own envelope and never a pickle."""
 
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
@@ -10,110 +11,133 @@ from typing import Any
 import orjson
 from arq.jobs import serialize_job
 
+from app.errors import (
+    ExplanationUnavailable,
+    FeaturesMismatch,
+    ModelNotFound,
+    PredictionFailed,
+    PredictionTimeout,
+    ServiceError,
+)
 from app.queue.jobs import (
     Contribution,
     Heartbeat,
     Job,
     ModelInfo,
     Payload,
-    PredictJob,
-    PredictResult,
-    TaskJob,
+    PredictionRequest,
+    PredictionResult,
     WorkerState,
 )
 
 loads = orjson.loads
+dumps: Callable[[Any], bytes] = orjson.dumps
+
+_FAILURES: dict[str, type[ServiceError]] = {
+    error.code: error
+    for error in (ExplanationUnavailable, FeaturesMismatch, ModelNotFound, PredictionFailed, PredictionTimeout)
+}
 
 
-def dumps(value: Any) -> bytes:
-    """Serialise for Redis."""
-    return orjson.dumps(value)
-
-
-def job_payload(job: PredictJob) -> Payload:
-    """The one argument of `predict_match`."""
+def request_payload(request: PredictionRequest) -> Payload:
+    """Return the one argument of `predict_match`."""
     return {
-        "match_id": job.match_id,
-        "alias": job.alias,
-        "features": b64encode(job.features).decode(),
-        "feature_set": job.feature_set,
-        "snapshot_id": job.snapshot_id,
-        "features_computed_at": job.features_computed_at,
-        "request_id": job.request_id,
-        "deadline_at": job.deadline_at,
-        "explain": job.explain,
-        "traceparent": job.traceparent,
+        "match_id": request.match_id,
+        "alias": request.alias,
+        "features": b64encode(request.features).decode(),
+        "feature_set": request.feature_set,
+        "snapshot_id": request.snapshot_id,
+        "features_computed_at": request.features_computed_at,
+        "request_id": request.request_id,
+        "deadline_at": request.deadline_at,
+        "explain": request.explain,
+        "traceparent": request.traceparent,
     }
 
 
-def decode_job(payload: Payload) -> PredictJob:
-    """Read a job; KeyError, TypeError or ValueError when it is none."""
-    return PredictJob(
-        match_id=int(payload["match_id"]),
-        alias=str(payload["alias"]),
-        features=b64decode(payload["features"], validate=True),
-        feature_set=str(payload["feature_set"]),
-        snapshot_id=str(payload["snapshot_id"]),
-        features_computed_at=str(payload["features_computed_at"]),
-        request_id=str(payload.get("request_id", "")),
-        deadline_at=float(payload["deadline_at"]),
-        explain=bool(payload.get("explain", False)),
-        traceparent=str(payload.get("traceparent", "")),
-    )
+def encode_request(request: PredictionRequest, enqueued_ms: int) -> bytes:
+    """Return the job as arq stores it."""
+    return serialize_job(Job.PREDICT_MATCH, (request_payload(request),), {}, None, enqueued_ms, serializer=dumps)
 
 
-def decode_task_job(payload: Payload) -> TaskJob:
-    """What of a job is kept beside its answer."""
-    return TaskJob(
-        match_id=int(payload["match_id"]),
-        alias=str(payload["alias"]),
-        snapshot_id=str(payload["snapshot_id"]),
-        features_computed_at=str(payload["features_computed_at"]),
-        explain=bool(payload.get("explain", False)),
-    )
+def decode_request(
+    payload: Payload, *, task_id: str = "", enqueued_at: float = 0.0, deadline_at: float | None = None
+) -> PredictionRequest:
+    """Read a request; PredictionFailed when it is none. A `deadline_at` takes the place of its own."""
+    try:
+        return PredictionRequest(
+            match_id=int(payload["match_id"]),
+            alias=str(payload["alias"]),
+            # what is kept beside a result has no feature row
+            features=b64decode(payload.get("features", ""), validate=True),
+            feature_set=str(payload["feature_set"]),
+            snapshot_id=str(payload["snapshot_id"]),
+            features_computed_at=str(payload["features_computed_at"]),
+            request_id=str(payload.get("request_id", "")),
+            deadline_at=float(payload["deadline_at"]) if deadline_at is None else deadline_at,
+            explain=bool(payload.get("explain", False)),
+            traceparent=str(payload.get("traceparent", "")),
+            task_id=task_id,
+            enqueued_at=enqueued_at,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PredictionFailed(f"The job is malformed: {type(error).__name__}: {error}") from error
 
 
-def encode_job(job: PredictJob, enqueued_ms: int) -> bytes:
-    """The job as arq stores it."""
-    return serialize_job(Job.PREDICT_MATCH, (job_payload(job),), {}, None, enqueued_ms, serializer=dumps)
-
-
-def result_payload(result: PredictResult) -> Payload:
-    """What `predict_match` returns."""
-    contributions = result.contributions
+def result_payload(outcome: PredictionResult | ServiceError) -> Payload:
+    """Return what `predict_match` returns: a result, or an expected failure."""
+    if isinstance(outcome, ServiceError):
+        return {"error": outcome.code, "detail": outcome.detail}
+    contributions = outcome.contributions
     # not dataclasses.asdict: it copies deeply, at five times the price
     return {
-        "proba": result.proba,
-        "model_name": result.model_name,
-        "model_version": result.model_version,
-        "alias": result.alias,
-        "run_id": result.run_id,
-        "computed_at": result.computed_at.isoformat(),
-        "inference_ms": result.inference_ms,
-        "queue_ms": result.queue_ms,
+        "proba": outcome.proba,
+        "model_name": outcome.model_name,
+        "model_version": outcome.model_version,
+        "alias": outcome.alias,
+        "run_id": outcome.run_id,
+        "computed_at": outcome.computed_at.isoformat(),
+        "inference_ms": outcome.inference_ms,
+        "queue_ms": outcome.queue_ms,
         "contributions": None if contributions is None else [asdict(each) for each in contributions],
     }
 
 
-def decode_result(payload: Payload) -> PredictResult:
-    """Read an answer."""
-    home, draw, away = payload["proba"]
-    contributions = payload.get("contributions")
-    return PredictResult(
-        proba=(home, draw, away),
-        model_name=payload["model_name"],
-        model_version=payload["model_version"],
-        alias=payload["alias"],
-        run_id=payload["run_id"],
-        computed_at=datetime.fromisoformat(payload["computed_at"]),
-        inference_ms=payload["inference_ms"],
-        queue_ms=payload["queue_ms"],
-        contributions=None if contributions is None else [Contribution(**row) for row in contributions],
-    )
+def decode_result(
+    task_id: str,
+    success: bool,  # noqa: FBT001  # arq's own pair of fields
+    returned: object,
+    *,
+    is_known: bool = False,
+) -> PredictionResult | ServiceError:
+    """Read what a job returned, also when a stock arq worker ran it: a result, or the failure to raise."""
+    if not isinstance(returned, dict) or not (success or "error" in returned):
+        return PredictionFailed(str(returned), task_id=task_id)
+    if "error" in returned:
+        failure = _FAILURES.get(returned["error"], PredictionFailed)
+        return failure(str(returned.get("detail", "")), task_id=task_id)
+    try:
+        home, draw, away = returned["proba"]
+        contributions = returned.get("contributions")
+        return PredictionResult(
+            proba=(home, draw, away),
+            model_name=returned["model_name"],
+            model_version=returned["model_version"],
+            alias=returned["alias"],
+            run_id=returned["run_id"],
+            computed_at=datetime.fromisoformat(returned["computed_at"]),
+            inference_ms=returned["inference_ms"],
+            queue_ms=returned["queue_ms"],
+            contributions=None if contributions is None else [Contribution(**row) for row in contributions],
+            task_id=task_id,
+            is_known=is_known,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        return PredictionFailed(f"The result is malformed: {type(error).__name__}: {error}", task_id=task_id)
 
 
 def decode_heartbeat(raw: bytes) -> Heartbeat:
-    """Read what a worker said of itself."""
+    """Read what a worker reports about itself."""
     payload = loads(raw)
     worker = payload["worker"]
     times = {name: datetime.fromisoformat(worker[name]) for name in ("started_at", "last_beat_at")}
@@ -129,16 +153,16 @@ def _model_info_of(payload: Payload) -> ModelInfo:
 
 @lru_cache(maxsize=16)
 def name_feature_set(names: tuple[str, ...]) -> str:
-    """The name of an ordered set of feature names: a hash, so that the same order has the same name anywhere."""
+    """Return the name of an ordered set of feature names: a hash, the same for the same order everywhere."""
     return blake2b("\n".join(names).encode(), digest_size=12).hexdigest()
 
 
-def derive_task_id(queue_name: str, job: PredictJob, versions: frozenset[str]) -> str:
-    """The task of a question: the same for the same match, row, model versions and wish to explain.
+def derive_task_id(queue_name: str, request: PredictionRequest, versions: frozenset[str]) -> str:
+    """Return the task of a request: the same for the same match, row, model versions and wish to explain.
 
     The queue's name takes part because arq keeps the jobs of all queues under the same keys.
     """
-    digest = blake2b(job.features, digest_size=16)
-    for part in (queue_name, job.feature_set, job.alias, str(job.explain), *sorted(versions)):
+    digest = blake2b(request.features, digest_size=16)
+    for part in (queue_name, request.feature_set, request.alias, str(request.explain), *sorted(versions)):
         digest.update(part.encode() + b"\0")
-    return f"predict:{job.match_id}:{digest.hexdigest()}"
+    return f"predict:{request.match_id}:{digest.hexdigest()}"

@@ -1,17 +1,17 @@
-"""Sends questions to Redis: those of concurrent requests share one round trip."""
+"""Sends requests to Redis: concurrent ones share one round trip."""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 
 from arq.connections import ArqRedis
 
 from app.queue import redis_keys
-from app.queue.failures import unavailable
-from app.queue.jobs import PredictJob
-from app.queue.redis import REDIS_ERRORS
-from app.queue.serialization import encode_job
+from app.queue.jobs import PredictionRequest
+from app.queue.redis import REDIS_ERRORS, queue_unavailable
+from app.queue.serialization import encode_request
 
 BATCH = 256  # bounds how long one call keeps Redis busy
 
@@ -87,9 +87,11 @@ Reply = int | bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Letter:
+class PendingJob:
+    """A job on its way into the queue; `anew` drops a known result first."""
+
     task_id: str
-    job: PredictJob
+    request: PredictionRequest
     anew: bool
     reply: "asyncio.Future[Reply]"
 
@@ -99,32 +101,32 @@ class Submitter:
 
     def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, limit: int) -> None:
         self._limit = limit
-        self._names = names
+        self._keys = [names.queue, names.waiter_count, names.deadlines]
+        self._put_keys = [*self._keys, names.wake]
         self._put = redis.register_script(_PUT)
         self._withdraw = redis.register_script(_WITHDRAW)
         self._cancel = redis.register_script(_CANCEL)
-        self._letters: list[_Letter] = []
+        self._jobs: list[PendingJob] = []
         self._withdrawn: list[str] = []
         self._flusher: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    async def put(self, task_id: str, job: PredictJob, *, anew: bool = False) -> Reply:
-        """Ask; `anew` drops a known answer first. QueueUnavailable when Redis cannot be reached."""
-        letter = _Letter(task_id, job, anew, asyncio.get_running_loop().create_future())
-        self._letters.append(letter)
-        self._kick()
-        return await letter.reply
+    async def put(self, task_id: str, request: PredictionRequest, *, anew: bool = False) -> Reply:
+        """Put a job into the queue and return what Redis replied; QueueUnavailable when it cannot be reached."""
+        job = PendingJob(task_id, request, anew, asyncio.get_running_loop().create_future())
+        self._jobs.append(job)
+        self._schedule_flush()
+        return await job.reply
 
     def withdraw(self, task_id: str) -> None:
-        """One caller less wants this task; the last one to go takes the job out of the queue."""
+        """Note that one caller less wants this task; the last one to go takes the job out of the queue."""
         if not self._is_closed:
             self._withdrawn.append(task_id)
-            self._kick()
+            self._schedule_flush()
 
     async def cancel(self, task_id: str) -> int:
         """Take a waiting job out of the queue: UNKNOWN, BUSY or CANCELLED. Errors of Redis pass through."""
-        names = self._names
-        return int(await self._cancel([names.queue, names.waiter_count, names.deadlines], [task_id]))
+        return int(await self._cancel(self._keys, [task_id]))
 
     async def close(self) -> None:
         """Wait for what is under way; jobs withdrawn later are left to their deadline."""
@@ -132,52 +134,35 @@ class Submitter:
         if self._flusher is not None:
             await self._flusher
 
-    def _kick(self) -> None:
+    def _schedule_flush(self) -> None:
         if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush(), name="outbox")
+            self._flusher = asyncio.create_task(self._flush(), name="submit")
 
     async def _flush(self) -> None:
-        while self._letters or self._withdrawn:
+        while self._jobs or self._withdrawn:
             # taken together: a job is in Redis before it is withdrawn
             withdrawn, self._withdrawn = self._withdrawn, []
-            while self._letters:
-                batch, self._letters = self._letters[:BATCH], self._letters[BATCH:]
+            while self._jobs:
+                batch, self._jobs = self._jobs[:BATCH], self._jobs[BATCH:]
                 await self._send(batch)
-            await self._take_back(withdrawn)
+            if withdrawn:
+                # where Redis is away, the deadline that travels with the job does the same a little later
+                with suppress(*REDIS_ERRORS):
+                    await self._withdraw(self._keys, withdrawn)
 
-    async def _send(self, batch: Sequence[_Letter]) -> None:
-        try:
-            replies = await self._put(self._put_keys(), self._put_args(batch))
-        except REDIS_ERRORS as error:
-            _refuse(batch, error)
-            return
-        for letter, reply in zip(batch, replies, strict=True):
-            if not letter.reply.done():
-                letter.reply.set_result(reply)
-
-    def _put_keys(self) -> list[str]:
-        names = self._names
-        return [names.queue, names.waiter_count, names.deadlines, names.wake]
-
-    def _put_args(self, batch: Sequence[_Letter]) -> list[bytes | str | int | float]:
+    async def _send(self, batch: Sequence[PendingJob]) -> None:
         now_ms = round(time() * 1000)
         args: list[bytes | str | int | float] = [self._limit, now_ms, redis_keys.JOB_TTL_S * 1000]
-        for letter in batch:
-            job = encode_job(letter.job, now_ms)
-            args += [letter.task_id, job, letter.job.deadline_at, "1" if letter.anew else "0"]
-        return args
-
-    async def _take_back(self, task_ids: list[str]) -> None:
-        if not task_ids:
-            return
-        names = self._names
+        for job in batch:
+            body = encode_request(job.request, now_ms)
+            args += [job.task_id, body, job.request.deadline_at, "1" if job.anew else "0"]
         try:
-            await self._withdraw([names.queue, names.waiter_count, names.deadlines], task_ids)
-        except REDIS_ERRORS:
-            return  # the deadline, which travels with the job, does the same a little later
-
-
-def _refuse(batch: Sequence[_Letter], error: Exception) -> None:
-    for letter in batch:
-        if not letter.reply.done():
-            letter.reply.set_exception(unavailable(error))
+            replies = await self._put(self._put_keys, args)
+        except REDIS_ERRORS as error:
+            for job in batch:
+                if not job.reply.done():
+                    job.reply.set_exception(queue_unavailable(error))
+            return
+        for job, reply in zip(batch, replies, strict=True):
+            if not job.reply.done():
+                job.reply.set_result(reply)

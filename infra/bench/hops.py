@@ -92,7 +92,7 @@ class CallRecorder:
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
-        threading.setprofile(None)  # its way to say: no more
+        threading.setprofile(None)
 
     def start_round(self) -> None:
         """Forget what was called so far."""

@@ -18,10 +18,10 @@ import xgboost as xgb
 from aiohttp import web
 from arq import Worker
 
-from app.queue.jobs import Job, ModelInfo, PredictJob
+from app.queue.jobs import Job, ModelInfo, PredictionRequest
 from app.queue.redis import connect
 from app.queue.redis_keys import RedisKeys
-from app.queue.serialization import dumps, job_payload, name_feature_set
+from app.queue.serialization import dumps, name_feature_set, request_payload
 from app.settings import Settings
 from app.store.features import FeatureRows, open_features
 from worker.main import serve, stock_settings
@@ -66,8 +66,8 @@ def arq_api(settings: Settings, features: FeatureRows, poll_s: float) -> web.App
     async def predict(request: web.Request) -> web.Response:
         match_id = int(request.match_info["match_id"])
         row = features.find(match_id) or b""
-        job = PredictJob(match_id, "champion", row, feature_set, "bench", "", "", time() + 60)
-        enqueued = await redis.enqueue_job(Job.PREDICT_MATCH, job_payload(job))
+        prediction = PredictionRequest(match_id, "champion", row, feature_set, "bench", "", "", time() + 60)
+        enqueued = await redis.enqueue_job(Job.PREDICT_MATCH, request_payload(prediction))
         if enqueued is None:
             raise web.HTTPConflict
         answer = await enqueued.result(timeout=60, poll_delay=poll_s)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from app.queue.client import QueueClient
-from app.queue.jobs import PredictResult
+from app.queue.jobs import PredictionResult
 from app.settings import Settings
 from infra.local.children import Child, Command
 from infra.local.redis import Redis
@@ -78,10 +78,10 @@ async def ask_many(queue: QueueClient, n: int, *, at_once: int = 1000) -> None:
     rows = tiny_rows(n)
     limit = asyncio.Semaphore(at_once)
 
-    async def ask(number: int) -> PredictResult:
+    async def ask(number: int) -> PredictionResult:
         async with limit:
             job = await a_job(queue, rows[number], match_id=number)
-            return (await queue.predict(job, timeout_s=30))[1]
+            return await queue.predict(job, timeout_s=30)
 
     results = await asyncio.gather(*[ask(number) for number in range(n)])
     answers = np.array([result.proba for result in results])

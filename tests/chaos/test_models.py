@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from app.queue.client import QueueClient
-from app.queue.jobs import PredictResult
+from app.queue.jobs import PredictionResult
 from infra.local.children import Child
 from tests.support.live import a_job
 from tests.support.models import FEATURES, TinyRegistry, none_for_nan, tiny_booster, tiny_rows
@@ -31,14 +31,14 @@ class Asking:
         self._queue = queue
         self._number = 0
         self.is_over = False
-        self.answers: list[tuple[np.ndarray, PredictResult]] = []
+        self.answers: list[tuple[np.ndarray, PredictionResult]] = []
 
     async def go_on(self) -> None:
         while not self.is_over:
             self._number += 1
             row = np.float32([self._number, *tiny_rows(1)[0][1:]])
             job = await a_job(self._queue, row, match_id=self._number)
-            self.answers.append((row, (await self._queue.predict(job, timeout_s=30)).result))
+            self.answers.append((row, await self._queue.predict(job, timeout_s=30)))
 
     def versions(self) -> Counter[str]:
         return Counter(answer.model_version for _, answer in self.answers)
@@ -92,7 +92,7 @@ async def test_model_slower_than_a_lease_answers_once(queue: QueueClient, pool: 
         done = await jobs_done(queue)
         started = monotonic()
         job = await a_job(queue, tiny_rows(1)[0], alias="candidate")
-        answer = (await queue.predict(job, timeout_s=30)).result
+        answer = await queue.predict(job, timeout_s=30)
         assert monotonic() - started > LEASE_S
         assert (answer.model_version, answer.proba) == (slow, pytest.approx(Dawdler.ANSWER))
         await asyncio.sleep(2)  # a second answer, and the beat that tells of it, would be there by now

@@ -109,11 +109,43 @@ async def test_live_prediction_says_how_old_everything_behind_it_is(live: Client
     assert found.explanation is None
 
 
-async def test_another_stage_is_another_model(live: Client) -> None:
+@pytest.mark.parametrize("name", ["alias", "stage"])
+async def test_another_alias_is_another_model(live: Client, name: str) -> None:
+    """Also by the older name of the parameter."""
     champion = await json_of(live, f"/predict/{FIRST_ID}")
-    candidate = await json_of(live, f"/predict/{FIRST_ID}", stage="candidate")
+    candidate = await json_of(live, f"/predict/{FIRST_ID}", **{name: "candidate"})
     assert candidate["model"]["alias"] == "candidate"
     assert candidate["probabilities"] != champion["probabilities"]
+
+
+@pytest.mark.parametrize("name", ["alias", "stage"])
+async def test_task_takes_an_alias(live: Client, name: str) -> None:
+    response = await live.post("/predict/async/", json={"match_id": FIRST_ID, name: "candidate"})
+    location = response.headers["Location"]
+
+    async def is_done() -> bool:
+        return bool((await json_of(live, location))["status"] == "done")
+
+    await until(is_done)
+    assert (await json_of(live, location))["result"]["model"]["alias"] == "candidate"
+
+
+async def test_alias_and_stage_may_not_differ(live: Client) -> None:
+    both = {"alias": "candidate", "stage": "candidate"}
+    assert (await json_of(live, f"/predict/{FIRST_ID}", **both))["model"]["alias"] == "candidate"
+    status, body = await problem_of(live, f"/predict/{FIRST_ID}?alias=champion&stage=candidate")
+    assert (status, body["code"]) == (422, "invalid-request")
+    assert "stage is the older name of alias" in body["detail"]
+    async with live.post("/predict/async/", json={"match_id": FIRST_ID} | both | {"alias": "champion"}) as response:
+        assert response.status == 422
+
+
+async def test_openapi_says_that_stage_is_deprecated(idle: Client) -> None:
+    document = await json_of(idle, "/openapi.json")
+    parameters = {each["name"]: each for each in document["paths"]["/predict/{match_id}"]["get"]["parameters"]}
+    assert (parameters["stage"]["deprecated"], "deprecated" in parameters["alias"]) == (True, False)
+    body = document["components"]["schemas"]["AsyncPredictIn"]["properties"]
+    assert (body["stage"]["deprecated"], "deprecated" in body["alias"]) == (True, False)
 
 
 async def test_explanation_names_every_feature(live: Client) -> None:
@@ -127,10 +159,10 @@ async def test_live_prediction_of_unknown_things(live: Client) -> None:
     assert (status, body["code"], body["match_id"]) == (404, "match-not-found", 1)
     status, body = await problem_of(live, f"/predict/{WITHOUT_FEATURES}")
     assert (status, body["code"]) == (409, "features-missing")
-    status, body = await problem_of(live, f"/predict/{FIRST_ID}?stage=nobody")
+    status, body = await problem_of(live, f"/predict/{FIRST_ID}?alias=nobody")
     assert (status, body["code"]) == (404, "model-not-found")
     assert (await live.get("/predict/abc")).status == 422
-    assert (await live.get(f"/predict/{FIRST_ID}?stage=No%20Such")).status == 422
+    assert (await live.get(f"/predict/{FIRST_ID}?alias=No%20Such")).status == 422
 
 
 async def test_no_worker_is_503(idle: Client) -> None:
@@ -212,7 +244,8 @@ async def test_task_waits_for_a_worker_to_come(idle: Client) -> None:
         (b"not json", 422),
         (b"[]", 422),
         (b'{"match_id": 7}', 404),
-        (b'{"match_id": 7, "stage": "' + b"x" * 70_000 + b'"}', 413),
+        (b'{"match_id": 7, "stage": 7}', 422),
+        (b'{"match_id": 7, "alias": "' + b"x" * 70_000 + b'"}', 413),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -230,7 +263,7 @@ async def test_body_of_another_type_is_415(idle: Client) -> None:
 async def test_repeated_question_has_an_age(live: Client) -> None:
     """Each question has an age of its own: another wish or another model is another question."""
     ages = []
-    for question in ("", "", "?explain=true", "?stage=candidate", "?stage=candidate"):
+    for question in ("", "", "?explain=true", "?alias=candidate", "?stage=candidate"):
         async with live.get(f"/predict/{FIRST_ID}{question}") as response:
             assert response.status == 200
             ages.append(response.headers.get("Age"))

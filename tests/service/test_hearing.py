@@ -116,13 +116,13 @@ class Asked:
         self.hearing = LateResultRecorder(self.unheard, ledger)
         self.ledger = ledger
         self._redis = redis
-        self._name = redis_keys.RedisKeys(settings.queue_name).unheard
+        self._name = redis_keys.RedisKeys(settings.queue_name).pending_results
         self._queue = queue
 
     async def answered(self) -> str:
         """A task that has been answered, and that is noted."""
         job = await a_job(self._queue, np.zeros(len(FEATURES), "<f4"))
-        task_id, _, _ = await self._queue.predict(job, timeout_s=20)
+        task_id = (await self._queue.predict(job, timeout_s=20)).task_id
         await self.unheard.note(task_id, QUESTION.encode())
         return task_id
 
@@ -195,7 +195,7 @@ async def test_note_that_cannot_be_read_holds_up_no_other(asked: Asked, database
 
 
 async def test_notes_are_bounded(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_keys, "UNHEARD_MAX", 2)
+    monkeypatch.setattr(redis_keys, "PENDING_RESULTS_MAX", 2)
     for n in range(4):
         await asked.unheard.note(f"t{n}", QUESTION.encode())
     assert await asked.n_notes() == 2

@@ -15,7 +15,7 @@ from app.queue.client import QueueClient
 from app.queue.jobs import Job, TaskStatus
 from app.queue.redis import disconnect
 from app.queue.redis_keys import RedisKeys
-from app.queue.serialization import job_payload, loads
+from app.queue.serialization import loads, request_payload
 from app.runtime import cancel_and_wait
 from app.settings import Settings
 from tests.support.live import MemorySource, a_job
@@ -43,7 +43,7 @@ async def test_stock_worker_does_our_jobs(
         answers = await asyncio.gather(
             *[queue.predict(await a_job(queue, row, match_id=n), timeout_s=8) for n, row in enumerate(rows)]
         )
-        assert np.array([answer.result.proba for answer in answers]) == pytest.approx(
+        assert np.array([answer.proba for answer in answers]) == pytest.approx(
             predict_proba(tiny_booster(), rows), abs=1e-6
         )
         assert stock.jobs_complete == 8
@@ -60,7 +60,7 @@ async def test_stock_client_uses_our_worker(
     queue: QueueClient, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
 ) -> None:
     row = tiny_rows(1)[0]
-    payload = job_payload(await a_job(queue, row))
+    payload = request_payload(await a_job(queue, row))
     job = await redis.enqueue_job(Job.PREDICT_MATCH, payload)
     assert job is not None
     result = await job.result(timeout=5, poll_delay=0.02)
@@ -84,7 +84,7 @@ async def test_stock_client_sees_our_jobs(queue: QueueClient, redis: ArqRedis, l
 
 
 async def test_stock_clients_deferred_job_waits(queue: QueueClient, worker: BatchWorker, redis: ArqRedis) -> None:
-    payload = job_payload(await a_job(queue, tiny_rows(1)[0]))
+    payload = request_payload(await a_job(queue, tiny_rows(1)[0]))
     started = time.monotonic()
     job = await redis.enqueue_job(Job.PREDICT_MATCH, payload, _defer_by=0.8)
     assert job is not None
@@ -114,7 +114,7 @@ async def test_malformed_job_fails_alone(queue: QueueClient, worker: BatchWorker
 
 
 async def test_nothing_in_redis_is_a_pickle(queue: QueueClient, worker: BatchWorker, redis: ArqRedis) -> None:
-    task_id, _, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    task_id = (await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)).task_id
     worker.drain()
     waiting = await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=8))
     for key in (f"arq:result:{task_id}", f"arq:job:{waiting}"):

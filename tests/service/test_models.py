@@ -411,7 +411,7 @@ async def test_both_aliases_are_served_from_the_registry(registry_settings: Sett
     async with QueueClient.open(registry_settings) as queue, serving(registry_settings):
         for alias, probabilities in expected.items():
             for row, probability in zip(rows, probabilities, strict=True):
-                _, result, _ = await queue.predict(await a_job(queue, row, alias=alias), timeout_s=8)
+                result = await queue.predict(await a_job(queue, row, alias=alias), timeout_s=8)
                 assert result.proba == pytest.approx(probability, abs=1e-6)
         assert [model.alias for model in await queue.models()] == ["candidate", "champion"]
 
@@ -427,7 +427,7 @@ async def test_alias_moved_in_the_registry_is_followed(registry: TinyRegistry, r
                 return (await queue.workers())[0].models["champion"] == version
 
             await until(is_served)
-            _, result, _ = await queue.predict(await a_job(queue, row), timeout_s=8)
+            result = await queue.predict(await a_job(queue, row), timeout_s=8)
         finally:
             registry.point("champion", "1")
     assert result.proba == pytest.approx(predict_proba(tiny_booster(seed=9), row[np.newaxis])[0], abs=1e-6)

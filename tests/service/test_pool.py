@@ -51,7 +51,7 @@ async def test_process_answers_until_it_is_told_to_stop(
 ) -> None:
     serving = asyncio.create_task(serve(live_settings, source=lambda _: shelf_source))
     await until(lambda: is_served(queue))
-    _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
     assert result.model_version == "1"
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 5)

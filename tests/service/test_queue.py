@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from app.errors import QueueFull, QueueUnavailable, TaskBusy, TaskNotFound
 from app.queue import redis_keys
 from app.queue.client import QueueClient
-from app.queue.jobs import TaskStatus
+from app.queue.jobs import PredictionResult, TaskStatus
 from app.settings import Settings
 from infra.local.children import Child
 from infra.local.ports import free_port
@@ -53,8 +53,8 @@ async def test_submitted_task_waits_then_is_done(
         await until(lambda: is_done(queue, task_id))
     state = await queue.status(task_id)
     assert state.result is not None
-    assert state.job is not None
-    assert state.job.features_computed_at == "2026-08-01T00:00:00+00:00"
+    assert state.request is not None
+    assert state.request.features_computed_at == "2026-08-01T00:00:00+00:00"
 
 
 async def test_waiting_task_can_be_cancelled(queue: QueueClient, redis: ArqRedis) -> None:
@@ -77,7 +77,7 @@ async def test_task_that_others_want_too_is_not_one_callers_to_cancel(queue: Que
 
 
 async def test_task_that_is_done_cannot_be_cancelled(queue: QueueClient, worker: BatchWorker) -> None:
-    task_id, _, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    task_id = (await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)).task_id
     with pytest.raises(TaskBusy):
         await queue.cancel(task_id)
     assert (await queue.status(task_id)).status is TaskStatus.DONE
@@ -94,7 +94,7 @@ async def test_answer_says_whether_it_was_known(
     shelf_source.version = "2"
     await until(lambda: serves(queue, "2"))
     answer = await queue.predict(await a_job(queue, first), timeout_s=5)
-    assert (answer.is_known, answer.result.model_version) == (False, "2")
+    assert (answer.is_known, answer.model_version) == (False, "2")
 
 
 async def test_workers_and_models_are_told(queue: QueueClient, worker: BatchWorker) -> None:
@@ -137,8 +137,8 @@ async def test_redis_restart_loses_nothing(tmp_path: Path, shelf_source: MemoryS
             with pytest.raises(QueueUnavailable):
                 await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=8))
             child = await asyncio.to_thread(start, redis)
-            assert (await asking)[1].model_version == "1"
-            assert (await queue.predict(await a_job(queue, tiny_rows(3)[2]), timeout_s=5))[1].model_version == "1"
+            assert (await asking).model_version == "1"
+            assert (await queue.predict(await a_job(queue, tiny_rows(3)[2]), timeout_s=5)).model_version == "1"
     finally:
         await asyncio.to_thread(child.stop)
 
@@ -181,9 +181,9 @@ async def test_task_whose_body_expired_has_failed(queue: QueueClient, worker: Ba
 
 async def test_lost_announcement_is_found_by_looking(queue: QueueClient, worker: BatchWorker) -> None:
     """The safety poll answers where pub/sub did not."""
-    queue._waiters._announce = lambda _: None  # type: ignore[method-assign]  # every announcement is lost
+    queue._listener._announce = lambda _: None  # type: ignore[method-assign]  # every announcement is lost
     started = time.monotonic()
-    _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
     assert result.model_version == "1"
     assert time.monotonic() - started < 4
 
@@ -194,13 +194,14 @@ async def test_question_that_redis_lost_is_asked_again(
     """As when another takes over for a primary that had told nobody of it yet."""
     # announces the features too, which a replica has had for long
     job = await a_job(queue, tiny_rows(1)[0])
-    asking = asyncio.create_task(queue._ask("predict:7:lost", job, frozenset()))
+    asking = asyncio.create_task(queue._wait_for_outcome("predict:7:lost", job, frozenset()))
     await until(lambda: is_waiting(queue))
     names = redis_keys.RedisKeys(live_settings.queue_name)
     await redis.delete(names.queue, names.waiter_count, names.deadlines, f"{redis_keys.JOB}predict:7:lost")
     async with serving(live_settings, shelf_source):
-        outcome, is_known = await asking
-    assert (outcome["model_version"], is_known) == ("1", False)
+        outcome = await asking
+    assert isinstance(outcome, PredictionResult)
+    assert (outcome.model_version, outcome.is_known) == ("1", False)
 
 
 async def is_waiting(queue: QueueClient) -> bool:
@@ -211,7 +212,7 @@ async def test_dropped_subscription_is_taken_up_again(
     queue: QueueClient, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
 ) -> None:
     """The answer comes through it: the safety poll is made to find nothing."""
-    queue._waiters._fetch = finds_nothing  # type: ignore[method-assign]  # only the subscription is left
+    queue._listener._fetch = finds_nothing  # type: ignore[method-assign]  # only the subscription is left
     await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=8)
     await redis.client_kill_filter(_type="pubsub")
     await until(lambda: is_subscribed(redis, live_settings))

@@ -47,7 +47,7 @@ async def version_that_answers(settings: Settings) -> str:
     """One question through port, Redis and a worker."""
     async with QueueClient.open(settings) as queue, serving(settings, MemorySource()):
         answer = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=8)
-    return answer.result.model_version
+    return answer.model_version
 
 
 async def test_unix_socket_and_a_user_with_few_rights(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ async def test_every_key_has_an_end_or_a_bound(
             asked = [queue.predict(await a_job(queue, row, match_id=n), timeout_s=8) for n, row in enumerate(rows)]
             await asyncio.gather(*asked, return_exceptions=True)
             found = set(await redis.keys()) - before
-    bounded = {names.dead.encode(), names.letters.encode(), names.workers.encode()}
+    bounded = {names.dead.encode(), names.dead_letters.encode(), names.workers.encode()}
     assert bounded <= found
     for name in found - bounded:
         assert name.startswith((b"arq:", live_settings.queue_name.encode()))

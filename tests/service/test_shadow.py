@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from app.queue import redis_keys
 from app.queue import shadow_stream as stream
 from app.queue.client import QueueClient
-from app.queue.jobs import PredictResult
+from app.queue.jobs import PredictionResult
 from app.queue.shadow_stream import ShadowPrediction, ShadowStream
 from app.settings import Settings
 from tests.support.live import MemorySource, a_job, an_info, serving, settings_for
@@ -98,9 +98,9 @@ def beside(live_settings: Settings) -> Callable[[Predictor], object]:
     return start
 
 
-async def ask_all(queue: QueueClient, rows: npt.NDArray[np.float32], **changes: object) -> list[PredictResult]:
+async def ask_all(queue: QueueClient, rows: npt.NDArray[np.float32], **changes: object) -> list[PredictionResult]:
     jobs = [await a_job(queue, row, match_id=n, **changes) for n, row in enumerate(rows)]
-    return [answer for _, answer, _ in await asyncio.gather(*[queue.predict(job, timeout_s=8) for job in jobs])]
+    return await asyncio.gather(*[queue.predict(job, timeout_s=8) for job in jobs])
 
 
 async def read_until(shadows: ShadowStream, count: int) -> list[ShadowPrediction]:

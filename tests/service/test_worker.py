@@ -15,7 +15,7 @@ from app.queue import redis_keys
 from app.queue.__main__ import run as operate
 from app.queue.client import QueueClient
 from app.queue.dead_letters import DeadLetters
-from app.queue.jobs import PredictResult, TaskStatus
+from app.queue.jobs import PredictionResult, TaskStatus
 from app.settings import Settings
 from tests.support.live import Marked, MemorySource, a_job, serving
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
@@ -27,9 +27,9 @@ from worker.main import make_worker
 from worker.tasks import DESK
 
 
-async def ask(queue: QueueClient, row: np.ndarray, **changes: object) -> PredictResult:
+async def ask(queue: QueueClient, row: np.ndarray, **changes: object) -> PredictionResult:
     """The answer about one row."""
-    return (await queue.predict(await a_job(queue, row, **changes), timeout_s=8))[1]
+    return await queue.predict(await a_job(queue, row, **changes), timeout_s=8)
 
 
 async def test_answer_equals_the_models_own(queue: QueueClient, worker: BatchWorker) -> None:
@@ -60,7 +60,7 @@ async def test_same_question_is_computed_once(queue: QueueClient, worker: BatchW
 async def test_other_row_or_wish_is_another_task(queue: QueueClient, worker: BatchWorker) -> None:
     first, second = tiny_rows(2)
     jobs = [await a_job(queue, first), await a_job(queue, second), await a_job(queue, first, explain=True)]
-    assert len({(await queue.predict(job, timeout_s=5))[0] for job in jobs}) == 3
+    assert len({(await queue.predict(job, timeout_s=5)).task_id for job in jobs}) == 3
 
 
 async def test_no_worker_is_said_at_once(queue: QueueClient) -> None:
@@ -149,12 +149,12 @@ async def test_the_oldest_dead_letters_make_room(
     names = redis_keys.RedisKeys(live_settings.queue_name)
     old = {f"old-{n}": n for n in range(redis_keys.DEAD_LETTERS_MAX)}
     await redis.zadd(names.dead, old)
-    await redis.hset(names.letters, mapping=dict.fromkeys(old, b"{}"))
+    await redis.hset(names.dead_letters, mapping=dict.fromkeys(old, b"{}"))
     with pytest.raises(PredictionFailed) as caught:
         await ask(queue, np.full(len(FEATURES), Marked.MARK, np.float32))
-    assert await redis.zcard(names.dead) == await redis.hlen(names.letters) == redis_keys.DEAD_LETTERS_MAX
-    assert await redis.hexists(names.letters, caught.value.extras["task_id"])
-    assert not await redis.hexists(names.letters, "old-0")
+    assert await redis.zcard(names.dead) == await redis.hlen(names.dead_letters) == redis_keys.DEAD_LETTERS_MAX
+    assert await redis.hexists(names.dead_letters, caught.value.extras["task_id"])
+    assert not await redis.hexists(names.dead_letters, "old-0")
 
 
 async def test_operator_lists_retries_and_drops(
@@ -247,8 +247,8 @@ async def test_slow_model_times_out_and_can_be_polled(queue: QueueClient, worker
     await until(lambda: is_in(queue, task_id, TaskStatus.DONE))
     state = await queue.status(task_id)
     assert state.result is not None
-    assert state.job is not None
-    assert (state.job.match_id, state.job.snapshot_id) == (7, "snapshot-1")
+    assert state.request is not None
+    assert (state.request.match_id, state.request.snapshot_id) == (7, "snapshot-1")
 
 
 async def test_job_past_its_deadline_is_not_computed(

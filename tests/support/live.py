@@ -14,7 +14,7 @@ import xgboost as xgb
 from arq.connections import ArqRedis
 
 from app.queue.client import QueueClient
-from app.queue.jobs import ModelInfo, PredictJob
+from app.queue.jobs import ModelInfo, PredictionRequest
 from app.queue.redis import REDIS_ERRORS, connect, disconnect
 from app.queue.redis_keys import RedisKeys
 from app.queue.workers import WorkerRegistry
@@ -183,12 +183,12 @@ async def serving(settings: Settings, source: ModelSource | None = None) -> Asyn
 
 async def _says_so(roster: WorkerRegistry, work: "asyncio.Task[None]") -> None:
     """Wait for the beat with the models: a question before it is of no version's, and its answer is not shared."""
-    while not work.done() and not any(beat.ready for beat in await roster.beats()):
+    while not work.done() and not any(beat.ready for beat in await roster.heartbeats()):
         await asyncio.sleep(0.01)
-        roster.forget()
+        roster.invalidate()
 
 
-async def a_job(queue: QueueClient, row: Rows, **changes: object) -> PredictJob:
+async def a_job(queue: QueueClient, row: Rows, **changes: object) -> PredictionRequest:
     """A question about a feature row of the tiny models."""
     values: dict[str, object] = {
         "match_id": 7,
@@ -201,4 +201,4 @@ async def a_job(queue: QueueClient, row: Rows, **changes: object) -> PredictJob:
         "deadline_at": time.time() + 30,
         "explain": False,
     }
-    return PredictJob(**values | changes)  # type: ignore[arg-type]  # the tests name the fields
+    return PredictionRequest(**values | changes)  # type: ignore[arg-type]  # the tests name the fields
