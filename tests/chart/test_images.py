@@ -46,8 +46,8 @@ for service in ("s3", "sts"):
 
 
 def normal(name: str) -> str:
-    """A distribution's name as locks write it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    """A distribution's name as locks write it, without its extras."""
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
 
 
 def locked(name: str) -> set[str]:
