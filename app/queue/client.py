@@ -24,7 +24,7 @@ from app.queue.pending_results import PendingResults
 from app.queue.redis import REDIS_ERRORS, connect, convert_redis_errors, disconnect
 from app.queue.redis_keys import IN_PROGRESS, RedisKeys
 from app.queue.results import NOT_FOUND, Outcome, ResultListener
-from app.queue.serialization import decode_request, decode_result, derive_task_id, dumps, loads, name_feature_set
+from app.queue.serialization import decode_request, decode_result, derive_task_id, loads, name_feature_set
 from app.queue.submit import BUSY, UNKNOWN, Submitter
 from app.queue.workers import WorkerRegistry
 from app.runtime import run_in_background
@@ -67,10 +67,10 @@ class QueueClient:
         self._registry = WorkerRegistry(redis, self._names)
         self._news = asyncio.Event()
         self._listener = ResultListener(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
-        self._submitter = Submitter(redis, self._names, limit=settings.queue_limit)
+        self._announced: dict[str, tuple[str, ...]] = {}
+        self._submitter = Submitter(redis, self._names, limit=settings.queue_limit, feature_sets=self._announced)
         self._pending_results = PendingResults(redis, self._names)
         self.reports = DriftReports(redis, self._names)
-        self._announced: dict[str, tuple[str, ...]] = {}
 
     @classmethod
     @asynccontextmanager
@@ -202,8 +202,7 @@ class QueueClient:
 
     async def _announce_again(self) -> None:
         # a copy: another snapshot may be announced meanwhile
-        for feature_set, names in list(self._announced.items()):
-            await self._redis.set(self._names.features(feature_set), dumps(names), ex=redis_keys.FEATURES_TTL_S)
+        await self._submitter.write_features(list(self._announced))
 
     async def _wait_for_outcome(
         self, task_id: str, request: PredictionRequest, versions: frozenset[str]

@@ -1,26 +1,36 @@
 """Sends requests to Redis: concurrent ones share one round trip."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import time
+from typing import Any
 
 from arq.connections import ArqRedis
 
 from app.queue import redis_keys
 from app.queue.jobs import PredictionRequest
 from app.queue.redis import REDIS_ERRORS, queue_unavailable
-from app.queue.serialization import encode_request
+from app.queue.serialization import dumps, encode_request
+
+log = logging.getLogger(__name__)
 
 BATCH = 256  # bounds how long one call keeps Redis busy
 
 ADDED, SHARED = 0, 1  # other replies: -n = refused, n are waiting; bytes = the answer is known
 
+FEATURES_MISSING = b"features"  # in the place of all replies: nothing was put into the queue
+
 UNKNOWN, BUSY, CANCELLED = 0, 1, 2  # replies to a cancellation
 
 _PUT = f"""
 local queue, waiter_count, deadlines, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- a worker that comes later needs the feature names, which a flush or a fail-over may have taken
+for i = 5, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then return '{FEATURES_MISSING.decode()}' end
+end
 local limit, now_ms, ttl_ms = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local waiting, added, replies = redis.call('ZCARD', queue), 0, {{}}
 for i = 4, #ARGV, 4 do
@@ -99,8 +109,18 @@ class PendingJob:
 class Submitter:
     """Puts jobs into the queue and takes them back; while one batch travels the next one gathers."""
 
-    def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, limit: int) -> None:
+    def __init__(
+        self,
+        redis: ArqRedis,
+        names: redis_keys.RedisKeys,
+        *,
+        limit: int,
+        feature_sets: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._redis = redis
+        self._names = names
         self._limit = limit
+        self._feature_sets = feature_sets  # feature names by set: the workers read them in Redis
         self._keys = [names.queue, names.waiter_count, names.deadlines]
         self._put_keys = [*self._keys, names.wake]
         self._put = redis.register_script(_PUT)
@@ -157,7 +177,7 @@ class Submitter:
             body = encode_request(job.request, now_ms)
             args += [job.task_id, body, job.request.deadline_at, "1" if job.anew else "0"]
         try:
-            replies = await self._put(self._put_keys, args)
+            replies = await self._put_with_features(batch, args)
         except REDIS_ERRORS as error:
             for job in batch:
                 if not job.reply.done():
@@ -166,3 +186,19 @@ class Submitter:
         for job, reply in zip(batch, replies, strict=True):
             if not job.reply.done():
                 job.reply.set_result(reply)
+
+    async def _put_with_features(self, batch: Sequence[PendingJob], args: Sequence[Any]) -> list[Reply]:
+        feature_sets = {job.request.feature_set for job in batch} & self._feature_sets.keys()
+        keys = [*self._put_keys, *map(self._names.features, feature_sets)]
+        replies: list[Reply] | bytes = await self._put(keys, args)
+        while isinstance(replies, bytes):
+            log.warning("features.missing: written again for the workers: %s", ", ".join(sorted(feature_sets)))
+            await self.write_features(feature_sets)
+            replies = await self._put(keys, args)
+        return replies
+
+    async def write_features(self, feature_sets: Iterable[str]) -> None:
+        """Write feature names into Redis, for the workers. Errors of Redis pass through."""
+        for feature_set in feature_sets:
+            names = dumps(self._feature_sets[feature_set])
+            await self._redis.set(self._names.features(feature_set), names, ex=redis_keys.FEATURES_TTL_S)

@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis as blocking_redis
 from arq.connections import ArqRedis
 
 from app.errors import QueueFull, QueueUnavailable, TaskBusy, TaskNotFound
@@ -230,6 +232,29 @@ async def test_announced_features_are_announced_again_and_again(
             await redis.delete(name)
             await until(lambda: is_there(redis, name))
         assert redis_keys.FEATURES_TTL_S - 60 < await redis.ttl(name) <= redis_keys.FEATURES_TTL_S
+
+
+@pytest.mark.parametrize("loss", ["flush", "eviction"])
+async def test_worker_that_comes_after_redis_lost_the_feature_names_understands_rows(
+    tmp_path: Path, shelf_source: MemorySource, loss: str
+) -> None:
+    """They are announced once an hour; a request finds that they are missing, and writes them first."""
+    redis = Redis(tmp_path)
+    child = await asyncio.to_thread(start, redis)
+    settings = settings_for(redis.url, model_aliases=("champion",))
+    try:
+        async with QueueClient.open(settings) as queue:
+            request = await a_job(queue, tiny_rows(1)[0])
+            name = redis_keys.RedisKeys(settings.queue_name).features(request.feature_set)
+            with blocking_redis.Redis.from_url(redis.url) as client:
+                client.flushall() if loss == "flush" else client.delete(name)
+            async with serving(settings, shelf_source):
+                results = await asyncio.gather(
+                    *[queue.predict(replace(request, match_id=n), timeout_s=8) for n in range(3)]
+                )
+    finally:
+        await asyncio.to_thread(child.stop)
+    assert [result.model_version for result in results] == ["1"] * 3
 
 
 async def finds_nothing(task_ids: list[str]) -> None:
