@@ -36,7 +36,7 @@ def write_sbom(image: str, folder: Path) -> Path:
     path = folder / f"touchline-{image}.cdx.json"
     lock = "\n".join(installed_requirements((LOCKS / f"{IMAGES[image]}.txt").read_text(encoding="utf-8")))
     tool = Path(sys.executable).with_name("cyclonedx-py")
-    command = [tool, "requirements", "--output-reproducible", "--validate", "-"]
+    command = [str(tool), "requirements", "--output-reproducible", "--validate", "-"]
     made = subprocess.run(command, input=lock, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
     document = json.loads(made.stdout)
     found = _VERSION.search((ROOT / "setup.cfg").read_text(encoding="utf-8"))
