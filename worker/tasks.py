@@ -25,14 +25,14 @@ Outcome = Payload | Exception  # an answer or an expected failure, or a bug, whi
 
 @dataclass(frozen=True, slots=True)
 class PredictionContext:
-    """What predicting takes; one per worker process, under `DESK` in arq's context."""
+    """What predicting takes; one per worker process, under `CONTEXT` in arq's context."""
 
-    shelf: ModelManager
+    models: ModelManager
     features: FeatureSets
     thread: Executor
 
 
-DESK = "desk"
+CONTEXT = "prediction_context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class BatchItem:
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
+class _PreparedJob:
     place: int
     job: PredictJob
     model: LoadedModel
@@ -64,66 +64,66 @@ async def predict_match(ctx: Context, payload: Payload) -> Payload:
 
 async def predict_batch(ctx: Context, calls: Sequence[BatchItem]) -> list[Outcome]:
     """Predict many matches: one computation per model; a job that fails does not fail the others."""
-    desk: PredictionContext = ctx[DESK]
+    context: PredictionContext = ctx[CONTEXT]
     outcomes: list[Outcome] = [{} for _ in calls]
-    groups: dict[int, list[_Question]] = {}
+    groups: dict[int, list[_PreparedJob]] = {}
     for place, call in enumerate(calls):
         try:
-            question = await _question(desk, place, call)
+            prepared = await _prepare_job(context, place, call)
         except ServiceError as error:
             outcomes[place] = failure_payload(error)
         else:
-            groups.setdefault(id(question.model), []).append(question)
-    for questions in groups.values():
-        for question, outcome in await _compute(desk, questions):
-            outcomes[question.place] = outcome
+            groups.setdefault(id(prepared.model), []).append(prepared)
+    for jobs in groups.values():
+        for prepared, outcome in await _compute(context, jobs):
+            outcomes[prepared.place] = outcome
     return outcomes
 
 
-async def _question(desk: PredictionContext, place: int, call: BatchItem) -> _Question:
+async def _prepare_job(context: PredictionContext, place: int, call: BatchItem) -> _PreparedJob:
     try:
         job = decode_job(call.payload)
     except (KeyError, TypeError, ValueError) as error:
         raise PredictionFailed(f"The job is malformed: {type(error).__name__}: {error}") from error
     if job.deadline_at < time():
         raise PredictionTimeout("The deadline passed before a worker was free; nothing was computed.")
-    model = desk.shelf.get(job.alias)
-    announced = await desk.features.names(job.feature_set)
+    model = context.models.get(job.alias)
+    announced = await context.features.names(job.feature_set)
     if len(job.features) != 4 * len(announced):
         raise FeaturesMismatch(f"The feature row has {len(job.features)} bytes for {len(announced)} float32 values.")
     row = np.frombuffer(job.features, dtype="<f4")[model.columns(job.feature_set, announced)]
-    return _Question(place, job, model, row, call.enqueued_at)
+    return _PreparedJob(place, job, model, row, call.enqueued_at)
 
 
-async def _compute(desk: PredictionContext, questions: list[_Question]) -> list[tuple[_Question, Outcome]]:
+async def _compute(context: PredictionContext, jobs: list[_PreparedJob]) -> list[tuple[_PreparedJob, Outcome]]:
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(desk.thread, _compute_group, questions)
+    return await loop.run_in_executor(context.thread, _compute_group, jobs)
 
 
-def _compute_group(questions: list[_Question]) -> list[tuple[_Question, Outcome]]:
+def _compute_group(jobs: list[_PreparedJob]) -> list[tuple[_PreparedJob, Outcome]]:
     """All in one call; when that fails, each alone, so that the one at fault is found."""
     started_at, start = time(), perf_counter()
-    model = questions[0].model
-    rows = np.stack([question.row for question in questions])
+    model = jobs[0].model
+    rows = np.stack([prepared.row for prepared in jobs])
     try:
         probabilities = model.predictor.probabilities(rows)
     except Exception as error:  # noqa: BLE001  # handed on as the job's outcome
-        if len(questions) == 1:
-            return [(questions[0], _failure(error))]
-        return [pair for question in questions for pair in _compute_group([question])]
+        if len(jobs) == 1:
+            return [(jobs[0], _failure(error))]
+        return [pair for prepared in jobs for pair in _compute_group([prepared])]
     inference_ms = (perf_counter() - start) * 1000
     return [
-        (question, _answer(question, probability, started_at, inference_ms))
-        for question, probability in zip(questions, probabilities, strict=True)
+        (prepared, _answer(prepared, probability, started_at, inference_ms))
+        for prepared, probability in zip(jobs, probabilities, strict=True)
     ]
 
 
-def _answer(question: _Question, probability: Probabilities, started_at: float, inference_ms: float) -> Outcome:
+def _answer(prepared: _PreparedJob, probability: Probabilities, started_at: float, inference_ms: float) -> Outcome:
     try:
-        contributions = _contributions(question)
+        contributions = _contributions(prepared)
     except Exception as error:  # noqa: BLE001  # handed on as the job's outcome
         return _failure(error)
-    info = question.model.info
+    info = prepared.model.info
     home, draw, away = probability.tolist()
     return result_payload(
         PredictResult(
@@ -134,14 +134,14 @@ def _answer(question: _Question, probability: Probabilities, started_at: float, 
             run_id=info.run_id,
             computed_at=datetime.now(UTC),
             inference_ms=round(inference_ms, 3),
-            queue_ms=round(max(started_at - question.enqueued_at, 0.0) * 1000, 3),
+            queue_ms=round(max(started_at - prepared.enqueued_at, 0.0) * 1000, 3),
             contributions=contributions,
         )
     )
 
 
-def _contributions(question: _Question) -> list[Contribution] | None:
-    return question.model.explain(question.row[np.newaxis])[0] if question.job.explain else None
+def _contributions(prepared: _PreparedJob) -> list[Contribution] | None:
+    return prepared.model.explain(prepared.row[np.newaxis])[0] if prepared.job.explain else None
 
 
 def _failure(error: Exception) -> Outcome:

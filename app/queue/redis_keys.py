@@ -52,6 +52,11 @@ class RedisKeys:
         return f"{self.queue}:worker:{worker_id}"
 
     @property
+    def served_versions(self) -> str:
+        """Hash: alias to the version that a worker last served, for when the registry loses the alias."""
+        return f"{self.queue}:served-versions"
+
+    @property
     def waiter_count(self) -> str:
         """Hash: how many callers want a waiting job."""
         return f"{self.queue}:interest"  # its name of before: old and new processes share it
