@@ -36,10 +36,19 @@ class LivePathStatus:
     models: Sequence[ModelInfo]
     jobs_per_s: float
 
+    def count_holders(self, alias: str) -> int:
+        """Return how many workers hold a model of an alias; one without answers nothing."""
+        return sum(alias in worker.models for worker in self.workers)
+
     @property
     def n_verified(self) -> int:
-        """Workers that hold a model; one that beats without one answers nothing."""
+        """How many workers hold any model."""
         return sum(bool(worker.models) for worker in self.workers)
+
+    @property
+    def model_faults(self) -> list[str]:
+        """Why workers do not serve what the registry names: each alias with its reason, once."""
+        return sorted({f"{alias}: {why}" for worker in self.workers for alias, why in worker.refused.items()})
 
 
 class Probe(Generic[T]):

@@ -28,11 +28,11 @@ _DETAIL_CHARACTERS = 500
 class DriftCheck:
     """One per worker process; of all workers one check runs at a time."""
 
-    def __init__(self, settings: Settings, reports: DriftReports, shelf: ModelManager) -> None:
+    def __init__(self, settings: Settings, reports: DriftReports, models: ModelManager) -> None:
         self._artifacts = settings.artifacts_uri
         self._out = settings.touchline_home
         self._reports = reports
-        self._shelf = shelf
+        self._models = models
 
     async def run(self, owner: str) -> Payload:
         """Check, unless another does; the state and a sentence. The model's thread has no part in it."""
@@ -58,7 +58,7 @@ class DriftCheck:
         )
 
     def _training(self) -> tuple[datetime | None, tuple[str, ...]]:
-        champions = [model for model in self._shelf.models if model.info.alias == "champion"]
+        champions = [model for model in self._models.models if model.info.alias == "champion"]
         return (champions[0].info.trained_until, champions[0].names) if champions else (None, ())
 
     async def _publish(self) -> None:

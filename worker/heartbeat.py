@@ -34,37 +34,37 @@ class WorkerCounters:
 
 
 class HeartbeatPublisher:
-    """Publishes the beat of one worker process."""
+    """Publishes the heartbeat of one worker process."""
 
-    def __init__(self, redis: ArqRedis, names: RedisKeys, *, shelf: ModelManager, tally: WorkerCounters) -> None:
+    def __init__(self, redis: ArqRedis, names: RedisKeys, *, models: ModelManager, counters: WorkerCounters) -> None:
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}"
         self._redis = redis
         self._names = names
-        self._shelf = shelf
-        self._tally = tally
+        self._models = models
+        self._counters = counters
         self._started_at = datetime.now(UTC)
         self._process = psutil.Process()
         self._due = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._rate = _Rate()
 
-    def hurry(self) -> None:
-        """Beat now; may be called from any thread."""
+    def trigger_now(self) -> None:
+        """Publish now; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._due.set)
 
     async def run(self) -> None:
-        """Beat for ever."""
+        """Publish every second, for ever."""
         while True:
             is_news = self._due.is_set()
             self._due.clear()
             try:
                 await self._publish(is_news=is_news)
             except REDIS_ERRORS as error:
-                log.warning("cannot publish the beat: %s", type(error).__name__)
+                log.warning("heartbeat.publish_failed: %s", type(error).__name__)
             await _set_within(self._due, HEARTBEAT_EVERY_S)
 
-    async def retire(self) -> None:
-        """Leave the roster."""
+    async def unregister(self) -> None:
+        """Remove this worker from the list of living ones."""
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(self._names.worker(self.worker_id))
@@ -72,37 +72,41 @@ class HeartbeatPublisher:
                 pipe.publish(self._names.done, NEWS)
                 await pipe.execute()
         except REDIS_ERRORS:
-            log.warning("could not leave the roster; the beat expires within %.0f s", HEARTBEAT_TTL_S)
+            log.warning("heartbeat.unregister_failed: it expires within %.0f s", HEARTBEAT_TTL_S)
 
     async def _publish(self, *, is_news: bool) -> None:
+        heartbeat = self._make_heartbeat()
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(self._names.worker(self.worker_id), dumps(self._beat()), px=round(HEARTBEAT_TTL_S * 1000))
+            pipe.set(self._names.worker(self.worker_id), dumps(heartbeat), px=round(HEARTBEAT_TTL_S * 1000))
             pipe.zadd(self._names.workers, {self.worker_id: time()})
             if is_news:
                 pipe.zremrangebyscore(self._names.workers, 0, time() - FORGET_AFTER_S)
                 pipe.publish(self._names.done, NEWS)
+                if heartbeat.worker.models:
+                    pipe.hset(self._names.served_versions, mapping=dict(heartbeat.worker.models))
             await pipe.execute()
 
-    def _beat(self) -> Heartbeat:
-        infos = [model.info for model in self._shelf.models]
+    def _make_heartbeat(self) -> Heartbeat:
+        infos = [model.info for model in self._models.models]
         worker = WorkerState(
             worker_id=self.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             started_at=self._started_at,
             last_beat_at=datetime.now(UTC),
-            jobs_done=self._tally.done,
-            jobs_failed=self._tally.failed,
+            jobs_done=self._counters.done,
+            jobs_failed=self._counters.failed,
             memory_mb=round(self._process.memory_info().rss / 1e6, 1),
             models={info.alias: info.version for info in infos},
         )
-        self._tell_metrics(worker)
-        rate = self._rate.of(self._tally.done + self._tally.failed)
-        return Heartbeat(worker, infos, self._shelf.is_ready, rate, dict(self._shelf.refused))
+        self._update_metrics(worker)
+        rate = self._rate.update(self._counters.done + self._counters.failed)
+        return Heartbeat(worker, infos, self._models.is_ready, rate, dict(self._models.refused))
 
-    def _tell_metrics(self, worker: WorkerState) -> None:
-        metrics, shelf = self._tally.metrics, self._shelf
-        metrics.set_models(worker.models, shelf.refused, is_ready=shelf.is_ready, is_away=shelf.is_away)
+    def _update_metrics(self, worker: WorkerState) -> None:
+        metrics, models = self._counters.metrics, self._models
+        metrics.set_models(worker.models, models.refused, is_ready=models.is_ready, is_away=models.is_away)
+        metrics.set_missing(models.missing)
         metrics.set_memory(worker.memory_mb * 1e6)
         metrics.jobs.follow(worker.jobs_done, "done")
         metrics.jobs.follow(worker.jobs_failed, "failed")
@@ -116,7 +120,7 @@ class _Rate:
         self._at = monotonic()
         self._per_s = 0.0
 
-    def of(self, count: int) -> float:
+    def update(self, count: int) -> float:
         now = monotonic()
         elapsed_s = max(now - self._at, 1e-3)
         self._per_s = 0.7 * self._per_s + 0.3 * (count - self._count) / elapsed_s

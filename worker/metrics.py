@@ -42,6 +42,12 @@ class WorkerMetrics:
         self._refused = Gauge(
             registry, "worker_models_refused", "Processes that could not take the version an alias names.", ("alias",)
         )
+        self._missing = Gauge(
+            registry,
+            "worker_model_aliases_missing",
+            "Processes whose model has lost its alias in the registry; its last version serves on.",
+            ("alias",),
+        )
         self._ready = Gauge(registry, "worker_processes_ready", "Processes that can answer.")
         self._away = Gauge(
             registry, "worker_registry_unreachable", "Processes that could not read the registry when they last looked."
@@ -65,6 +71,12 @@ class WorkerMetrics:
             self._refused.set(1, alias)
         self._ready.set(is_ready)
         self._away.set(is_away)
+
+    def set_missing(self, aliases: Iterable[str]) -> None:
+        """Set which aliases the registry no longer has."""
+        self._missing.clear()
+        for alias in aliases:
+            self._missing.set(1, alias)
 
     def set_memory(self, size_bytes: float) -> None:
         """Resident memory of this process."""

@@ -10,7 +10,7 @@ from app.queue.jobs import PredictionRequest, PredictionResult
 from app.queue.redis import REDIS_ERRORS
 from app.queue.shadow_stream import ShadowPrediction, ShadowStream
 from worker.leases import Outcome
-from worker.tasks import DESK, PredictionContext, predict_batch
+from worker.tasks import CONTEXT, PredictionContext, predict_batch
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ class _Answered:
 class ShadowModel:
     """The second model. It never delays an answer and never fails one: what it cannot do is left out and counted."""
 
-    def __init__(self, desk: PredictionContext, alias: str, shadows: ShadowStream) -> None:
-        self._ctx = {DESK: desk}
+    def __init__(self, context: PredictionContext, alias: str, shadows: ShadowStream) -> None:
+        self._ctx = {CONTEXT: context}
         self._alias = alias
         self._shadows = shadows
         self._waiting: asyncio.Queue[list[_Answered]] = asyncio.Queue(BATCHES_WAITING)

@@ -46,14 +46,14 @@ class FeatureSets:
 
 @dataclass(frozen=True, slots=True)
 class PredictionContext:
-    """What predicting takes; one per worker process, under `DESK` in arq's context."""
+    """What predicting takes; one per worker process, under `CONTEXT` in arq's context."""
 
-    shelf: ModelManager
+    models: ModelManager
     features: FeatureSets
     thread: Executor
 
 
-DESK = "desk"
+CONTEXT = "prediction_context"
 
 
 @dataclass(slots=True)
@@ -81,12 +81,12 @@ async def predict_match(ctx: Context, payload: Payload) -> Payload:
 
 async def predict_batch(ctx: Context, requests: Sequence[PredictionRequest]) -> list[Outcome]:
     """Predict many matches: one computation per model; a request that fails does not fail the others."""
-    desk: PredictionContext = ctx[DESK]
+    context: PredictionContext = ctx[CONTEXT]
     outcomes: dict[int, Outcome] = {}
     batches: dict[int, ModelBatch] = {}
     for place, request in enumerate(requests):
         try:
-            model, row = await _find_row(desk, request)
+            model, row = await _find_row(context, request)
         except ServiceError as error:
             outcomes[place] = error
         else:
@@ -96,17 +96,17 @@ async def predict_batch(ctx: Context, requests: Sequence[PredictionRequest]) -> 
             batch.rows.append(row)
     loop = asyncio.get_running_loop()
     for batch in batches.values():
-        computed = await loop.run_in_executor(desk.thread, _compute, batch.model, batch.requests, batch.rows)
+        computed = await loop.run_in_executor(context.thread, _compute, batch.model, batch.requests, batch.rows)
         outcomes.update(zip(batch.places, computed, strict=True))
     return [outcomes[place] for place in range(len(requests))]
 
 
-async def _find_row(desk: PredictionContext, request: PredictionRequest) -> tuple[LoadedModel, Rows]:
+async def _find_row(context: PredictionContext, request: PredictionRequest) -> tuple[LoadedModel, Rows]:
     """Return the model of a request, and the feature row in the order of its signature."""
     if request.deadline_at < time():
         raise PredictionTimeout("The deadline passed before a worker was free; nothing was computed.")
-    model = desk.shelf.get(request.alias)
-    announced = await desk.features.names(request.feature_set)
+    model = context.models.get(request.alias)
+    announced = await context.features.names(request.feature_set)
     if len(request.features) != 4 * len(announced):
         n_bytes = len(request.features)
         raise FeaturesMismatch(f"The feature row has {n_bytes} bytes for {len(announced)} float32 values.")

@@ -17,14 +17,18 @@ async def get_livez(request: web.Request) -> LiveOut:
 
 
 async def get_readyz(request: web.Request, query: ReadyQuery) -> web.Response:
-    """Whether all that answers need is there: a snapshot, Redis, a worker with a verified model; 503 names what is not.
+    """Whether all that answers need is there: a snapshot, Redis, a worker with the champion; 503 names what is not.
+
+    `degraded` with 200 names what serves on in spite of a fault, such as a model whose alias the registry has lost.
 
     With `need=reads` only the snapshot counts: what a load balancer asks, so that reads go on while workers are away.
     """
     pulse = request.app[appkeys.DEPENDENCIES]
     await pulse.refresh()
-    redis, workers = _redis_part(pulse.live), _workers_part(pulse.live)
-    parts = [_snapshot_part(request.app), redis, workers]
+    # a request that names no alias is answered by the first
+    alias = request.app[appkeys.SETTINGS].model_aliases[0]
+    redis, workers = _redis_part(pulse.live), _workers_part(pulse.live, alias)
+    parts = [_snapshot_part(request.app), redis, workers, _models_part(pulse.live)]
     # one that is stale serves on
     has_snapshot = request.app[appkeys.SNAPSHOTS].current is not None
     is_ready = has_snapshot and (query.need == "reads" or (redis.ok and workers.ok))
@@ -63,8 +67,15 @@ def _redis_part(live: Probe[LivePathStatus]) -> PartOut:
     return PartOut(name="redis", ok=live.fault is None, detail=live.fault or "answers")
 
 
-def _workers_part(live: Probe[LivePathStatus]) -> PartOut:
+def _workers_part(live: Probe[LivePathStatus], alias: str) -> PartOut:
     if live.value is None:
         return PartOut(name="workers", ok=False, detail="unknown")
-    n_verified, n_alive = live.value.n_verified, len(live.value.workers)
-    return PartOut(name="workers", ok=n_verified > 0, detail=f"{n_verified} of {n_alive} hold a model")
+    n_holders, n_alive = live.value.count_holders(alias), len(live.value.workers)
+    return PartOut(name="workers", ok=n_holders > 0, detail=f"{n_holders} of {n_alive} hold a model as {alias}")
+
+
+def _models_part(live: Probe[LivePathStatus]) -> PartOut:
+    if live.value is None:
+        return PartOut(name="models", ok=False, detail="unknown")
+    faults = live.value.model_faults
+    return PartOut(name="models", ok=not faults, detail="; ".join(faults) or "workers serve what the registry names")

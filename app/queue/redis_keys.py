@@ -56,6 +56,11 @@ class RedisKeys:
         return f"{self.queue}:worker:{worker_id}"
 
     @cached_property
+    def served_versions(self) -> str:
+        """Hash: alias to the version that a worker last served, for when the registry loses the alias."""
+        return f"{self.queue}:served-versions"
+
+    @cached_property
     def waiter_count(self) -> str:
         """Hash: how many callers want a waiting job."""
         return f"{self.queue}:interest"

@@ -124,7 +124,7 @@ class Machine:
         while (missing := unready_parts(api_url)) and time.monotonic() - began < 90.0:
             self.supervisor.watch()
             time.sleep(WATCH_S)
-        count = self.settings.worker_processes
+        count = self.settings.n_worker_processes
         state = missing and f"not ready yet: {missing}; see {self.home.logs}"
         say(f"  {'…' if missing else '✓'} {'worker pool':<12} {state or f'{count} process(es), models loaded'}")
 

@@ -1,34 +1,19 @@
 """Child processes that cannot outlive the process that started them."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from app.runtime import set_parent_death_signal
 
 
 class LocalError(Exception):
     """What went wrong, in one sentence for the person at the terminal."""
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def prepare() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # the parent died between fork and prctl
-            os._exit(1)
-
-    return prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +90,8 @@ def _spawn(command: Command) -> subprocess.Popen[bytes]:
             user=command.user,
             group=command.user,
             extra_groups=None if command.user is None else [],
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509  we have no threads when we start children
+            # we have no threads when we start children
+            preexec_fn=partial(set_parent_death_signal, signal.SIGTERM, parent=os.getpid()),  # noqa: PLW1509
         )
 
 

@@ -4,6 +4,7 @@ import time
 
 import structlog
 
+from app.runtime import Backoff
 from infra.local.children import Child, LocalError
 from infra.local.services import Service
 
@@ -11,6 +12,7 @@ log = structlog.get_logger("touchline")
 
 WATCH_S = 0.2
 STEADY_S = 60.0  # a service that ran this long starts again without delay
+FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
 
@@ -19,7 +21,7 @@ class _Kept:
         self.service = service
         self.child = Child(service.make())
         self.started = time.monotonic()
-        self.pause_s = 0.0
+        self.backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self.due: float | None = None
 
     def watch(self) -> None:
@@ -30,14 +32,17 @@ class _Kept:
             self._start()
 
     def _plan(self) -> None:
-        ran_s = time.monotonic() - self.started
-        self.pause_s = 0.0 if ran_s > STEADY_S else min(LONGEST_PAUSE_S, max(0.5, 2 * self.pause_s))
-        self.due = time.monotonic() + self.pause_s
+        pause_s = 0.0
+        if time.monotonic() - self.started > STEADY_S:
+            self.backoff.reset()
+        else:
+            pause_s = self.backoff.next_pause()
+        self.due = time.monotonic() + pause_s
         log.warning(
             "a service ended; starting it again",
             service=self.service.name,
             exit_code=self.child.exit_code,
-            pause_s=self.pause_s,
+            pause_s=pause_s,
             log=str(self.child.command.log),
         )
 

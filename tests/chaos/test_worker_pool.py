@@ -3,18 +3,22 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 from time import monotonic
 
+import numpy as np
 import psutil
 import pytest
 
 from app.queue.client import QueueClient
+from app.settings import Settings
 from infra.local.children import Child
 from infra.local.redis import Redis
-from tests.chaos.pools import ask_many, has_workers, is_at_work, is_done, start, was_replaced
+from tests.chaos.pools import a_pool, ask_many, has_workers, is_at_work, is_done, start, was_replaced
 from tests.support.live import a_job
 from tests.support.models import tiny_rows
 from tests.support.serving import until
+from worker.main import HAND_OVER_S
 
 pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 
@@ -84,11 +88,45 @@ async def test_killed_redis_loses_no_question(
 
 
 async def test_killed_supervisor_leaves_no_process(queue: QueueClient, pool: Child) -> None:
+    """Its workers answer on for a while, and end when no other pool comes."""
     family = psutil.Process(pool.pid).children(recursive=True)
     assert len(family) >= 3
     os.kill(pool.pid, signal.SIGKILL)
-    _, alive = await asyncio.to_thread(psutil.wait_procs, family, 15)
+    await asyncio.sleep(2)
+    await ask_many(queue, 100)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, HAND_OVER_S + 30)
     assert not alive
+
+
+async def test_killed_supervisor_interrupts_no_answer(
+    queue: QueueClient, pool: Child, settings: Settings, tmp_path: Path
+) -> None:
+    """Its workers go when those of the next pool are ready, and not before."""
+    old = {worker.pid for worker in await queue.workers()}
+    family = psutil.Process(pool.pid).children(recursive=True)
+    os.kill(pool.pid, signal.SIGKILL)
+    pauses_s = []
+
+    async def ask_until_replaced() -> None:
+        number = 0
+        while not await is_replaced(queue, old):
+            number += 1
+            started = monotonic()
+            job = await a_job(queue, tiny_rows(1)[0], match_id=number, features=np.float32([number] * 6).tobytes())
+            await queue.predict(job, timeout_s=30)
+            pauses_s.append(monotonic() - started)
+            await asyncio.sleep(0.02)
+
+    async with a_pool(settings, tmp_path / "next.log"):
+        await asyncio.wait_for(ask_until_replaced(), 150)
+    assert max(pauses_s) < 5
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, 30)
+    assert not alive
+
+
+async def is_replaced(queue: QueueClient, old: set[int]) -> bool:
+    pids = {worker.pid for worker in await queue.workers() if "champion" in worker.models}
+    return bool(pids) and not pids & old
 
 
 async def test_stopped_pool_leaves_the_roster(queue: QueueClient, pool: Child) -> None:

@@ -30,7 +30,7 @@ from tests.support.models import TinyRegistry, tiny_booster
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
 from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
-from worker.tasks import DESK
+from worker.tasks import CONTEXT
 
 pytestmark = pytest.mark.timeout(60)  # the first test makes the registry
 WITHOUT_FEATURES = FIRST_ID + 59
@@ -182,7 +182,7 @@ async def test_slow_worker_is_504_and_its_answer_is_not_lost(
 ) -> None:
     """The problem names the task, whose result comes later."""
     live = await serve(**live_part(registry_settings), sync_timeout_s=1)
-    desk.ctx[DESK].thread.submit(time.sleep, 1.5)
+    desk.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
     status, body = await problem_of(live, f"/predict/{FIRST_ID}")
     assert (status, body["code"]) == (504, "prediction-timeout")
 

@@ -23,6 +23,7 @@ from tests.support.live import MemorySource, a_job, serving, settings_for
 from tests.support.models import FEATURES, tiny_rows
 from tests.support.serving import until
 from worker.batch_worker import BatchWorker
+from worker.tasks import CONTEXT
 
 
 async def test_full_queue_refuses_at_once(redis_url: str, shelf_source: MemorySource) -> None:
@@ -131,7 +132,7 @@ async def test_redis_restart_loses_nothing(tmp_path: Path, shelf_source: MemoryS
     try:
         async with QueueClient.open(settings) as queue, serving(settings, shelf_source) as worker:
             await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
-            worker.ctx["desk"].thread.submit(time.sleep, 1.5)
+            worker.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
             asking = asyncio.create_task(queue.predict(await a_job(queue, tiny_rows(2)[1]), timeout_s=20))
             await asyncio.sleep(1.2)  # the append-only file is flushed every second
             os.kill(child.pid, signal.SIGKILL)

@@ -16,6 +16,7 @@ from app.queue.__main__ import run as operate
 from app.queue.client import QueueClient
 from app.queue.dead_letters import DeadLetters
 from app.queue.jobs import PredictionResult, TaskStatus
+from app.queue.redis_keys import RedisKeys
 from app.settings import Settings
 from tests.support.live import Marked, MemorySource, a_job, serving
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
@@ -24,7 +25,7 @@ from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
 from worker.leases import LEASE_S
 from worker.main import make_worker
-from worker.tasks import DESK
+from worker.tasks import CONTEXT
 
 
 async def ask(queue: QueueClient, row: np.ndarray, **changes: object) -> PredictionResult:
@@ -316,7 +317,7 @@ async def test_bad_version_is_refused_and_the_old_one_serves_on(
     await until(lambda: was_looked_at(shelf_source, looks + 5))
     assert shelf_source.loads == ["1", "bad"]
     assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
-    assert "version bad is refused" in worker.ctx[DESK].shelf.refused["champion"]
+    assert "version bad is refused" in worker.ctx[CONTEXT].models.refused["champion"]
 
 
 async def test_load_that_fails_for_a_while_is_tried_again(
@@ -327,10 +328,10 @@ async def test_load_that_fails_for_a_while_is_tried_again(
     shelf_source.failures, shelf_source.version = 1_000_000, "2"
     await until(lambda: was_loaded(shelf_source, "2", times=5))
     assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
-    assert "OSError" in worker.ctx[DESK].shelf.refused["champion"]
+    assert "OSError" in worker.ctx[CONTEXT].models.refused["champion"]
     shelf_source.failures = 0
     await until(lambda: serves(queue, "2"))
-    assert worker.ctx[DESK].shelf.refused == {}
+    assert worker.ctx[CONTEXT].models.refused == {}
 
 
 async def test_pause_between_loads_grows_to_a_bound(
@@ -353,6 +354,52 @@ async def test_first_load_that_fails_for_a_while_is_tried_again(
     async with asyncio.timeout(8), serving(live_settings, source):
         assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
     assert source.loads == ["1"] * 6
+
+
+async def test_alias_that_vanishes_keeps_its_last_model(
+    queue: QueueClient,
+    worker: BatchWorker,
+    live_settings: Settings,
+    shelf_source: MemorySource,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It says so once, and a worker that starts meanwhile loads the same version."""
+    models = worker.ctx[CONTEXT].models
+    shelf_source.version = None
+    await until(lambda: refuses(queue, "the registry has no alias champion any more; version 1 serves on"))
+    looks = shelf_source.looks
+    await until(lambda: was_looked_at(shelf_source, looks + 3))
+    assert (await ask(queue, tiny_rows(1)[0])).model_version == "1"
+    assert sum("alias.missing" in record.message for record in caplog.records) == 1
+    assert 'worker_model_aliases_missing{alias="champion"} 1' in worker.tally.metrics.registry.text()[0].decode()
+    async with asyncio.timeout(8), serving(live_settings, shelf_source) as second:
+        assert second.ctx[CONTEXT].models.get("champion").info.version == "1"
+        assert second.ctx[CONTEXT].models.missing == models.missing
+    shelf_source.version = "2"
+
+    async def is_new() -> bool:
+        return models.get("champion").info.version == "2"
+
+    await until(is_new)
+    assert models.refused == {}
+
+
+async def test_alias_that_vanishes_with_its_version_is_named(
+    queue: QueueClient, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
+) -> None:
+    """A worker that starts when nothing is left to load goes on waiting for the alias, and says why."""
+    await redis.hset(RedisKeys(live_settings.queue_name).served_versions, "champion", "bad")
+    shelf_source.version = None
+    starting = asyncio.create_task(start_and_stop(live_settings, shelf_source))
+    await until(lambda: refuses(queue, "version bad cannot be loaded"))
+    shelf_source.version = "2"
+    await asyncio.wait_for(starting, 20)
+
+
+async def start_and_stop(settings: Settings, source: MemorySource) -> None:
+    """Run a worker until it is ready."""
+    async with serving(settings, source):
+        pass
 
 
 async def test_registry_away_changes_nothing(
@@ -403,6 +450,11 @@ async def serves(queue: QueueClient, version: str) -> bool:
     return (await queue.workers())[0].models["champion"] == version
 
 
+async def refuses(queue: QueueClient, reason: str) -> bool:
+    """Whether a worker tells this of the champion."""
+    return any(reason in worker.refused.get("champion", "") for worker in await queue.workers())
+
+
 async def was_loaded(source: MemorySource, version: str, *, times: int = 1) -> bool:
     """Whether a version was tried so often."""
     return source.loads.count(version) >= times
@@ -417,7 +469,7 @@ async def was_looked_at(source: MemorySource, looks: int) -> bool:
 def blocked(worker: BatchWorker) -> Iterator[None]:
     """The model's thread is busy until the end of the context."""
     end = Event()
-    worker.ctx[DESK].thread.submit(end.wait)
+    worker.ctx[CONTEXT].thread.submit(end.wait)
     try:
         yield
     finally:
@@ -426,11 +478,11 @@ def blocked(worker: BatchWorker) -> Iterator[None]:
 
 def block(worker: BatchWorker, seconds: float) -> None:
     """Keep the model's thread busy, as a slow model does."""
-    worker.ctx[DESK].thread.submit(time.sleep, seconds)
+    worker.ctx[CONTEXT].thread.submit(time.sleep, seconds)
 
 
 def calls_of(worker: BatchWorker) -> int:
     """How often the champion was computed."""
-    predictor = worker.ctx[DESK].shelf.get("champion").predictor
+    predictor = worker.ctx[CONTEXT].models.get("champion").predictor
     assert isinstance(predictor, Marked)
     return predictor.calls

@@ -114,12 +114,13 @@ class Marked:
 
 
 class MemorySource:
-    """A registry in memory: alias champion, whose version a test moves; version "bad" is refused.
+    """A registry in memory: one alias, whose version a test moves; version "bad" is refused.
 
     The next `failures` loads of a sound version fail as they do while the artifact store is away.
     """
 
     def __init__(self) -> None:
+        self.alias = "champion"
         self.version: str | None = "1"
         self.loads: list[str] = []
         self.is_away = False
@@ -130,7 +131,7 @@ class MemorySource:
         self.looks += 1
         if self.is_away:
             raise ConnectionError("the registry is away")
-        return self.version if alias == "champion" else None
+        return self.version if alias == self.alias else None
 
     def load(self, alias: str, version: str) -> LoadedModel:
         self.loads.append(version)

@@ -45,6 +45,6 @@ def test_explanation_holds_the_heaviest_features_of_each_outcome(model: LoadedMo
 
 @pytest.mark.parametrize("answer", [[[0.5, 0.5]], [[0.9, 0.9, 0.9]], [[1.5, -0.5, 0.0]], [[np.nan, 0.5, 0.5]]])
 def test_answer_that_is_no_distribution_fails(answer: list[list[float]]) -> None:
-    predictor = TablePredictor(lambda _: np.array(answer), FEATURES)
+    predictor = TablePredictor(lambda _: np.array(answer), dict.fromkeys(FEATURES, "float64"))
     with pytest.raises(PredictionFailed):
         predictor.probabilities(tiny_rows(1))

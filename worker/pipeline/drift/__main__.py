@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ctypes
 import importlib.util
 import os
 import resource
@@ -17,13 +16,13 @@ from app.artifacts import contract
 from app.artifacts.folder import open_source
 from app.artifacts.source import ArtifactsUnreachable, CannotStore, Version
 from app.domain.drift import CheckState
+from app.runtime import set_parent_death_signal
 from app.settings import Settings
 from worker.pipeline.drift.drift_report import write_drift_report
 from worker.pipeline.drift.windows import NothingToCompare, Training, check_job
 
 NICE = 10  # whoever answers people goes first
 _NEEDED = (contract.PREDICTIONS, contract.FEATURES, contract.DRIFT)
-_PR_SET_PDEATHSIG = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = _arguments(argv, settings)
     _limit_resources(chosen.memory_mb)
     if chosen.with_parent:
-        _end_with_parent()
+        set_parent_death_signal(signal.SIGKILL, parent=os.getppid())
     if importlib.util.find_spec("evidently") is None:
         return _end(CheckState.NOT_INSTALLED, "Evidently is not installed; it comes with the extra 'batch'.")
     training = Training(chosen.trained_until, tuple(sys.stdin.read().split("\n")) if chosen.features_on_stdin else None)
@@ -66,14 +65,6 @@ def _instant(text: str) -> datetime:
 def _limit_resources(memory_mb: int) -> None:
     os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
-
-
-def _end_with_parent() -> None:
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before this call
-            sys.exit(1)
 
 
 async def _check(training: Training, uri: str, out: Path) -> str:
