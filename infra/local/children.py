@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+LOG_BYTES = 16 * 2**20
+LOG_FILES = 3
 
 
 class LocalError(Exception):
@@ -66,6 +70,21 @@ class Child:
         if self.command.log is None or not self.command.log.exists():
             return ""
         return "\n".join(self.command.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def rotate_log(self) -> None:
+        """Begin the log anew when it has grown past LOG_BYTES, and keep the last LOG_FILES of them.
+
+        The child goes on writing into the same file, so what it says between the copy and the cut is lost: a few lines.
+        """
+        log = self.command.log
+        if log is None or not log.exists() or log.stat().st_size < LOG_BYTES:
+            return
+        older = [log.with_name(f"{log.name}.{number}") for number in range(1, LOG_FILES + 1)]
+        for newer, old in reversed(list(itertools.pairwise(older))):
+            if newer.exists():
+                newer.replace(old)
+        shutil.copyfile(log, older[0])
+        os.truncate(log, 0)
 
     def ask_to_stop(self) -> None:
         """Send the stop signal; does not wait."""

@@ -34,7 +34,7 @@ class _Kept:
         self.pause_s = 0.0 if ran_s > STEADY_S else min(LONGEST_PAUSE_S, max(0.5, 2 * self.pause_s))
         self.due = time.monotonic() + self.pause_s
         log.warning(
-            "a service ended; starting it again",
+            "service.ended",
             service=self.service.name,
             exit_code=self.child.exit_code,
             pause_s=self.pause_s,
@@ -64,13 +64,18 @@ class Supervisor:
         return time.monotonic() - kept.started
 
     def watch(self) -> None:
-        """Start again what has ended; call it often."""
+        """Start again what has ended, and rotate the logs; call it often."""
         for kept in self._kept:
             try:
                 kept.watch()
             except (OSError, LocalError) as error:
-                log.error("a service cannot be started", service=kept.service.name, error=str(error))
+                log.error("service.not_started", service=kept.service.name, error=str(error))
                 kept.due = time.monotonic() + LONGEST_PAUSE_S
+            try:
+                kept.child.rotate_log()
+            except OSError as error:
+                # a disk without room for a copy: the log is worth less than the service
+                log.warning("log.not_rotated", service=kept.service.name, error=str(error))
 
     def stop(self) -> None:
         """Ask all of them in reverse order, each once the one above it has ended."""
