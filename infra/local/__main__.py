@@ -52,12 +52,19 @@ class Machine:
         self.given = settings.model_fields_set
 
     def check_ports(self) -> None:
-        """Both addresses must be free."""
+        """Raise LocalError unless every port is free and no two are the same; nothing is built or started before."""
+        settings, names = self.settings, dict[int, str]()
         addresses = {
-            "APP_PORT": (self.settings.app_host, self.settings.app_port),
-            "DASHBOARD_PORT": (self.settings.dashboard_host, self.settings.dashboard_port),
+            "APP_PORT": (settings.app_host, settings.app_port),
+            "DASHBOARD_PORT": (settings.dashboard_host, settings.dashboard_port),
+            "WORKER_METRICS_PORT": (settings.worker_metrics_host, settings.worker_metrics_port),
         }
         for name, (host, port) in addresses.items():
+            if not port:
+                continue  # the metrics are off, or the system chooses a port
+            if port in names:
+                raise LocalError(f"{names[port]} and {name} are both {port}; set one of them to another.")
+            names[port] = name
             if is_taken(host, port):
                 raise LocalError(f"Port {port} is in use; stop what uses it or set {name} to another.")
 

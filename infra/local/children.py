@@ -1,7 +1,9 @@
 """Child processes that cannot outlive the process that started them."""
 
 import contextlib
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from app.runtime import set_parent_death_signal
+
+LOG_BYTES = 16 * 2**20
+LOG_FILES = 3
 
 
 class LocalError(Exception):
@@ -51,6 +56,21 @@ class Child:
         if self.command.log is None or not self.command.log.exists():
             return ""
         return "\n".join(self.command.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def rotate_log(self) -> None:
+        """Begin the log anew when it has grown past LOG_BYTES, and keep the last LOG_FILES of them.
+
+        The child goes on writing into the same file, so what it says between the copy and the cut is lost: a few lines.
+        """
+        log = self.command.log
+        if log is None or not log.exists() or log.stat().st_size < LOG_BYTES:
+            return
+        older = [log.with_name(f"{log.name}.{number}") for number in range(1, LOG_FILES + 1)]
+        for newer, old in reversed(list(itertools.pairwise(older))):
+            if newer.exists():
+                newer.replace(old)
+        shutil.copyfile(log, older[0])
+        os.truncate(log, 0)
 
     def ask_to_stop(self) -> None:
         """Send the stop signal; does not wait."""

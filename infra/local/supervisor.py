@@ -39,7 +39,7 @@ class _Kept:
             pause_s = self.backoff.next_pause()
         self.due = time.monotonic() + pause_s
         log.warning(
-            "a service ended; starting it again",
+            "service.ended",
             service=self.service.name,
             exit_code=self.child.exit_code,
             pause_s=pause_s,
@@ -69,13 +69,18 @@ class Supervisor:
         return time.monotonic() - kept.started
 
     def watch(self) -> None:
-        """Start again what has ended; call it often."""
+        """Start again what has ended, and rotate the logs; call it often."""
         for kept in self._kept:
             try:
                 kept.watch()
             except (OSError, LocalError) as error:
-                log.error("a service cannot be started", service=kept.service.name, error=str(error))
+                log.error("service.not_started", service=kept.service.name, error=str(error))
                 kept.due = time.monotonic() + LONGEST_PAUSE_S
+            try:
+                kept.child.rotate_log()
+            except OSError as error:
+                # a disk without room for a copy: the log is worth less than the service
+                log.warning("log.not_rotated", service=kept.service.name, error=str(error))
 
     def stop(self) -> None:
         """Ask all of them in reverse order, each once the one above it has ended."""
