@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import Iterator
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,11 @@ from dashboards.store import Store
 
 _BOM = "\ufeff"  # without it a spreadsheet takes UTF-8 for something else
 _PAGE_ROWS = 1000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a scraped name that begins so would be computed
+# the service's own bookkeeping
+_INTERNALS = frozenset({"model_run_id", "model_stage", "computed_at"})
+_DECIMAL = re.compile(r"-?\d+(\.\d+(e[+-]?\d+)?|e[+-]?\d+)")
+_TEXTS = frozenset({"region", "tournament", "season", "home_team", "away_team", "bookmaker", "model_version"})
+_N_DECIMALS = 4
 _MAX_QUERY = 2000
 
 
@@ -50,11 +54,11 @@ class CardsCsv(_Passed):
             return
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="matches.csv"')
-        self.write(_BOM + await asyncio.to_thread(harmless, text))
+        self.write(_BOM + await asyncio.to_thread(format_for_people, text))
         while cursor:
             await self.flush()
             text, cursor = await self.store.client.csv("/predict/cards/", asked | {"cursor": cursor})
-            self.write(await asyncio.to_thread(harmless, text, with_head=False))
+            self.write(await asyncio.to_thread(format_for_people, text, with_head=False))
 
 
 class DriftReport(_Passed):
@@ -72,29 +76,29 @@ class DriftReport(_Passed):
         self.finish(reply.body or b"")
 
 
-def harmless(text: str, *, with_head: bool = True) -> str:
-    """CSV whose words no spreadsheet takes for a formula: they get a quote in front; numbers stay numbers."""
-    rows = csv.reader(io.StringIO(text))
+def format_for_people(text: str, *, with_head: bool = True) -> str:
+    """Return CSV of the API as a person reads it in a spreadsheet.
+
+    Numbers have four decimals. An id, of which a spreadsheet would round the last digits, is a text: an apostrophe
+    stands in front. Columns that only the service needs are left out. Formulas are escaped already, by the API.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     head = next(rows, [])
+    shown = [place for place, name in enumerate(head) if name not in _INTERNALS]
     if with_head:
-        writer.writerow(head)
-    writer.writerows(_harmless_rows(rows))
+        writer.writerow([head[place] for place in shown])
+    writer.writerows([_format_cell(head[place], row[place]) for place in shown] for row in rows)
     return out.getvalue()
 
 
-def _harmless_rows(rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    for row in rows:
-        yield [f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell for cell in row]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _format_cell(name: str, cell: str) -> str:
+    if name == "match_id":
+        return f"'{cell}"
+    if name not in _TEXTS and _DECIMAL.fullmatch(cell):
+        return f"{float(cell):.{_N_DECIMALS}f}"
+    return cell
 
 
 def handlers(store: Store) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
