@@ -165,7 +165,7 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     found = await json_of(client, "/monitoring/quality", days=3650)
     assert (found["state"], found["n_late"], found["n_waiting"]) == ("ok", 1, N - N_FINISHED)
     assert 0 <= found["settled_age_s"] < 60
-    answered, shadow = found["items"]
+    (answered, shadow), (comparison,) = found["items"], found["comparisons"]
     outcomes = np.array([match["outcome"] for match in pq.read_table(artifacts / PREDICTIONS).to_pylist()[:N_FINISHED]])
     expected = -np.log(np.array([0.5, 0.3, 0.2])[outcomes.astype(int)]).mean()
     assert (answered["role"], answered["n"], answered["log_loss"]["value"]) == (
@@ -177,9 +177,8 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     assert answered["money"]["n_closing"] > N_FINISHED / 2
     assert answered["money"]["closing_value_pct"]["low"] < answered["money"]["closing_value_pct"]["high"]
     assert (shadow["role"], shadow["model_version"], shadow["n"]) == ("shadow", "2", N_FINISHED)
-    (comparison,) = found["comparisons"]
-    assert comparison["n"] == N_FINISHED
-    assert comparison["log_loss"]["value"] == pytest.approx(shadow["log_loss"]["value"] - expected)
+    value = comparison["log_loss"]["value"]
+    assert (comparison["n"], value) == (N_FINISHED, pytest.approx(shadow["log_loss"]["value"] - expected))
 
 
 def floor_of_one_forecast(*probabilities: float) -> float:

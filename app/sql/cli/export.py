@@ -12,7 +12,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.sql.render import Counted, csv_lines, json_pieces
+from app.sql.render import ARROW, CSV, JSON, QueryRows, csv_pieces, json_pieces
 from app.store.database import Relation
 
 _SHOWN_ROWS = 100
@@ -28,22 +28,25 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+_MEDIA = {Format.TABLE: CSV, Format.CSV: CSV, Format.JSON: JSON, Format.PARQUET: ARROW}
+
+
 def write(rows: Relation, form: Format, out: Path | None) -> int | None:
     """Write the rows; how many there were, None for a table, which shows a part of many."""
     if form is Format.TABLE and out is None:
         rows.show(max_width=shutil.get_terminal_size().columns, max_rows=_SHOWN_ROWS)
         return None
-    counted = Counted(rows.to_arrow_reader(_CHUNK_ROWS))
+    counted = QueryRows(rows, _MEDIA[form], _CHUNK_ROWS)
     with _opened(out) as file:
         if form is Format.PARQUET:
             _write_parquet(counted, file)
         else:
-            for piece in json_pieces(counted) if form is Format.JSON else csv_lines(counted):
+            for piece in json_pieces(counted) if form is Format.JSON else csv_pieces(counted):
                 file.write(piece)
     return counted.n_rows
 
 
-def _write_parquet(rows: Counted, file: IO[bytes]) -> None:
+def _write_parquet(rows: QueryRows, file: IO[bytes]) -> None:
     with pq.ParquetWriter(pa.PythonFile(file, "w"), rows.schema, compression="zstd") as writer:
         for batch in rows:
             writer.write_batch(batch)
