@@ -8,7 +8,7 @@ export const PERIODS = [
   ["yesterday", "Yesterday"], ["last7", "Last 7 days"], ["last30", "Last 30 days"], ["last90", "Last 90 days"], ["last365", "Last 365 days"],
 ]
 const STATUSES = [["upcoming", "Upcoming"], ["finished", "Finished"], ["all", "All"]]
-const RARE = {live: "Live", postponed: "Postponed", cancelled: "Cancelled"}
+const RARE = {live: "Live", awaiting_result: "Awaiting result", postponed: "Postponed", cancelled: "Cancelled", abandoned: "Abandoned", awarded: "Awarded"}
 const SORTS = [["time", "Time"], ["-time", "Time, reversed"], ["edge", "Best edge"]]
 const EDGES = [["", "Any"], ["0", "≥ 0 %"], ["2", "≥ 2 %"], ["5", "≥ 5 %"], ["10", "≥ 10 %"], ["15", "≥ 15 %"], ["20", "≥ 20 %"], ["30", "≥ 30 %"]]
 const REGION_ROIS = [["", "Any"], ["-20", "≥ −20 %"], ["-10", "≥ −10 %"], ["-5", "≥ −5 %"], ["0", "≥ 0 %"], ["2", "≥ +2 %"], ["5", "≥ +5 %"], ["10", "≥ +10 %"]]
