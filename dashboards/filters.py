@@ -11,7 +11,17 @@ import param
 from app.domain.staking import Staking
 
 ANY = ""
-STATUSES = ("upcoming", "live", "finished", "postponed", "cancelled", "all")
+STATUSES = (
+    "upcoming",
+    "live",
+    "awaiting_result",
+    "finished",
+    "postponed",
+    "cancelled",
+    "abandoned",
+    "awarded",
+    "all",
+)
 SORTS = ("time", "-time", "edge")
 VIEWS = ("matches", "performance", "operations")
 

@@ -81,7 +81,7 @@ HISTORY_COLUMNS: Mapping[str, Mapping[str, Column]] = {
     "odds": {**ODDS_COLUMNS, "kind": TEXT, **_KNOWN},
     "results": {**{name: PREDICTIONS_COLUMNS[name] for name in _RESULT}, **_KNOWN},
 }
-STATUSES = ("upcoming", "live", "finished", "postponed", "cancelled")
+STATUSES = ("upcoming", "live", "awaiting_result", "finished", "postponed", "cancelled", "abandoned", "awarded")
 
 _UTC = pa.timestamp("us", tz="UTC")
 MONEY_COLUMNS: Mapping[str, pa.DataType] = {

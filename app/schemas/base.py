@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 Outcome = Literal["home", "draw", "away"]
-Status = Literal["upcoming", "live", "finished", "postponed", "cancelled"]
+Status = Literal["upcoming", "live", "awaiting_result", "finished", "postponed", "cancelled", "abandoned", "awarded"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")

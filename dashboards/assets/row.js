@@ -7,7 +7,7 @@ export const SUSPECT = "An edge above 30 % is likelier a wrong or old price than
 export const SUSPECT_EDGE = 0.3 // a larger edge is likelier a wrong link or a stale price than value
 const DAY_OVER = 12 * 3600e3 // where only the day is published, `t` is 15:00 UK: that day is over half a day later
 const OUTCOMES = ["Home", "Draw", "Away"]
-const WORDS = {finished: "FT", postponed: "postp.", cancelled: "canc.", live: "live"}
+const WORDS = {finished: "FT", postponed: "postp.", cancelled: "canc.", live: "live", awaiting_result: "awaited", abandoned: "aband.", awarded: "awarded"}
 
 export const isAwaited = row => row.status === "upcoming" && (row.timed ? row.t : row.t + DAY_OVER) < Date.now()
 

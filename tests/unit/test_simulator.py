@@ -26,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def world(folder: Path) -> Ingest:
     """The folder as the reader sees it."""
-    return read_folder(folder)
+    return read_folder(folder, now=NOW)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -73,8 +73,9 @@ def test_nothing_after_now_has_a_result_and_nothing_before_is_coming(world: Inge
 
 @pytest.mark.parametrize("month", range(1, 13))
 def test_every_division_has_matches_to_come_all_year_round(tmp_path: Path, month: int) -> None:
-    simulate(tmp_path, seed=1, now=datetime(2026, month, 28, 18, tzinfo=UTC), n_seasons=1)
-    table = read_folder(tmp_path).matches.to_pandas()
+    now = datetime(2026, month, 28, 18, tzinfo=UTC)
+    simulate(tmp_path, seed=1, now=now, n_seasons=1)
+    table = read_folder(tmp_path, now=now).matches.to_pandas()
     divisions = {league.division for country in COUNTRIES for league in country.leagues}
     assert set(table[table.status == "upcoming"].division) == divisions
 

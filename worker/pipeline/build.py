@@ -58,6 +58,7 @@ class Plan:
     out: Path
     seed: int
     now: datetime
+    aliases: Path | None = None
 
     @property
     def known_seed(self) -> int | None:
@@ -107,12 +108,13 @@ def _plan(argv: Sequence[str] | None, settings: Settings) -> Plan:
     parser.add_argument(
         "--seed", type=int, default=DEFAULT_SEED, help="seed of the simulated world (default: %(default)s)"
     )
+    parser.add_argument("--aliases", type=Path, help="JSON file of clubs that go by several names, by region")
     chosen = parser.parse_args(argv)
     if chosen.out is None and "://" in settings.artifacts_uri:
         raise BuildStopped(f"ARTIFACTS_URI is {settings.artifacts_uri}, not a folder: say where to build with --out.")
     if chosen.data is not None and not chosen.data.is_dir():
         raise BuildStopped(f"There is no folder {chosen.data}.")
-    return Plan(chosen.data, chosen.out or Path(settings.artifacts_uri), chosen.seed, datetime.now(UTC))
+    return Plan(chosen.data, chosen.out or Path(settings.artifacts_uri), chosen.seed, datetime.now(UTC), chosen.aliases)
 
 
 def build(plan: Plan, settings: Settings, progress: Progress, console: Console) -> Manifest:
@@ -147,7 +149,7 @@ def _ingest(plan: Plan, work: Path, progress: Progress) -> Ingest:
         folder = work / "simulated"
         with progress.step("simulating leagues"):
             simulate(folder, seed=plan.seed, now=plan.now)
-    ingest = read_folder(folder, progress)
+    ingest = read_folder(folder, progress, now=plan.now, aliases=plan.aliases)
     pq.write_table(ingest.matches, work / "matches.parquet", compression="zstd")
     return ingest
 

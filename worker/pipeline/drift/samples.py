@@ -20,7 +20,7 @@ PROBABILITIES = ("proba_home", "proba_draw", "proba_away")
 _MEMORY = "1GB"
 Span = dict[str, str | int | None]
 
-_IN_WINDOW = "kickoff_utc >= $since AND kickoff_utc < $until AND status <> 'cancelled'"
+_IN_WINDOW = "kickoff_utc >= $since AND kickoff_utc < $until AND status NOT IN ('cancelled', 'abandoned', 'awarded')"
 # a hash of the id picks the same matches for the same data, whatever their order; ids first, wide rows after
 _FEATURES = f"""
 SELECT * EXCLUDE (match_id) FROM read_parquet($features) WHERE match_id IN (

@@ -196,8 +196,9 @@ def compute_ratings(matches: pa.Table, parameters: EloParameters | None = None) 
     score = _numbers(matches, "home_score") - _numbers(matches, "away_score")
     score[~np.asarray(pc.equal(matches["status"], "finished"))] = np.nan
     scores, prices = score.tolist(), expectation_of_price(matches).tolist()
+    neutral = matches["is_neutral"].to_pylist() if "is_neutral" in matches.column_names else [False] * len(scores)
     for day in _days(matches):
-        meetings = [_meet(pool, match, ratings) for match in day]
+        meetings = [_meet(pool, match, ratings, is_neutral=neutral[match[0]]) for match in day]
         for meeting in meetings:
             if scores[meeting.index] == scores[meeting.index]:
                 pool.learn(meeting, scores[meeting.index], prices[meeting.index])
@@ -207,14 +208,15 @@ def compute_ratings(matches: pa.Table, parameters: EloParameters | None = None) 
 _Match = tuple[int, str, str, int, str, str, str]
 
 
-def _meet(pool: _Pool, match: _Match, ratings: Floats) -> _Meeting:
-    """Note the ratings with which two teams meet."""
+def _meet(pool: _Pool, match: _Match, ratings: Floats, *, is_neutral: bool) -> _Meeting:
+    """Note the ratings with which two teams meet; on neutral ground nobody is at home."""
     index, region, division_name, tier, season, home_name, away_name = match
     division = pool.division(division_name, tier)
     home = pool.team((region, home_name), division, season)
     away = pool.team((region, away_name), division, season)
-    home_rating, away_rating = home.rating + home.home_edge, away.rating - away.home_edge
-    advantage = home_rating - away_rating + division.home_advantage
+    at_home = 0.0 if is_neutral else 1.0
+    home_rating, away_rating = home.rating + at_home * home.home_edge, away.rating - at_home * away.home_edge
+    advantage = home_rating - away_rating + at_home * division.home_advantage
     ratings[index] = home_rating, away_rating, advantage
     return _Meeting(index, home, away, division, advantage)
 

@@ -1,8 +1,12 @@
-"""The divisions the publisher covers: code, country, competition, level, and the calendar their seasons follow."""
+"""Name the divisions: code, country, competition and level; competitions without a code go by their names."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from worker.pipeline.failures import BuildStopped
 
 LEAGUES_FILE = "leagues.json"
 
@@ -15,6 +19,12 @@ class League:
     region: str
     tournament: str
     tier: int = 1
+    base: str | None = None  # the division whose file this competition shares
+
+    @property
+    def key(self) -> str:
+        """The division in the key of a match: that of the file, so that a competition found later keeps its matches."""
+        return self.base or self.division
 
 
 # the codes of the publisher's main files, in his order, then those of the extra leagues
@@ -59,35 +69,111 @@ _PUBLISHED = (
     League("USA", "USA", "MLS"),
 )
 
+# other names of the divisions above, as lists and feeds spell them
+_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "E0": ("EPL", "Premiership"),
+    "E1": ("EFL Championship",),
+    "E2": ("EFL League One", "League 1"),
+    "E3": ("EFL League Two", "League 2"),
+    "EC": ("Conference", "Vanarama National League"),
+    "SC0": ("Premier League",),
+    "D1": ("1. Bundesliga", "Bundesliga 1"),
+    "D2": ("Bundesliga 2", "Zweite Bundesliga"),
+    "SP1": ("Primera", "Primera Division", "LaLiga"),
+    "SP2": ("Segunda", "Segunda Division", "LaLiga 2", "Liga Segunda"),
+    "F1": ("Le Championnat",),
+    "F2": ("Division 2",),
+    "B1": ("Jupiler League", "Pro League", "First Division A", "Jupiler Pro League"),
+    "P1": ("Liga Portugal", "Liga I"),
+    "T1": ("Futbol Ligi 1",),
+    "G1": ("Ethniki Katigoria",),
+    "ARG": ("Primera Division", "Superliga"),
+    "BRA": ("Brasileirao", "Serie A Betano"),
+    "JPN": ("J-League", "J1"),
+    "MEX": ("Primera Division", "Liga BBVA MX"),
+    "NOR": ("Tippeligaen",),
+    "POL": ("Ekstraklasa",),
+    "ROU": ("Liga 1", "Liga I"),
+    "RUS": ("Premier Liga",),
+    "USA": ("Major League Soccer",),
+}
+_FILLERS = frozenset(("de", "la", "del", "the", "of"))
+_CUP = re.compile(r"\b(cup|copa|coppa|coupe|pokal|taca|taça|kupa|puchar|cupa)\b", re.IGNORECASE)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word for word in re.findall(r"[^\W_]+", name.casefold()) if word not in _FILLERS)
+
 
 class Leagues:
-    """Divisions by code, and by country for the layout that names no code."""
+    """Divisions by code, and by country and name for the layout that has no codes."""
 
     def __init__(self, leagues: tuple[League, ...] = _PUBLISHED) -> None:
         self._by_division = {league.division: league for league in leagues}
-        # the layout without codes knows one division per country; the one with the longest code is its own
+        # a country with an extra file has one division; that with the longest code is its own
         self._by_region: dict[str, League] = {}
         for league in sorted(leagues, key=lambda each: (-len(each.division), each.division)):
             self._by_region.setdefault(league.region.casefold(), league)
+        self._by_name: dict[tuple[str, tuple[str, ...]], League] = {}
+        for league in leagues:
+            for name in (league.tournament, league.division, *_OTHER_NAMES.get(league.division, ())):
+                self._by_name.setdefault((league.region.casefold(), _words(name)), league)
+        self._named: dict[tuple[str, str], tuple[League, bool]] = {}
 
     @classmethod
     def of_folder(cls, folder: Path) -> "Leagues":
-        """The published divisions, with those of the folder's own `leagues.json` added or replaced."""
+        """Return the published divisions, with those of the folder's own `leagues.json` added or replaced."""
         path = folder / LEAGUES_FILE
         if not path.is_file():
             return cls()
-        own = tuple(League(**entry) for entry in json.loads(path.read_text("utf-8")))
+        own = _read_leagues(path)
         replaced = {league.division for league in own}
         return cls((*own, *(league for league in _PUBLISHED if league.division not in replaced)))
 
     def find(self, division: str) -> League | None:
-        """The division of a code."""
+        """Return the division of a code."""
         return self._by_division.get(division)
 
-    def of_region(self, region: str) -> League | None:
-        """The division of a country that has a file of its own."""
-        return self._by_region.get(region.casefold())
-
     def get(self, division: str) -> League:
-        """The division of a code; one nobody described goes by its code."""
+        """Return the division of a code; one nobody described goes by its code."""
         return self._by_division.get(division) or League(division, division, division)
+
+    def find_named(self, country: str, name: str) -> tuple[League, bool]:
+        """Return the competition of a country, and whether it is a known one; without a name, the country's own."""
+        key = country, name
+        if key not in self._named:
+            self._named[key] = self._find_named(country, name)
+        return self._named[key]
+
+    def _find_named(self, country: str, name: str) -> tuple[League, bool]:
+        own = self._by_region.get(country.casefold())
+        if not name:
+            return own or self.get(country), True
+        known = self._by_name.get((country.casefold(), _words(name)))
+        if known is not None:
+            return known, True
+        base = own.division if own else country
+        # a cup is played by the clubs of the top division, another league by those below it
+        tier = 2 if own and not _CUP.search(name) else 1
+        code = f"{base}-{'-'.join(_words(name)) or name}"
+        region = own.region if own else country
+        return League(code, region, name, tier, base), own is None
+
+
+def _read_leagues(path: Path) -> tuple[League, ...]:
+    try:
+        entries = json.loads(path.read_text("utf-8"))
+        leagues = tuple(League(**entry) for entry in entries)
+    except (ValueError, TypeError, OSError) as error:
+        raise BuildStopped(f"{path} is no list of leagues: {error}.") from error
+    for league in leagues:
+        texts = (league.division, league.region, league.tournament)
+        if (
+            not all(isinstance(text, str) and text for text in texts)
+            or not isinstance(league.tier, int)
+            or league.tier < 1
+        ):
+            raise BuildStopped(
+                f"{path}: {league.division!r} needs division, region and tournament, and a tier from 1 on."
+            )
+    return leagues

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from app.domain.outcomes import LABELS as SIDES
+from app.domain.outcomes import Outcome
 from worker.pipeline.ingest.leagues import League
 from worker.pipeline.ingest.price_triples import NO_PRICES, Triple
 
@@ -19,11 +20,14 @@ class Status(StrEnum):
 
     FINISHED = "finished"
     UPCOMING = "upcoming"
+    AWAITING_RESULT = "awaiting_result"  # its kick-off has passed
+    POSTPONED = "postponed"
     CANCELLED = "cancelled"
+    ABANDONED = "abandoned"  # its score, if any, is that of the moment
+    AWARDED = "awarded"  # its score was decided at a table
 
 
 BOOKS = ("b365", "b365c", "avg", "avgc", "psc")  # Bet365, its closing, market average, its closing, Pinnacle closing
-PRE_MATCH_BOOKS = ("b365", "avg")
 INSTANT = pa.timestamp("us", tz="UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -44,6 +48,8 @@ _COLUMN_TYPES: dict[str, pa.DataType] = {
     "outcome": pa.int8(),
     **{f"{book}_{side}": pa.float64() for book in BOOKS for side in SIDES},
     "odds_captured_at": INSTANT,
+    "odds_unsound": pa.bool_(),
+    "is_neutral": pa.bool_(),
     "source_file": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMN_TYPES)
@@ -65,27 +71,31 @@ class Match:
     captured_at: datetime | None
     source_file: str
     status: Status = Status.FINISHED
+    line: int = 0  # in the source file
+    is_unsound: bool = False  # Bet365's price contradicts the others' of its row
+    is_neutral: bool = False
+    half_time_known: bool = False
 
     @property
     def match_id(self) -> int:
         """The key: the same on every machine and in every order of reading."""
-        return match_id(self.league.division, self.day, self.home_team, self.away_team)
+        return match_id(self.league.key, self.day, self.home_team, self.away_team)
 
     @property
     def pairing(self) -> tuple[str, str, str]:
         """Division and clubs; a key only together with the date, as some leagues repeat pairings."""
-        return self.league.division, self.home_team, self.away_team
+        return self.league.key, self.home_team, self.away_team
 
     @property
     def has_pre_match_prices(self) -> bool:
         """Whether anybody's price from before the match is known."""
-        return any(book in self.prices for book in PRE_MATCH_BOOKS)
+        return "b365" in self.prices or "avg" in self.prices
 
     @property
-    def worth(self) -> tuple[Any, ...]:
-        """Order among copies of one match: the one that knows most wins, whatever was read first."""
-        copy = (self.source_file, self.kickoff, self.score or (), sorted(self.prices.items()))
-        return self.score is not None, len(self.prices), self.has_time, *copy
+    def completeness_key(self) -> tuple[Any, ...]:
+        """Order among copies of equal age: the one that knows most wins, whatever was read first."""
+        values = (self.source_file, self.kickoff, self.score or (), sorted(self.prices.items()))
+        return self.score is not None, len(self.prices), self.has_time, *values
 
 
 def match_id(division: str, day: date, home_team: str, away_team: str) -> int:
@@ -114,6 +124,7 @@ def _identity(matches: Sequence[Match]) -> dict[str, list[Any]]:
         "home_team": [each.home_team for each in matches],
         "away_team": [each.away_team for each in matches],
         "source_file": [each.source_file for each in matches],
+        "is_neutral": [each.is_neutral for each in matches],
     }
 
 
@@ -123,7 +134,7 @@ def _results(matches: Sequence[Match]) -> dict[str, list[Any]]:
         "status": [each.status.value for each in matches],
         "home_score": [score[0] if score else None for score in scores],
         "away_score": [score[1] if score else None for score in scores],
-        "outcome": [_outcome(*score) if score else None for score in scores],
+        "outcome": [_outcome(each.score) if each.status is Status.FINISHED else None for each in matches],
     }
 
 
@@ -134,12 +145,13 @@ def _odds(matches: Sequence[Match]) -> dict[str, list[Any]]:
         for position, side in enumerate(SIDES):
             columns[f"{book}_{side}"] = [triple[position] for triple in triples]
     captured = [each.captured_at for each in matches]
+    columns["odds_unsound"] = [each.is_unsound for each in matches]
     columns["odds_captured_at"] = [_microseconds(instant) if instant else None for instant in captured]
     return columns
 
 
-def _outcome(home: int, away: int) -> int:
-    return 1 if home == away else 0 if home > away else 2
+def _outcome(score: tuple[int, int] | None) -> int | None:
+    return None if score is None else int(Outcome.of_score(*score))
 
 
 def _microseconds(instant: datetime) -> int:

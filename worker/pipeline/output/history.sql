@@ -30,5 +30,5 @@ WITH newest AS (
 SELECT n.match_id, n.status, n.home_score, n.away_score, n.outcome,
     CASE WHEN o.match_id IS NULL THEN n.kickoff_utc + INTERVAL 2 HOUR ELSE getvariable('now') END AS known_at
 FROM predictions n LEFT JOIN newest o USING (match_id)
-WHERE (o.match_id IS NOT NULL OR n.status NOT IN ('upcoming', 'live'))
+WHERE (o.match_id IS NOT NULL OR n.status NOT IN ('upcoming', 'live', 'awaiting_result'))
     AND (n.status, n.home_score, n.away_score) IS DISTINCT FROM (o.status, o.home_score, o.away_score);

@@ -24,6 +24,8 @@ COPY (
     )
     WHERE b365_home > 1 AND b365_draw > 1 AND b365_away > 1
         AND isfinite(b365_home) AND isfinite(b365_draw) AND isfinite(b365_away) AND odds_captured_at IS NOT NULL
+        -- a price that the other books of its row contradict is nobody's offer
+        AND odds_unsound IS NOT TRUE
     ORDER BY kickoff_utc, match_id
 ) TO '{out}' (FORMAT parquet, COMPRESSION zstd)
 """
