@@ -35,7 +35,7 @@ def write_sbom(image: str, folder: Path) -> Path:
     """Write the CycloneDX file of one image and return its path."""
     path = folder / f"touchline-{image}.cdx.json"
     lock = "\n".join(installed_requirements((LOCKS / f"{IMAGES[image]}.txt").read_text(encoding="utf-8")))
-    tool = Path(sys.executable).with_name("cyclonedx-py")
+    tool = str(Path(sys.executable).with_name("cyclonedx-py"))
     command = [tool, "requirements", "--output-reproducible", "--validate", "-"]
     made = subprocess.run(  # noqa: S603  our own tool
         command, input=lock, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
