@@ -153,9 +153,8 @@ def _operation(method: str, path: str, operation: Json) -> str:
         parts.append(_table(("parameter", "in", "type", "meaning"), rows))
     if "requestBody" in operation:
         parts.append(f"Body: {_type(operation['requestBody']['content']['application/json']['schema'])}.")
-    answers = operation["responses"].items()
-    contents = ((status, answer["description"], _content(answer)) for status, answer in answers)
-    parts.append(_table(("status", "when", "content"), contents))
+    answers = ((status, answer["description"], _content(answer)) for status, answer in operation["responses"].items())
+    parts.append(_table(("status", "when", "content"), answers))
     return "\n\n".join(parts)
 
 
