@@ -7,12 +7,12 @@ import sys
 
 from pydantic import ValidationError
 
-from app.access.keyring import read_keys
-from app.access.rate import is_loopback
+from app.auth.keyring import load_keys
+from app.auth.rate_limit import is_loopback
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
-from app.telemetry.logs import set_up_logging
+from app.telemetry.logging import set_up_logging
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 
 def _refuse_an_open_door(settings: Settings) -> None:
     try:
-        has_keys = bool(read_keys(settings))
+        has_keys = bool(load_keys(settings))
     except (OSError, ValueError) as error:
         sys.exit(f"The API keys cannot be read: {error}")
     if not (has_keys or settings.app_allow_public or is_loopback(settings.app_host)):

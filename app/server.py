@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from app import keys
-from app.api.connection import Door
-from app.memory import settled
+from app import appkeys
+from app.api.transport import ConnectionFactory
+from app.runtime import freeze_gc
 
 log = structlog.get_logger(__name__)
 
@@ -25,14 +25,14 @@ async def serve(app: web.Application) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with listening(app):
-        with settled():
+        with freeze_gc():
             await stop.wait()
 
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
     """The API, listening; at the end, what is being answered is answered first."""
-    settings = app[keys.SETTINGS]
+    settings = app[appkeys.SETTINGS]
     runner = web.AppRunner(
         app,
         handle_signals=False,
@@ -43,7 +43,7 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
     try:
         if runner.server is None:
             raise RuntimeError("aiohttp made no server")
-        door = Door(runner.server, max_connections=settings.max_connections)
+        door = ConnectionFactory(runner.server, max_connections=settings.max_connections)
         server = await asyncio.get_running_loop().create_server(
             door, settings.app_host, settings.app_port, backlog=BACKLOG, reuse_address=True
         )

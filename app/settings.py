@@ -1,5 +1,6 @@
 """The only reader of the environment: every setting, its default and its meaning."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -42,7 +43,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         None, description="API key of the match page, with the scopes read, predict and monitor"
     )
-    worker_processes: int = Field(1, ge=1, le=64, description="worker processes of the pool")
+    worker_processes: int | None = Field(
+        None, ge=1, le=64, description="worker processes of the pool; empty: 2, on a single core 1"
+    )
     worker_metrics_host: str = Field("127.0.0.1", description="address of the pool's /metrics")
     worker_metrics_port: int = Field(8001, ge=0, le=65535, description="port of the pool's /metrics; 0: none")
 
@@ -117,6 +120,14 @@ class Settings(BaseSettings):
 
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_format: str = Field("auto", pattern="^(auto|json|console)$", description="auto: JSON unless on a terminal")
+
+    @property
+    def n_worker_processes(self) -> int:
+        """How many worker processes the pool has: two where there are cores, so that one answers while one restarts."""
+        if self.worker_processes is not None:
+            return self.worker_processes
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(2, cores)
 
     @model_validator(mode="after")
     def _shadow_is_loaded(self) -> Self:

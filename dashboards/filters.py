@@ -12,7 +12,19 @@ from app.domain.staking import Staking
 
 ANY = ""
 MAX_NAMES = 20  # regions or tournaments in one request, as the API allows
-STATUSES = ("upcoming", "live", "finished", "postponed", "cancelled", "all")
+STATUSES = (
+    "upcoming",
+    "live",
+    "awaiting_result",
+    "finished",
+    "postponed",
+    "cancelled",
+    "abandoned",
+    "awarded",
+    "all",
+)
+# upcoming matches without a result after their kick-off are still shown, in a group of their own
+API_STATUSES: Mapping[str, tuple[str, ...] | None] = {"all": None, "upcoming": ("awaiting_result", "upcoming")}
 SORTS = ("time", "-time", "edge")
 VIEWS = ("matches", "performance", "operations")
 
@@ -116,7 +128,7 @@ class Filters(param.Parameterized):
         """Return the query parameters of the API; days begin in the time zone of the viewer."""
         first, last = PERIODS[self.period]
         params = {
-            "status": None if self.status == "all" else self.status,
+            "status": API_STATUSES.get(self.status, (self.status,)),
             "region": tuple(self.region) or None,
             "tournament": tuple(self.tournament) or None,
             "q": self.q or None,
@@ -139,7 +151,7 @@ class Filters(param.Parameterized):
         """Return the same query for finished matches; a period that lies ahead has none and is left out."""
         params = self.api_params(now=now, zone=zone)
         left_out = {"from", "to"} if self.period in FUTURE else set()
-        return {name: value for name, value in params.items() if name not in left_out} | {"status": "finished"}
+        return {name: value for name, value in params.items() if name not in left_out} | {"status": ("finished",)}
 
     def active_names(self) -> list[str]:
         """Return the names of the filters that hide matches, the likeliest culprit first."""

@@ -5,10 +5,11 @@ import csv
 import errno
 import io
 import logging
+import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +31,11 @@ from dashboards.store import TTL_S, Store
 CLEAN_UP_MS = 5000  # between looks for sessions whose window was closed; Panel keeps each for another 15 s
 _BOM = "\ufeff"  # without it a spreadsheet takes UTF-8 for something else
 _PAGE_ROWS = 1000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a scraped name that begins so would be computed
+# the service's own bookkeeping
+_INTERNALS = frozenset({"model_run_id", "model_stage", "computed_at"})
+_DECIMAL = re.compile(r"-?\d+(\.\d+(e[+-]?\d+)?|e[+-]?\d+)")
+_TEXTS = frozenset({"region", "tournament", "season", "home_team", "away_team", "bookmaker", "model_version"})
+_N_DECIMALS = 4
 _MAX_QUERY = 2000
 
 
@@ -165,11 +170,11 @@ class CardsCsvHandler(_ApiHandler):
             return
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="matches.csv"')
-        self.write(_BOM + await asyncio.to_thread(escape_formulas, text))
+        self.write(_BOM + await asyncio.to_thread(format_for_people, text))
         while cursor:
             await self.flush()
             text, cursor = await self.store.client.get_csv("/predict/cards/", params | {"cursor": cursor})
-            self.write(await asyncio.to_thread(escape_formulas, text, with_head=False))
+            self.write(await asyncio.to_thread(format_for_people, text, with_head=False))
 
 
 class DriftReportHandler(_ApiHandler):
@@ -187,29 +192,29 @@ class DriftReportHandler(_ApiHandler):
         self.finish(reply.body or b"")
 
 
-def escape_formulas(text: str, *, with_head: bool = True) -> str:
-    """Return CSV in which text that a spreadsheet would compute begins with a quote; numbers stay numbers."""
-    rows = csv.reader(io.StringIO(text))
+def format_for_people(text: str, *, with_head: bool = True) -> str:
+    """Return CSV of the API as a person reads it in a spreadsheet.
+
+    Numbers have four decimals. An id, of which a spreadsheet would round the last digits, is a text: an apostrophe
+    stands in front. Columns that only the service needs are left out. Formulas are escaped already, by the API.
+    """
+    rows = csv.reader(io.StringIO(text, newline=""))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     head = next(rows, [])
+    shown = [place for place, name in enumerate(head) if name not in _INTERNALS]
     if with_head:
-        writer.writerow(head)
-    writer.writerows(_escape_rows(rows))
+        writer.writerow([head[place] for place in shown])
+    writer.writerows([_format_cell(head[place], row[place]) for place in shown] for row in rows)
     return out.getvalue()
 
 
-def _escape_rows(rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    for row in rows:
-        yield [f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell) else cell for cell in row]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _format_cell(name: str, cell: str) -> str:
+    if name == "match_id":
+        return f"'{cell}"
+    if name not in _TEXTS and _DECIMAL.fullmatch(cell):
+        return f"{float(cell):.{_N_DECIMALS}f}"
+    return cell
 
 
 def _list_handlers(store: Store) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:

@@ -9,8 +9,8 @@ import pytest
 
 from infra.local.children import Child
 from infra.local.postgres import Postgres
-from infra.local.promtool import promtool as find_promtool
 from infra.local.redis import Redis
+from infra.tools.promtool import promtool as find_promtool
 
 
 @pytest.fixture(scope="session")

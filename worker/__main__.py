@@ -3,7 +3,7 @@
 import argparse
 
 from app.settings import Settings
-from app.telemetry.logs import set_up_logging
+from app.telemetry.logging import set_up_logging
 from worker.pool import Pool
 
 
@@ -11,7 +11,7 @@ def main() -> None:
     """Read the settings, run the pool."""
     settings = Settings()
     parser = argparse.ArgumentParser(prog="python -m worker", description="Answers the prediction jobs in Redis.")
-    parser.add_argument("--processes", type=int, default=settings.worker_processes, help="worker processes")
+    parser.add_argument("--processes", type=int, default=settings.n_worker_processes, help="worker processes")
     arguments = parser.parse_args()
     set_up_logging(settings.log_level, settings.log_format)
     Pool(settings, arguments.processes).run()

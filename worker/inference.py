@@ -12,23 +12,41 @@ Rows = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 
 
-def predict_proba(booster: xgb.Booster, rows: Rows) -> Probabilities:
-    """Probabilities of home, draw, away, shape (n, 3), for float32 `rows` of shape (n, n_features); NaN is missing."""
-    raw = booster.inplace_predict(np.ascontiguousarray(rows, dtype=np.float32), validate_features=False)
-    return normalised(np.asarray(raw, dtype=np.float64).reshape(len(rows), 3))
+def predict_proba(booster: xgb.Booster, rows: Rows, *, rounds: int = 0, missing: float = np.nan) -> Probabilities:
+    """Return the probabilities of a booster's three classes, shape (n, 3), float64.
+
+    Args:
+        booster: one with the objective multi:softprob and three classes.
+        rows: float32, shape (n, n_features); NaN is missing.
+        rounds: use the trees of so many boosting rounds; 0 for all.
+        missing: a further value that means missing.
+    """
+    raw = booster.inplace_predict(
+        np.ascontiguousarray(rows, dtype=np.float32),
+        iteration_range=(0, rounds),
+        missing=missing,
+        validate_features=False,
+    )
+    return normalize_probabilities(np.asarray(raw, dtype=np.float64).reshape(len(rows), 3))
 
 
-def normalised(probabilities: Probabilities) -> Probabilities:
+def normalize_probabilities(probabilities: Probabilities) -> Probabilities:
     """Rows that sum to one."""
     sums: Probabilities = probabilities.sum(axis=1, keepdims=True)
     return np.divide(probabilities, sums)
 
 
-def contributions(booster: xgb.Booster, rows: Rows) -> npt.NDArray[np.float32]:
-    """What each feature, and last the bias, adds to each outcome's margin: shape (n, 3, n_features + 1)."""
-    matrix = xgb.DMatrix(np.ascontiguousarray(rows, dtype=np.float32), nthread=1)
-    added = np.asarray(booster.predict(matrix, pred_contribs=True, validate_features=False), dtype=np.float32)
-    margins = np.asarray(booster.predict(matrix, output_margin=True, validate_features=False))
+def contributions(
+    booster: xgb.Booster, rows: Rows, *, rounds: int = 0, missing: float = np.nan
+) -> npt.NDArray[np.float32]:
+    """Return what each feature, and last the bias, adds to each class's margin: shape (n, 3, n_features + 1).
+
+    The arguments are those of `predict_proba`.
+    """
+    matrix = xgb.DMatrix(np.ascontiguousarray(rows, dtype=np.float32), missing=missing, nthread=1)
+    trees = {"iteration_range": (0, rounds), "validate_features": False}
+    added = np.asarray(booster.predict(matrix, pred_contribs=True, **trees), dtype=np.float32)
+    margins = np.asarray(booster.predict(matrix, output_margin=True, **trees))
     if not np.allclose(added.sum(axis=2), margins, atol=MARGIN_TOLERANCE):
         raise ExplanationUnavailable("The contributions do not add up to the model's margin.")
     return added

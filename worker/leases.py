@@ -1,4 +1,4 @@
-"""Takes jobs out of arq's queue in batches, holds them, and hands in their answers: each in one call to Redis."""
+"""Claims jobs from arq's queue in batches, holds them, and submits their results: each in one call to Redis."""
 
 import asyncio
 import logging
@@ -10,9 +10,14 @@ from typing import Any
 import orjson
 from arq.connections import ArqRedis
 from arq.constants import abort_jobs_ss
+from arq.jobs import serialize_result
 
-from app.queue import keys
-from app.queue.connection import REDIS_ERRORS
+from app.errors import PredictionFailed, ServiceError
+from app.queue import redis_keys
+from app.queue.jobs import Job, Payload, PredictionRequest, PredictionResult
+from app.queue.redis import REDIS_ERRORS
+from app.queue.serialization import decode_request, dumps, loads, result_payload
+from app.telemetry.tracing import parse_traceparent
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +35,14 @@ while offset < {SCAN_MAX} do
   local ids = redis.call('ZRANGEBYSCORE', queue, '-inf', now_ms, 'LIMIT', offset, {PAGE})
   for _, id in ipairs(ids) do
     if #claims == limit then return {{1, claims}} end
-    local tried = redis.call('GET', '{keys.RETRY}' .. id)
+    local tried = redis.call('GET', '{redis_keys.RETRY}' .. id)
     -- a job that was tried before may have brought its worker down: it runs alone, so that it takes no other with it
     if tried and #claims > 0 then
       more = 1
-    elseif redis.call('SET', '{keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
+    elseif redis.call('SET', '{redis_keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
       local try = tonumber(tried or 0) + 1
-      redis.call('SET', '{keys.RETRY}' .. id, try, 'EX', {TRY_TTL_S})
-      claims[#claims + 1] = {{id, redis.call('GET', '{keys.JOB}' .. id), try, redis.call('HGET', deadlines, id)}}
+      redis.call('SET', '{redis_keys.RETRY}' .. id, try, 'EX', {TRY_TTL_S})
+      claims[#claims + 1] = {{id, redis.call('GET', '{redis_keys.JOB}' .. id), try, redis.call('HGET', deadlines, id)}}
       if tried then return {{1, claims}} end
     end
   end
@@ -50,22 +55,22 @@ return {{more, claims}}
 # Only the holder may answer; an expired lease that nobody took over still counts as held.
 _HELD = f"""
 local function held(queue, id, owner)
-  local holder = redis.call('GET', '{keys.IN_PROGRESS}' .. id)
+  local holder = redis.call('GET', '{redis_keys.IN_PROGRESS}' .. id)
   return holder == owner or (not holder and redis.call('ZSCORE', queue, id) ~= false)
 end
 """
 
 _FINISH = f"""{_HELD}
-local queue, deadlines, interest, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local queue, deadlines, waiter_count, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, ttl_ms, news = ARGV[1], ARGV[2], {{}}
 for i = 3, #ARGV, 4 do
   local id, result, piece, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if held(queue, id, owner) then
-    redis.call('SET', '{keys.RESULT}' .. id, result, 'PX', ttl_ms)
-    redis.call('DEL', '{keys.IN_PROGRESS}' .. id, '{keys.RETRY}' .. id, '{keys.JOB}' .. id)
+    redis.call('SET', '{redis_keys.RESULT}' .. id, result, 'PX', ttl_ms)
+    redis.call('DEL', '{redis_keys.IN_PROGRESS}' .. id, '{redis_keys.RETRY}' .. id, '{redis_keys.JOB}' .. id)
     redis.call('ZREM', queue, id)
     redis.call('ZREM', '{abort_jobs_ss}', id)
-    redis.call('HDEL', interest, id)
+    redis.call('HDEL', waiter_count, id)
     redis.call('HDEL', deadlines, id)
     if letter ~= '' then
       redis.call('ZADD', dead, cjson.decode(letter).at_ms, id)
@@ -76,7 +81,7 @@ for i = 3, #ARGV, 4 do
     news[#news + 1] = piece
   end
 end
-local over = redis.call('ZCARD', dead) - {keys.DEAD_LETTERS_MAX}
+local over = redis.call('ZCARD', dead) - {redis_keys.DEAD_LETTERS_MAX}
 if over > 0 then
   local oldest = redis.call('ZPOPMIN', dead, over)
   for i = 1, #oldest, 2 do redis.call('HDEL', letters, oldest[i]) end
@@ -85,15 +90,16 @@ if #news > 0 then redis.call('PUBLISH', done, '[' .. table.concat(news, ',') .. 
 return #news
 """
 
-_GIVE_BACK = f"""{_HELD}
+_RELEASE = f"""{_HELD}
 local queue, wake, owner, due_ms, tries = KEYS[1], KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3])
 for i = 4, #ARGV do
   local id = ARGV[i]
   if held(queue, id, owner) then
-    redis.call('DEL', '{keys.IN_PROGRESS}' .. id)
+    redis.call('DEL', '{redis_keys.IN_PROGRESS}' .. id)
     redis.call('ZADD', queue, 'XX', due_ms, id)
     -- a job nobody tried has no counter: claims read its absence as "never brought a worker down"
-    if redis.call('INCRBY', '{keys.RETRY}' .. id, -tries) <= 0 then redis.call('DEL', '{keys.RETRY}' .. id) end
+    local retries = '{redis_keys.RETRY}' .. id
+    if redis.call('INCRBY', retries, -tries) <= 0 then redis.call('DEL', retries) end
   end
 end
 redis.call('PUBLISH', wake, 0)
@@ -102,7 +108,7 @@ redis.call('PUBLISH', wake, 0)
 _RENEW = f"""
 local queue, owner, lease_ms, lost = KEYS[1], ARGV[1], ARGV[2], {{}}
 for i = 3, #ARGV do
-  local key = '{keys.IN_PROGRESS}' .. ARGV[i]
+  local key = '{redis_keys.IN_PROGRESS}' .. ARGV[i]
   local holder = redis.call('GET', key)
   if holder == owner then
     redis.call('PEXPIRE', key, lease_ms)
@@ -116,19 +122,12 @@ return lost
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job we hold; `job` is None when its body has expired."""
-
-    job_id: str
-    job: bytes | None
-    job_try: int
-    deadline_at: float | None
+Outcome = PredictionResult | Exception  # a ServiceError is an expected failure, any other a bug: it is tried again
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a job came to: arq's result, the announcement, and the dead letter if it was given up."""
+class FinishedJob:
+    """What came of a job: arq's result, the announcement, and the dead letter if it was given up."""
 
     job_id: str
     result: bytes
@@ -136,51 +135,134 @@ class Answer:
     dead_letter: bytes = b""
 
 
+class ClaimedJob:
+    """A job that this worker holds; `request` is a PredictionFailed when it cannot be read."""
+
+    __slots__ = ("args", "enqueued_ms", "is_readable", "job_id", "job_try", "kwargs", "name", "request")
+
+    def __init__(self, job_id: str, body: bytes | None, job_try: int, deadline_at: float | None) -> None:
+        self.job_id = job_id
+        self.job_try = job_try
+        try:
+            job: Payload = loads(body or b"")
+            self.name: str = job["f"]
+            self.args: list[Any] = job["a"]
+            self.kwargs: Payload = job["k"]
+            self.enqueued_ms: int = job["et"]
+            self.is_readable = True
+        except (ValueError, KeyError, TypeError):  # it expired, or was never a job
+            self.name, self.args, self.kwargs, self.enqueued_ms = "unknown", [], {}, round(time() * 1000)
+            self.is_readable = False
+        self.request: PredictionRequest | ServiceError | None = None
+        if self.name == Job.PREDICT_MATCH:
+            try:
+                # a later caller may wait longer than the first
+                self.request = decode_request(
+                    self.args[0] if self.args else {},
+                    task_id=job_id,
+                    enqueued_at=self.enqueued_ms / 1000,
+                    deadline_at=deadline_at,
+                )
+            except PredictionFailed as error:
+                self.request = error
+
+    def log_fields(self) -> dict[str, str]:
+        """Return the request and the trace that the job belongs to."""
+        if not isinstance(self.request, PredictionRequest):
+            return {}
+        trace = parse_traceparent(self.request.traceparent)
+        fields = {"request_id": self.request.request_id, "trace_id": trace.trace_id if trace else ""}
+        return {name: value for name, value in fields.items() if value}
+
+    def finish(
+        self,
+        outcome: PredictionResult | ServiceError,
+        started_ms: int,
+        *,
+        queue: str,
+        success: bool = True,
+        dead_letter: bytes = b"",
+    ) -> FinishedJob:
+        """Return the job with what came of it, as arq writes it and as the waiting requests read it."""
+        body = dumps(result_payload(outcome))
+        result = serialize_result(
+            self.name,
+            # without the feature row, which would be nine tenths of every result
+            tuple(
+                {name: value for name, value in arg.items() if name != "features"} if isinstance(arg, dict) else arg
+                for arg in self.args
+            ),
+            self.kwargs,
+            self.job_try,
+            self.enqueued_ms,
+            success,
+            orjson.Fragment(body),
+            started_ms,
+            round(time() * 1000),
+            self.job_id,
+            queue,
+            self.job_id,
+            serializer=dumps,
+        )
+        assert result is not None  # noqa: S101  # dumps of JSON's own types does not fail
+        news = dumps([self.job_id, success, orjson.Fragment(body)])
+        return FinishedJob(self.job_id, result, news, dead_letter)
+
+    def give_up(self, reason: str, *, queue: str) -> FinishedJob:
+        """Return the job as a failure, with a dead letter for whoever wants to retry it."""
+        now_ms = round(time() * 1000)
+        letter = {"job_id": self.job_id, "reason": reason, "at_ms": now_ms, "f": self.name, "a": self.args}
+        return self.finish(PredictionFailed(reason), now_ms, queue=queue, success=False, dead_letter=dumps(letter))
+
+
 class Leases:
     """The jobs one worker holds."""
 
-    def __init__(self, redis: ArqRedis, names: keys.Keys, *, owner: str, result_ttl_s: float) -> None:
+    def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, owner: str, result_ttl_s: float) -> None:
         self.owner = owner
         self.held: set[str] = set()
-        self._names = names
+        self._claim_keys = [names.queue, names.deadlines]
+        self._finish_keys = [*self._claim_keys, names.waiter_count, names.done, names.dead, names.dead_letters]
+        self._release_keys = [names.queue, names.wake]
         self._result_ttl_ms = round(result_ttl_s * 1000)
         self._claim = redis.register_script(_CLAIM)
         self._finish = redis.register_script(_FINISH)
-        self._give_back = redis.register_script(_GIVE_BACK)
+        self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
 
-    async def claim(self, limit: int) -> tuple[list[Claim], bool]:
+    async def claim(self, limit: int) -> tuple[list[ClaimedJob], bool]:
         """Take up to `limit` due jobs; and whether there is more to take at once."""
         args: list[Any] = [round(time() * 1000), limit, round(LEASE_S * 1000), self.owner]
-        more, rows = await self._claim([self._names.queue, self._names.deadlines], args)
-        claims = [_claim_of(*row) for row in rows]
-        self.held.update(claim.job_id for claim in claims)
-        return claims, bool(more)
+        more, rows = await self._claim(self._claim_keys, args)
+        jobs = [
+            ClaimedJob(job_id.decode(), body, job_try, None if deadline is None else float(deadline))
+            for job_id, body, job_try, deadline in rows
+        ]
+        self.held.update(job.job_id for job in jobs)
+        return jobs, bool(more)
 
-    async def finish(self, answers: Sequence[Answer]) -> int:
-        """Hand in answers; how many were still ours to give."""
+    async def finish(self, jobs: Sequence[FinishedJob]) -> int:
+        """Submit results; return how many of the jobs were still ours."""
         args: list[Any] = [self.owner, self._result_ttl_ms]
-        for answer in answers:
-            args += [answer.job_id, answer.result, answer.news, answer.dead_letter]
-        names = self._names
-        kept = [names.queue, names.deadlines, names.interest, names.done, names.dead, names.letters]
-        ours = await self._finish(kept, args)
-        self.forget(answer.job_id for answer in answers)
+        for job in jobs:
+            args += [job.job_id, job.result, job.news, job.dead_letter]
+        ours = await self._finish(self._finish_keys, args)
+        self.held.difference_update(job.job_id for job in jobs)
         return int(ours)
 
-    async def give_back(self, job_ids: Sequence[str], *, delay_s: float = 0.0, was_tried: bool) -> None:
+    async def release(self, job_ids: Sequence[str], *, delay_s: float = 0.0, was_tried: bool) -> None:
         """Leave jobs to whoever comes next."""
         due_ms = round((time() + delay_s) * 1000)
         args: list[Any] = [self.owner, due_ms, 0 if was_tried else 1, *job_ids]
-        await self._give_back([self._names.queue, self._names.wake], args)
+        await self._release(self._release_keys, args)
         self.forget(job_ids)
 
     def forget(self, job_ids: Iterable[str]) -> None:
         """Renew these no more."""
         self.held.difference_update(job_ids)
 
-    async def keep(self) -> None:
-        """Renew what is held, for ever; runs beside the model, whose thread may take its time."""
+    async def renew(self) -> None:
+        """Renew what is held, for ever; the model in its thread may take its time."""
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
@@ -191,14 +273,5 @@ class Leases:
     async def _renew_held(self) -> None:
         if self.held:
             args: list[Any] = [self.owner, round(LEASE_S * 1000), *self.held]
-            lost = await self._renew([self._names.queue], args)
+            lost = await self._renew(self._claim_keys[:1], args)
             self.forget(job_id.decode() for job_id in lost)
-
-
-def _claim_of(job_id: bytes, job: bytes | None, job_try: int, deadline: bytes | None) -> Claim:
-    return Claim(job_id.decode(), job, job_try, None if deadline is None else float(deadline))
-
-
-def announcement(job_id: str, returned: bytes, *, success: bool) -> bytes:
-    """What those who wait are told: task, success, and what the job returned, as JSON."""
-    return orjson.dumps([job_id, success, orjson.Fragment(returned)])

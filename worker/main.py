@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -17,30 +19,31 @@ from arq.cron import CronJob, cron
 from arq.typing import StartupShutdown
 from arq.worker import Function, func
 
-from app.memory import settled
-from app.queue.background import cancelled, running
-from app.queue.connection import connect, disconnect
-from app.queue.jobs import Job
-from app.queue.keys import RESULT, Keys
-from app.queue.reports import DriftReports
-from app.queue.shadows import Shadows
-from app.queue.wire import dumps, loads
+from app.queue.drift_reports import DriftReports
+from app.queue.jobs import Job, PredictionRequest
+from app.queue.redis import REDIS_ERRORS, connect, disconnect
+from app.queue.redis_keys import HEARTBEAT_EVERY_S, RESULT, RedisKeys
+from app.queue.serialization import dumps, loads
+from app.queue.shadow_stream import ShadowStream
+from app.queue.workers import WorkerRegistry
+from app.runtime import cancel_and_wait, freeze_gc, run_in_background
 from app.settings import Settings
 from app.telemetry.export import SpanExport, open_export
 from worker import tasks
-from worker.beat import BeatPublisher, Tally
-from worker.claiming import MAX_TRIES, BatchTask, BatchWorker
-from worker.drift.check import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
-from worker.features import FeatureSets
-from worker.leases import Leases
-from worker.reports import tell
+from worker.batch_worker import MAX_TRIES, BatchWorker, OnAnswered
+from worker.drift_job import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
+from worker.heartbeat import HeartbeatPublisher, WorkerCounters
+from worker.leases import Leases, Outcome
+from worker.metrics import send_metrics
+from worker.model_manager import ModelManager, ModelSource
 from worker.shadow import ShadowModel
-from worker.shelf import ModelSource, Shelf
-from worker.spans import spans_of
+from worker.spans import job_spans
 
 log = logging.getLogger(__name__)
 
 JOB_TIMEOUT_S = 60.0
+HAND_OVER_S = 30.0  # how long a worker without its supervisor answers on; longer than a pool takes to start
+ORPHANED = signal.SIGUSR1  # the supervisor is gone
 DRAIN_S = 10.0  # how long jobs in hand may take after SIGTERM; then others do them
 
 # Every job there is. Add one: its name to app.queue.jobs.Job, its coroutine to worker.tasks, a line here.
@@ -48,8 +51,6 @@ FUNCTIONS: list[Function] = [
     func(tasks.predict_match, name=Job.PREDICT_MATCH, timeout=JOB_TIMEOUT_S, max_tries=MAX_TRIES),
     func(check_drift, name=Job.CHECK_DRIFT, timeout=CHECK_TIMEOUT_S, max_tries=MAX_TRIES),
 ]
-# Those of them that can be done many at a time
-BATCH_TASKS: dict[str, BatchTask] = {Job.PREDICT_MATCH: tasks.predict_batch}
 
 
 def cron_jobs(settings: Settings) -> list[CronJob]:
@@ -80,62 +81,69 @@ class Resources:
         self._settings = settings
         self._source = source or _open_registry
         self._stack = AsyncExitStack()
-        self.names = Keys(settings.queue_name)
-        self.tally = Tally()
-        self.beat: BeatPublisher | None = None
+        self.names = RedisKeys(settings.queue_name)
+        self.counters = WorkerCounters()
+        self.heartbeat: HeartbeatPublisher | None = None
         self.export: SpanExport | None = None
         self.shadow: ShadowModel | None = None
+        self.on_answered: list[OnAnswered] = []  # called with each batch and what came of it
 
     async def startup(self, ctx: dict[Any, Any]) -> None:
         """Load the models while beating; returns when the worker is ready."""
         redis: ArqRedis = ctx["redis"]
         self.export = await self._open_export()
+        if self.export is not None:
+            self.on_answered.append(self._record_spans)
         model_thread = self._stack.enter_context(ThreadPoolExecutor(1, "model"))
         registry_thread = self._stack.enter_context(ThreadPoolExecutor(1, "registry"))
-        shelf = Shelf(self._settings.model_aliases, on_change=self._hurry)
-        self.beat = BeatPublisher(redis, self.names, shelf=shelf, tally=self.tally)
-        self._stack.push_async_callback(self.beat.retire)
-        await self._stack.enter_async_context(running(self.beat.run()))
+        models = ModelManager(
+            self._settings.model_aliases,
+            remembered=await _read_served_versions(redis, self.names),
+            on_change=self._trigger_heartbeat,
+        )
+        self.heartbeat = HeartbeatPublisher(redis, self.names, models=models, counters=self.counters)
+        self._stack.push_async_callback(self.heartbeat.unregister)
+        await self._stack.enter_async_context(run_in_background(self.heartbeat.run()))
         loop = asyncio.get_running_loop()
         source = await loop.run_in_executor(registry_thread, self._source, self._settings)
-        await shelf.fill(source, registry_thread)
-        follow = shelf.follow(source, registry_thread, poll_s=self._settings.model_poll_s)
-        await self._stack.enter_async_context(running(follow))
-        desk = ctx[tasks.DESK] = tasks.Desk(shelf, FeatureSets(redis, self.names), model_thread)
-        ctx[DRIFT] = DriftCheck(self._settings, DriftReports(redis, self.names), shelf)
+        await models.load_initial(source, registry_thread)
+        follow = models.follow_aliases(source, registry_thread, poll_s=self._settings.model_poll_s)
+        await self._stack.enter_async_context(run_in_background(follow))
+        context = ctx[tasks.CONTEXT] = tasks.PredictionContext(
+            models, tasks.FeatureSets(redis, self.names), model_thread
+        )
+        ctx[DRIFT] = DriftCheck(self._settings, DriftReports(redis, self.names), models)
         if self._settings.shadow_alias is not None:
-            self.shadow = await self._open_shadow(redis, desk, self._settings.shadow_alias)
-        self._hurry()
+            self.shadow = await self._open_shadow(redis, context, self._settings.shadow_alias)
+            self.on_answered.append(self.shadow.follow)
+        self._trigger_heartbeat()
 
-    async def _open_shadow(self, redis: ArqRedis, desk: tasks.Desk, alias: str) -> ShadowModel:
+    async def _open_shadow(self, redis: ArqRedis, context: tasks.PredictionContext, alias: str) -> ShadowModel:
         thread = ThreadPoolExecutor(1, "shadow")
         # a slow shadow does not hold up the end
         self._stack.callback(thread.shutdown, wait=False, cancel_futures=True)
-        shadow = ShadowModel(replace(desk, thread=thread), alias, Shadows(redis, self.names))
-        await self._stack.enter_async_context(running(shadow.run()))
+        shadow = ShadowModel(replace(context, thread=thread), alias, ShadowStream(redis, self.names))
+        await self._stack.enter_async_context(run_in_background(shadow.run()))
         return shadow
 
     async def _open_export(self) -> SpanExport | None:
         headers = self._settings.otel_exporter_otlp_headers
-        told = headers.get_secret_value() if headers else ""
+        text = headers.get_secret_value() if headers else ""
         endpoint = self._settings.otel_exporter_otlp_endpoint
         # OpenTelemetry looks around the machine first
-        export = await asyncio.to_thread(open_export, endpoint, "touchline-worker", headers=told)
+        export = await asyncio.to_thread(open_export, endpoint, "touchline-worker", headers=text)
         if export is not None:
             self._stack.push_async_callback(asyncio.to_thread, export.close)
         return export
 
-    def answered(self, calls: Sequence[tasks.Call], outcomes: Sequence[tasks.Outcome]) -> None:
-        """A batch has its answers."""
+    def _record_spans(self, requests: Sequence[PredictionRequest], outcomes: Sequence[Outcome]) -> None:
         if self.export is not None:
-            for span in spans_of(calls, outcomes):
+            for span in job_spans(requests, outcomes):
                 self.export.record(span)
-        if self.shadow is not None:
-            self.shadow.follow(calls, outcomes)
 
     async def shutdown(self, ctx: dict[Any, Any]) -> None:
         """Leave the roster, stop the threads."""
-        ctx.pop(tasks.DESK, None)
+        ctx.pop(tasks.CONTEXT, None)
         ctx.pop(DRIFT, None)
         await self._stack.aclose()
 
@@ -146,14 +154,23 @@ class Resources:
         if raw is not None:
             result = loads(raw)
             async with redis.pipeline(transaction=False) as pipe:
-                pipe.hdel(self.names.interest, job_id)
+                pipe.hdel(self.names.waiter_count, job_id)
                 pipe.hdel(self.names.deadlines, job_id)
                 pipe.publish(self.names.done, dumps([[job_id, result["s"], result["r"]]]))
                 await pipe.execute()
 
-    def _hurry(self) -> None:
-        if self.beat is not None:
-            self.beat.hurry()
+    def _trigger_heartbeat(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.trigger_now()
+
+
+async def _read_served_versions(redis: ArqRedis, names: RedisKeys) -> dict[str, str]:
+    """Return the version that each alias last served; none when Redis does not know."""
+    try:
+        versions: dict[bytes, bytes] = await redis.hgetall(names.served_versions)  # type: ignore[misc]  # redis-py
+    except REDIS_ERRORS:
+        return {}
+    return {alias.decode(): version.decode() for alias, version in versions.items()}
 
 
 def stock_settings(settings: Settings, *, source: Source | None = None) -> dict[str, Any]:
@@ -179,13 +196,14 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
     """One worker on a connection; `options` are arq's, `source` stands in for the registry."""
     resources = Resources(settings, source=source)
     leases = Leases(redis, resources.names, owner=uuid4().hex, result_ttl_s=settings.result_ttl_s)
-    worker = BatchWorker(
+    return BatchWorker(
         FUNCTIONS,
-        batch_tasks=BATCH_TASKS,
+        predict_batch=tasks.predict_batch,
+        on_answered=resources.on_answered,
         cron_jobs=cron_jobs(settings),
         timezone=UTC,
         leases=leases,
-        tally=resources.tally,
+        tally=resources.counters,
         queue_name=settings.queue_name,
         redis_pool=redis,
         on_startup=resources.startup,
@@ -196,45 +214,62 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
         job_deserializer=loads,
         **{"job_timeout": JOB_TIMEOUT_S} | options,
     )
-    worker.on_answered = resources.answered
-    return worker
 
 
 async def serve(settings: Settings, *, source: Source | None = None, pipe: Connection | None = None) -> None:
     """Work until SIGTERM or SIGINT; then finish what is in hand. What is counted goes into `pipe`."""
     redis = connect(settings)
     worker = make_worker(settings, redis, source=source)
-    telling = asyncio.create_task(tell(worker.tally.metrics, pipe) if pipe else asyncio.sleep(0), name="metrics")
-    stop = asyncio.Event()
+    stop, orphaned = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    for signum, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (ORPHANED, orphaned)):
+        loop.add_signal_handler(signum, event.set)
     work = asyncio.create_task(worker.main(), name="worker")
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    settling = asyncio.create_task(_settled_from(worker.serving), name="settle")
     try:
-        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        worker.drain()
-        await asyncio.wait({work}, timeout=DRAIN_S if worker.serving.is_set() else 0)
+        async with AsyncExitStack() as stack:
+            if pipe is not None:
+                await stack.enter_async_context(run_in_background(send_metrics(worker.tally.metrics, pipe)))
+            stack.push_async_callback(worker.close)
+            stack.push_async_callback(cancel_and_wait, work)
+            await stack.enter_async_context(run_in_background(_freeze_gc_after(worker.serving)))
+            await stack.enter_async_context(run_in_background(_hand_over(orphaned, redis, settings.queue_name, stop)))
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            worker.drain()
+            await asyncio.wait({work}, timeout=DRAIN_S if worker.serving.is_set() else 0)
     finally:
         stopping.cancel()
-        await cancelled(settling)
-        await cancelled(work)
-        await worker.close()
-        await cancelled(telling)
         await disconnect(redis)
     if not work.cancelled():
         work.result()  # a bug that ended it ends the process, and the pool starts another
 
 
-async def _settled_from(serving: asyncio.Event) -> None:
+async def _hand_over(orphaned: asyncio.Event, redis: ArqRedis, queue_name: str, stop: asyncio.Event) -> None:
+    """After the supervisor's death, answer on until a worker of the next pool is ready; then stop."""
+    await orphaned.wait()
+    registry = WorkerRegistry(redis, RedisKeys(queue_name))
+    orphaned_at, deadline = datetime.now(UTC), monotonic() + HAND_OVER_S
+    log.warning("supervisor.lost: answering on until the next pool is ready, at most %.0f s", HAND_OVER_S)
+    host = socket.gethostname()
+    while monotonic() < deadline:
+        try:
+            heartbeats = await registry.heartbeats()
+        except REDIS_ERRORS:
+            break  # nothing to answer
+        if any(each.ready and each.worker.host == host and each.worker.started_at > orphaned_at for each in heartbeats):
+            break
+        await asyncio.sleep(HEARTBEAT_EVERY_S)
+    stop.set()
+
+
+async def _freeze_gc_after(serving: asyncio.Event) -> None:
     await serving.wait()
-    with settled():
+    with freeze_gc():
         await asyncio.Event().wait()  # until cancelled
 
 
 def _open_registry(settings: Settings) -> ModelSource:
     # MLflow takes seconds to import, and the beat must go on meanwhile
-    from worker.models import Registry  # noqa: PLC0415
+    from worker.registry import ModelRegistry  # noqa: PLC0415
 
-    return Registry(settings)
+    return ModelRegistry(settings)

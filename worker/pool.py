@@ -1,12 +1,10 @@
 """Keeps the worker processes alive."""
 
 import asyncio
-import ctypes
 import logging
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import parent_process
@@ -16,11 +14,11 @@ from threading import Thread
 from time import monotonic
 from types import FrameType
 
+from app.runtime import Backoff, set_parent_death_signal
 from app.settings import Settings
-from app.telemetry.exposition import State
-from app.telemetry.logs import set_up_logging
-from app.telemetry.pool import PoolMetrics
-from worker.reports import serve_metrics, told
+from app.telemetry.logging import set_up_logging
+from app.telemetry.metrics import State
+from worker.metrics import PoolMetrics, receive_metrics, serve_metrics
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +27,10 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 0.5
 STOP_S = 20.0
-_PR_SET_PDEATHSIG = 1
 # imported once, before any process is forked; MLflow's stores come in late and take seconds
 PRELOAD = [
     "worker.main",
-    "worker.models",
+    "worker.registry",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
 ]
@@ -51,18 +48,18 @@ def work(settings: Settings, pipe: Connection | None = None) -> None:
 
 
 def stop_with_supervisor() -> None:
-    """Drain when the supervisor or the fork server is gone, even by kill -9."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    """Drain when the fork server is gone; hand over to the next pool when the supervisor is, even by kill -9."""
+    set_parent_death_signal(signal.SIGTERM, parent=os.getppid())
     # the fork server lives for as long as we do, so its end does not tell of the supervisor's
-    Thread(target=_follow_to_the_end, name="supervisor", daemon=True).start()
+    Thread(target=_signal_supervisor_end, name="supervisor", daemon=True).start()
 
 
-def _follow_to_the_end() -> None:
+def _signal_supervisor_end() -> None:
     supervisor = parent_process()
     if supervisor is not None:
         supervisor.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        # without a handler, as while the process starts, it ends it
+        os.kill(os.getpid(), signal.SIGUSR1)
 
 
 class Pool:
@@ -76,7 +73,7 @@ class Pool:
         self._settings = settings
         self._context = context
         self._target = target
-        self._places = [_Place(self._process, number) for number in range(processes)]
+        self._slots = [_WorkerSlot(self._process, number) for number in range(processes)]
         self._is_stopping = False
 
     def _process(self, name: str) -> "tuple[ForkServerProcess, Connection]":
@@ -87,10 +84,10 @@ class Pool:
 
     def scrape(self) -> PoolMetrics:
         """What all processes have counted, those that have ended too."""
-        states = [place.state for place in self._places if place.state is not None]
-        metrics = PoolMetrics(states, [state for place in self._places for state in place.ended])
-        metrics.processes.set(sum(place.is_alive for place in self._places))
-        metrics.starts.follow(sum(place.starts for place in self._places))
+        states = [slot.state for slot in self._slots if slot.state is not None]
+        metrics = PoolMetrics(states, [state for slot in self._slots for state in slot.ended])
+        metrics.processes.set(sum(slot.is_alive for slot in self._slots))
+        metrics.starts.follow(sum(slot.starts for slot in self._slots))
         return metrics
 
     def run(self) -> None:
@@ -102,9 +99,9 @@ class Pool:
             serve_metrics(settings.worker_metrics_host, settings.worker_metrics_port, self.scrape)
         try:
             while not self._is_stopping:
-                for place in self._places:
-                    place.watch()
-                wait([place.sentinel for place in self._places if place.sentinel is not None], WATCH_S)
+                for slot in self._slots:
+                    slot.watch()
+                wait([slot.sentinel for slot in self._slots if slot.sentinel is not None], WATCH_S)
         finally:
             self._drain()
 
@@ -113,15 +110,15 @@ class Pool:
         self._is_stopping = True
 
     def _drain(self) -> None:
-        for place in self._places:
-            place.ask_to_stop()
+        for slot in self._slots:
+            slot.terminate()
         deadline = monotonic() + STOP_S
-        for place in self._places:
-            place.stop(max(deadline - monotonic(), 0.1))
+        for slot in self._slots:
+            slot.stop(max(deadline - monotonic(), 0.1))
 
 
-class _Place:
-    """One of the pool's processes, and the ones that take its place."""
+class _WorkerSlot:
+    """One of the pool's processes, and its replacements."""
 
     def __init__(self, make: "Callable[[str], tuple[ForkServerProcess, Connection]]", number: int) -> None:
         self._make = make
@@ -132,7 +129,7 @@ class _Place:
         self.starts = 0
         self._process: ForkServerProcess | None = None
         self._started = self._due = monotonic()
-        self._pause_s = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
 
     @property
     def sentinel(self) -> int | None:
@@ -144,20 +141,20 @@ class _Place:
 
     def watch(self) -> None:
         """Notice an end; start again when it is time; hear what the process tells."""
-        self._listen()
+        self._receive_state()
         if self._process is not None and self._process.exitcode is not None:
-            self._plan(self._process.exitcode)
+            self._schedule_restart(self._process.exitcode)
         if self._process is None and monotonic() >= self._due:
             self._process, self._pipe = self._make(f"worker-{self._number}")
             self._process.start()
             self._started = monotonic()
             self.starts += 1
 
-    def _listen(self) -> None:
+    def _receive_state(self) -> None:
         if self._pipe is not None:
-            self.state = told(self._pipe) or self.state
+            self.state = receive_metrics(self._pipe) or self.state
 
-    def _bury(self) -> None:
+    def _keep_counts(self) -> None:
         """Keep what the process had counted: totals never fall."""
         if self._pipe is not None:
             self._pipe.close()
@@ -166,19 +163,18 @@ class _Place:
             self.ended = [PoolMetrics(ended=[*self.ended, self.state]).registry.state()]
             self.state = None
 
-    def _plan(self, exit_code: int) -> None:
-        ran_s = monotonic() - self._started
-        self._pause_s = (
-            FIRST_PAUSE_S if ran_s > STEADY_S else min(max(2 * self._pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
-        )
-        self._due = monotonic() + self._pause_s
-        log.warning("worker %d ended (%s); starting it again in %.1f s", self._number, exit_code, self._pause_s)
-        self._bury()
+    def _schedule_restart(self, exit_code: int) -> None:
+        if monotonic() - self._started > STEADY_S:
+            self._backoff.reset()
+        pause_s = self._backoff.next_pause()
+        self._due = monotonic() + pause_s
+        log.warning("worker.ended: number %d (%s); starting it again in %.1f s", self._number, exit_code, pause_s)
+        self._keep_counts()
         if self._process is not None:
             self._process.close()
             self._process = None
 
-    def ask_to_stop(self) -> None:
+    def terminate(self) -> None:
         if self._process is not None and self._process.exitcode is None:
             self._process.terminate()
 
@@ -187,6 +183,6 @@ class _Place:
             return
         self._process.join(timeout_s)
         if self._process.exitcode is None:
-            log.warning("worker %d does not stop; killing it", self._number)
+            log.warning("worker.killed: number %d does not stop", self._number)
             self._process.kill()
             self._process.join()

@@ -5,12 +5,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from app.queue.connection import REDIS_ERRORS
-from app.queue.jobs import Payload
-from app.queue.shadows import Shadow, Shadows
-from worker.tasks import DESK, Call, Desk, Outcome, predict_batch
+from app.queue.jobs import PredictionRequest, PredictionResult
+from app.queue.redis import REDIS_ERRORS
+from app.queue.shadow_stream import ShadowPrediction, ShadowStream
+from worker.leases import Outcome
+from worker.tasks import CONTEXT, PredictionContext, predict_batch
 
 log = logging.getLogger(__name__)
 
@@ -20,27 +20,27 @@ NOBODY_WAITS = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    call: Call
-    answer: Payload
+    request: PredictionRequest
+    result: PredictionResult
 
 
 class ShadowModel:
     """The second model. It never delays an answer and never fails one: what it cannot do is left out and counted."""
 
-    def __init__(self, desk: Desk, alias: str, shadows: Shadows) -> None:
-        self._ctx = {DESK: desk}
+    def __init__(self, context: PredictionContext, alias: str, shadows: ShadowStream) -> None:
+        self._ctx = {CONTEXT: context}
         self._alias = alias
         self._shadows = shadows
         self._waiting: asyncio.Queue[list[_Answered]] = asyncio.Queue(BATCHES_WAITING)
         self.computed = 0
         self.left_out = 0
 
-    def follow(self, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> None:
+    def follow(self, requests: Sequence[PredictionRequest], outcomes: Sequence[Outcome]) -> None:
         """These were answered just now; returns at once."""
         answered = [
-            _Answered(call, outcome)
-            for call, outcome in zip(calls, outcomes, strict=True)
-            if isinstance(outcome, dict) and "proba" in outcome and outcome["alias"] != self._alias
+            _Answered(request, outcome)
+            for request, outcome in zip(requests, outcomes, strict=True)
+            if isinstance(outcome, PredictionResult) and outcome.alias != self._alias
         ]
         if not answered:
             return
@@ -65,21 +65,19 @@ class ShadowModel:
                 self.computed += len(shadows)
                 self._leave_out(len(answered) - len(shadows), reason)
 
-    async def _compute(self, answered: list[_Answered]) -> tuple[list[Shadow], str]:
+    async def _compute(self, answered: list[_Answered]) -> tuple[list[ShadowPrediction], str]:
         """The shadow answers there are, and why the last of the others is missing."""
-        outcomes = await predict_batch(self._ctx, [self._question(each.call) for each in answered])
+        requests = [
+            replace(each.request, alias=self._alias, deadline_at=NOBODY_WAITS, explain=False) for each in answered
+        ]
+        outcomes = await predict_batch(self._ctx, requests)
         shadows, reason = [], ""
         for each, outcome in zip(answered, outcomes, strict=True):
-            if isinstance(outcome, dict) and "proba" in outcome:
+            if isinstance(outcome, PredictionResult):
                 shadows.append(_shadow(each, outcome))
             else:
                 reason = repr(outcome)
         return shadows, reason
-
-    def _question(self, call: Call) -> Call:
-        return replace(
-            call, payload=call.payload | {"alias": self._alias, "deadline_at": NOBODY_WAITS, "explain": False}
-        )
 
     def _leave_out(self, count: int, reason: str) -> None:
         # one line for the first and then for each doubling: a broken candidate does not fill the log
@@ -88,20 +86,20 @@ class ShadowModel:
             log.warning("%d predictions have no shadow answer so far: %s", self.left_out, reason)
 
 
-def _shadow(answered: _Answered, outcome: dict[str, Any]) -> Shadow:
-    asked, answer = answered.call.payload, answered.answer
-    return Shadow(
-        task_id=answered.call.task_id,
-        match_id=asked["match_id"],
-        snapshot_id=asked["snapshot_id"],
-        request_id=asked.get("request_id", ""),
-        alias=answer["alias"],
-        model_version=answer["model_version"],
-        proba=tuple(answer["proba"]),
-        shadow_alias=outcome["alias"],
-        shadow_name=outcome["model_name"],
-        shadow_version=outcome["model_version"],
-        shadow_run_id=outcome["run_id"],
-        shadow_proba=tuple(outcome["proba"]),
+def _shadow(answered: _Answered, shadow: PredictionResult) -> ShadowPrediction:
+    request, result = answered.request, answered.result
+    return ShadowPrediction(
+        task_id=request.task_id,
+        match_id=request.match_id,
+        snapshot_id=request.snapshot_id,
+        request_id=request.request_id,
+        alias=result.alias,
+        model_version=result.model_version,
+        proba=result.proba,
+        shadow_alias=shadow.alias,
+        shadow_name=shadow.model_name,
+        shadow_version=shadow.model_version,
+        shadow_run_id=shadow.run_id,
+        shadow_proba=shadow.proba,
         computed_at=datetime.now(UTC),
     )

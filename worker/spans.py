@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.telemetry.trace import Kind, Span, parse
-from worker.tasks import Call, Outcome
+from app.queue.jobs import PredictionRequest, PredictionResult
+from app.telemetry.tracing import Kind, Span, parse_traceparent
+from worker.leases import Outcome
 
 
-def spans_of(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> Iterator[Span]:
-    """Those of answered jobs that came with a trace."""
-    for call, outcome in zip(calls, outcomes, strict=False):
-        asked = parse(str(call.payload.get("traceparent", "")))
-        if asked is not None and isinstance(outcome, dict) and "proba" in outcome:
-            taken_s = call.enqueued_at + outcome["queue_ms"] / 1000
-            about = {"task_id": call.task_id, "request_id": str(call.payload.get("request_id", ""))}
-            yield Span("queue wait", asked.child(), Kind.CONSUMER, call.enqueued_at, taken_s, about)
-            model = {"model.alias": outcome["alias"], "model.version": outcome["model_version"]}
-            ended_s = taken_s + outcome["inference_ms"] / 1000
-            yield Span("inference", asked.child(), Kind.INTERNAL, taken_s, ended_s, about | model)
+def job_spans(requests: Sequence[PredictionRequest], outcomes: Sequence[Outcome]) -> Iterator[Span]:
+    """Yield the spans of answered requests that came with a trace."""
+    for request, outcome in zip(requests, outcomes, strict=False):
+        trace = parse_traceparent(request.traceparent)
+        if trace is not None and isinstance(outcome, PredictionResult):
+            claimed_at = request.enqueued_at + outcome.queue_ms / 1000
+            about = {"task_id": request.task_id, "request_id": request.request_id}
+            yield Span("queue wait", trace.child(), Kind.CONSUMER, request.enqueued_at, claimed_at, about)
+            model = {"model.alias": outcome.alias, "model.version": outcome.model_version}
+            ended_at = claimed_at + outcome.inference_ms / 1000
+            yield Span("inference", trace.child(), Kind.INTERNAL, claimed_at, ended_at, about | model)

@@ -3,146 +3,154 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter, time
 from typing import Any
 
 import numpy as np
+from arq.connections import ArqRedis
 
-from app.errors import FeaturesMismatch, PredictionFailed, PredictionTimeout, ServiceError
-from app.queue.failures import failure_payload
-from app.queue.jobs import Contribution, Payload, PredictJob, PredictResult
-from app.queue.wire import job_of, result_payload
-from worker.features import FeatureSets
+from app.errors import FeaturesMismatch, PredictionTimeout, ServiceError
+from app.queue.jobs import Payload, PredictionRequest, PredictionResult
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import decode_request, loads, result_payload
 from worker.inference import Probabilities, Rows
-from worker.loaded import LoadedModel
-from worker.shelf import Shelf
+from worker.leases import Outcome
+from worker.model_manager import ModelManager
+from worker.predictors import LoadedModel
 
 Context = dict[Any, Any]
-Outcome = Payload | Exception  # an answer or an expected failure, or a bug, which is tried again
+FEATURE_SETS_MAX = 64  # they change with the pipeline's code, not with its data
+
+
+class FeatureSets:
+    """Ordered feature names by the name of their set, as the API announced them."""
+
+    def __init__(self, redis: ArqRedis, names: RedisKeys) -> None:
+        self._redis = redis
+        self._names = names
+        self._known: dict[str, tuple[str, ...]] = {}
+
+    async def names(self, feature_set: str) -> tuple[str, ...]:
+        """Return the columns of a feature set; FeaturesMismatch when nobody announced it."""
+        if feature_set not in self._known:
+            raw = await self._redis.get(self._names.features(feature_set))
+            if raw is None:
+                raise FeaturesMismatch(f"Nobody announced the columns of feature set {feature_set!r}.")
+            if len(self._known) >= FEATURE_SETS_MAX:
+                self._known.clear()
+            self._known[feature_set] = tuple(loads(raw))
+        return self._known[feature_set]
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """What predicting takes; one per worker process, under `DESK` in arq's context."""
+class PredictionContext:
+    """What predicting takes; one per worker process, under `CONTEXT` in arq's context."""
 
-    shelf: Shelf
+    models: ModelManager
     features: FeatureSets
     thread: Executor
 
 
-DESK = "desk"
+CONTEXT = "prediction_context"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One job as it was enqueued."""
+@dataclass(slots=True)
+class ModelBatch:
+    """The requests of a batch that one model answers, and their places in it."""
 
-    payload: Payload
-    enqueued_at: float  # unix seconds
-    task_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    place: int
-    job: PredictJob
     model: LoadedModel
-    row: Rows
-    enqueued_at: float
+    places: list[int] = field(default_factory=list)
+    requests: list[PredictionRequest] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
 
 
 async def predict_match(ctx: Context, payload: Payload) -> Payload:
     """Predict one match: the way of a stock arq worker."""
     enqueued_at = ctx["enqueue_time"].timestamp() if "enqueue_time" in ctx else time()
-    (outcome,) = await predict_batch(ctx, [Call(payload, enqueued_at)])
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    try:
+        request = decode_request(payload, enqueued_at=enqueued_at)
+    except ServiceError as error:
+        return result_payload(error)
+    (outcome,) = await predict_batch(ctx, [request])
+    if isinstance(outcome, PredictionResult | ServiceError):
+        return result_payload(outcome)
+    raise outcome
 
 
-async def predict_batch(ctx: Context, calls: Sequence[Call]) -> list[Outcome]:
-    """Predict many matches: one computation per model; a job that fails does not fail the others."""
-    desk: Desk = ctx[DESK]
-    outcomes: list[Outcome] = [{} for _ in calls]
-    groups: dict[int, list[_Question]] = {}
-    for place, call in enumerate(calls):
+async def predict_batch(ctx: Context, requests: Sequence[PredictionRequest]) -> list[Outcome]:
+    """Predict many matches: one computation per model; a request that fails does not fail the others."""
+    context: PredictionContext = ctx[CONTEXT]
+    outcomes: dict[int, Outcome] = {}
+    batches: dict[int, ModelBatch] = {}
+    for place, request in enumerate(requests):
         try:
-            question = await _question(desk, place, call)
+            model, row = await _find_row(context, request)
         except ServiceError as error:
-            outcomes[place] = failure_payload(error)
+            outcomes[place] = error
         else:
-            groups.setdefault(id(question.model), []).append(question)
-    for questions in groups.values():
-        for question, outcome in await _compute(desk, questions):
-            outcomes[question.place] = outcome
-    return outcomes
-
-
-async def _question(desk: Desk, place: int, call: Call) -> _Question:
-    try:
-        job = job_of(call.payload)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PredictionFailed(f"The job is malformed: {type(error).__name__}: {error}") from error
-    if job.deadline_at < time():
-        raise PredictionTimeout("The deadline passed before a worker was free; nothing was computed.")
-    model = desk.shelf.get(job.alias)
-    announced = await desk.features.names(job.feature_set)
-    if len(job.features) != 4 * len(announced):
-        raise FeaturesMismatch(f"The feature row has {len(job.features)} bytes for {len(announced)} float32 values.")
-    row = np.frombuffer(job.features, dtype="<f4")[model.columns(job.feature_set, announced)]
-    return _Question(place, job, model, row, call.enqueued_at)
-
-
-async def _compute(desk: Desk, questions: list[_Question]) -> list[tuple[_Question, Outcome]]:
+            batch = batches.setdefault(id(model), ModelBatch(model))
+            batch.places.append(place)
+            batch.requests.append(request)
+            batch.rows.append(row)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(desk.thread, _compute_group, questions)
+    for batch in batches.values():
+        computed = await loop.run_in_executor(context.thread, _compute, batch.model, batch.requests, batch.rows)
+        outcomes.update(zip(batch.places, computed, strict=True))
+    return [outcomes[place] for place in range(len(requests))]
 
 
-def _compute_group(questions: list[_Question]) -> list[tuple[_Question, Outcome]]:
-    """All in one call; when that fails, each alone, so that the one at fault is found."""
+async def _find_row(context: PredictionContext, request: PredictionRequest) -> tuple[LoadedModel, Rows]:
+    """Return the model of a request, and the feature row in the order of its signature."""
+    if request.deadline_at < time():
+        raise PredictionTimeout("The deadline passed before a worker was free; nothing was computed.")
+    model = context.models.get(request.alias)
+    announced = await context.features.names(request.feature_set)
+    if len(request.features) != 4 * len(announced):
+        n_bytes = len(request.features)
+        raise FeaturesMismatch(f"The feature row has {n_bytes} bytes for {len(announced)} float32 values.")
+    return model, np.frombuffer(request.features, dtype="<f4")[model.columns(request.feature_set, announced)]
+
+
+def _compute(model: LoadedModel, requests: Sequence[PredictionRequest], rows: Sequence[Rows]) -> list[Outcome]:
+    """Compute all in one call; when that fails, each alone, so that the one at fault is found."""
     started_at, start = time(), perf_counter()
-    model = questions[0].model
-    rows = np.stack([question.row for question in questions])
     try:
-        probabilities = model.predictor.probabilities(rows)
-    except Exception as error:  # noqa: BLE001  # handed on as the job's outcome
-        if len(questions) == 1:
-            return [(questions[0], _failure(error))]
-        return [pair for question in questions for pair in _compute_group([question])]
-    inference_ms = (perf_counter() - start) * 1000
+        probabilities = model.predictor.probabilities(np.stack(rows))
+    except Exception as error:  # noqa: BLE001  # handed on as the outcome
+        if len(requests) == 1:
+            return [error]
+        return [_compute(model, [request], [row])[0] for request, row in zip(requests, rows, strict=True)]
+    inference_ms = round((perf_counter() - start) * 1000, 3)
     return [
-        (question, _answer(question, probability, started_at, inference_ms))
-        for question, probability in zip(questions, probabilities, strict=True)
+        _result(model, request, row, probability, started_at, inference_ms)
+        for request, row, probability in zip(requests, rows, probabilities, strict=True)
     ]
 
 
-def _answer(question: _Question, probability: Probabilities, started_at: float, inference_ms: float) -> Outcome:
+def _result(  # noqa: PLR0913, PLR0917  # what a result is made of
+    model: LoadedModel,
+    request: PredictionRequest,
+    row: Rows,
+    probability: Probabilities,
+    started_at: float,
+    inference_ms: float,
+) -> Outcome:
     try:
-        contributions = _contributions(question)
-    except Exception as error:  # noqa: BLE001  # handed on as the job's outcome
-        return _failure(error)
-    info = question.model.info
+        contributions = model.explain(row[np.newaxis])[0] if request.explain else None
+    except Exception as error:  # noqa: BLE001  # handed on as the outcome
+        return error
     home, draw, away = probability.tolist()
-    return result_payload(
-        PredictResult(
-            proba=(home, draw, away),
-            model_name=info.name,
-            model_version=info.version,
-            alias=info.alias,
-            run_id=info.run_id,
-            computed_at=datetime.now(UTC),
-            inference_ms=round(inference_ms, 3),
-            queue_ms=round(max(started_at - question.enqueued_at, 0.0) * 1000, 3),
-            contributions=contributions,
-        )
+    return PredictionResult(
+        proba=(home, draw, away),
+        model_name=model.info.name,
+        model_version=model.info.version,
+        alias=model.info.alias,
+        run_id=model.info.run_id,
+        computed_at=datetime.now(UTC),
+        inference_ms=inference_ms,
+        queue_ms=round(max(started_at - request.enqueued_at, 0.0) * 1000, 3),
+        contributions=contributions,
+        task_id=request.task_id,
     )
-
-
-def _contributions(question: _Question) -> list[Contribution] | None:
-    return question.model.explain(question.row[np.newaxis])[0] if question.job.explain else None
-
-
-def _failure(error: Exception) -> Outcome:
-    return failure_payload(error) if isinstance(error, ServiceError) else error

@@ -2,14 +2,14 @@
 
 from aiohttp import web
 
-from app.api import bulk
-from app.api.bulk import Content
-from app.api.selections import selection_of
+from app.api import responses
+from app.api.responses import Content
+from app.api.selections import read_selection
 from app.domain.odds import Devig
 from app.errors import InvalidRequest
 from app.schemas import CardsQuery, CardsSqlOut, CardsSqlQuery
 from app.store import cards
-from app.store.cursor import Order
+from app.store.cards import Order
 from app.store.snapshot import Snapshot
 
 TOTAL_HEADER = "X-Total-Count"
@@ -20,7 +20,7 @@ async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamRespo
     wanted = cards.Page(Order(query.sort.value), query.limit, query.cursor, Devig(query.devig.value))
 
     async def find(snapshot: Snapshot) -> Content:
-        page = await cards.find_page(snapshot, selection_of(query), wanted)
+        page = await cards.find_page(snapshot, read_selection(query), wanted)
         stated = {"value_edge": snapshot.rules.value_edge, "devig": query.devig.value}
         members = stated | {"total": page.total, "next_cursor": page.next_cursor}
         headers = {TOTAL_HEADER: str(page.total)}
@@ -29,11 +29,11 @@ async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamRespo
             headers["Link"] = f'<{request.rel_url.update_query(cursor=page.next_cursor)}>; rel="next"'
         return Content(members, page.rows.picked(query.named()), headers)
 
-    return await bulk.answer(request, find, query)
+    return await responses.respond_from_snapshot(request, find, query)
 
 
 async def get_cards_sql(request: web.Request, query: CardsSqlQuery) -> CardsSqlOut:
     """The SQL that gives these cards in scripts/sql and at POST /sql."""
     if query.as_of is not None:
         raise InvalidRequest("query as_of: SQL asks the snapshot as it is now.")
-    return CardsSqlOut(sql=cards.written(selection_of(query), Order(query.sort.value), query.limit))
+    return CardsSqlOut(sql=cards.write_cards_sql(read_selection(query), Order(query.sort.value), query.limit))

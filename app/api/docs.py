@@ -4,7 +4,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from app import keys
+from app import appkeys
 
 STATIC = Path(__file__).parent / "static"
 _PAGE = """<!doctype html>
@@ -27,7 +27,7 @@ _PAGE = """<!doctype html>
 
 async def get_openapi(request: web.Request) -> web.Response:
     """This description."""
-    return web.Response(body=request.app[keys.OPENAPI], content_type="application/json")
+    return web.Response(body=request.app[appkeys.OPENAPI], content_type="application/json")
 
 
 async def get_docs(request: web.Request) -> web.Response:

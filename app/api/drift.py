@@ -9,13 +9,13 @@ import structlog
 from aiohttp import web
 from pydantic import ValidationError
 
-from app import keys
+from app import appkeys
+from app.artifacts.contract import DriftReport
 from app.errors import ReportMissing, ServiceError
-from app.queue.connection import REDIS_ERRORS
-from app.queue.reports import LastCheck
+from app.queue.drift_reports import LastCheck
+from app.queue.redis import REDIS_ERRORS
 from app.schemas import DriftCheckOut, DriftFeatureOut, DriftOut
 from app.store import reports
-from app.store.contract import DriftReport
 
 log = structlog.get_logger(__name__)
 
@@ -31,12 +31,12 @@ class NewestDrift:
     last_check: LastCheck | None
 
 
-async def newest_drift(app: web.Application) -> NewestDrift:
+async def find_newest_drift(app: web.Application) -> NewestDrift:
     """The newer of the artifacts' report and the workers'; a ServiceError when there is neither."""
     checked, last_check = await _checked(app)
     try:
-        async with app[keys.SNAPSHOTS].reading() as snapshot:
-            published = await reports.drift(snapshot)
+        async with app[appkeys.SNAPSHOTS].reading() as snapshot:
+            published = await reports.read_drift(snapshot)
     except ServiceError:
         if checked is None:
             raise
@@ -48,7 +48,7 @@ async def newest_drift(app: web.Application) -> NewestDrift:
 
 async def get_drift(request: web.Request) -> DriftOut:
     """The newest drift report and its age."""
-    found = await newest_drift(request.app)
+    found = await find_newest_drift(request.app)
     now = datetime.now(UTC)
     report = found.report
     return DriftOut(
@@ -70,10 +70,10 @@ async def get_drift_report(request: web.Request) -> web.Response:
 
 
 async def _page(app: web.Application) -> bytes:
-    if (await newest_drift(app)).origin == "artifacts":
-        async with app[keys.SNAPSHOTS].reading() as snapshot:
-            return await reports.drift_page(snapshot)
-    page = await app[keys.QUEUE].reports.page()
+    if (await find_newest_drift(app)).origin == "artifacts":
+        async with app[appkeys.SNAPSHOTS].reading() as snapshot:
+            return await reports.read_drift_page(snapshot)
+    page = await app[appkeys.QUEUE].reports.page()
     if page is None:
         raise ReportMissing("The workers' report has no page.")
     return page
@@ -82,7 +82,7 @@ async def _page(app: web.Application) -> bytes:
 async def _checked(app: web.Application) -> tuple[DriftReport | None, LastCheck | None]:
     try:
         async with asyncio.timeout(_REDIS_TIMEOUT_S):
-            raw, last_check = await app[keys.QUEUE].reports.newest()
+            raw, last_check = await app[appkeys.QUEUE].reports.newest()
     except (*REDIS_ERRORS, TimeoutError):
         return None, None
     try:

@@ -5,10 +5,10 @@ import secrets
 
 from aiohttp import web
 
-from app import keys
-from app.access.scope import Scope
-from app.api.guard import may_still
-from app.feed.feed import Subscription
+from app import appkeys
+from app.api.auth import is_still_authorized
+from app.auth.keys import Scope
+from app.events.feed import Subscription
 
 EVENT_STREAM = "text/event-stream"
 _HEARTBEAT = b":\n\n"
@@ -34,8 +34,8 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    feed, last_id = request.app[keys.FEED], request.headers.get("Last-Event-ID")
-    with feed.listen(last_id, lambda: _abort(request), caller=request.get(keys.CALLER)) as listener:
+    feed, last_id = request.app[appkeys.FEED], request.headers.get("Last-Event-ID")
+    with feed.listen(last_id, lambda: _abort(request), caller=request.get(appkeys.CALLER)) as listener:
         await response.prepare(request)
         try:
             await _tell(request, response, listener)
@@ -46,10 +46,10 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _tell(request: web.Request, response: web.StreamResponse, listener: Subscription) -> None:
-    heartbeat_s = request.app[keys.SETTINGS].event_heartbeat_s
+    heartbeat_s = request.app[appkeys.SETTINGS].event_heartbeat_s
     shortest, longest = _RETRY_MS
     await response.write(b"retry: %d\n\n" % (shortest + secrets.randbelow(longest - shortest)))
-    while (events := await listener.take(heartbeat_s)) is not None and may_still(request, Scope.READ):
+    while (events := await listener.take(heartbeat_s)) is not None and is_still_authorized(request, Scope.READ):
         async with asyncio.timeout(_WRITE_TIMEOUT_S):
             await response.write(b"".join(event.encode() for event in events) or _HEARTBEAT)
     await response.write_eof()

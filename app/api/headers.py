@@ -6,9 +6,9 @@ import secrets
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from app import keys
-from app.api.guard import KEY_HEADER, quota_headers
-from app.telemetry.trace import begin
+from app import appkeys
+from app.api.auth import KEY_HEADER, quota_headers
+from app.telemetry.tracing import begin_trace
 
 REQUEST_ID_HEADER = "X-Request-ID"
 TRACEPARENT_HEADER = "traceparent"
@@ -35,27 +35,27 @@ def identify(request: web.Request) -> str:
     """Take the caller's id and trace of the request, or make them; both stand in every log line and answer."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
     identity = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
-    request[keys.REQUEST_ID] = identity
-    share = request.app[keys.SETTINGS].otel_traces_sampler_arg if request.app[keys.EXPORT] else 0.0
-    request[keys.TRACE] = begin(request.headers.get(TRACEPARENT_HEADER), share=share)
+    request[appkeys.REQUEST_ID] = identity
+    share = request.app[appkeys.SETTINGS].otel_traces_sampler_arg if request.app[appkeys.EXPORT] else 0.0
+    request[appkeys.TRACE] = begin_trace(request.headers.get(TRACEPARENT_HEADER), share=share)
     return identity
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Complete an answer's head, which for a streamed one is written before the handler returns."""
     headers = response.headers
-    if keys.REQUEST_ID not in request:
+    if appkeys.REQUEST_ID not in request:
         identify(request)  # refused before it came to us, as an unknown Expect is
-    headers[REQUEST_ID_HEADER] = request[keys.REQUEST_ID]
-    headers[TRACEPARENT_HEADER] = request[keys.TRACE].header
+    headers[REQUEST_ID_HEADER] = request[appkeys.REQUEST_ID]
+    headers[TRACEPARENT_HEADER] = request[appkeys.TRACE].header
     for name, value in _SECURITY.items():
         headers.setdefault(name, value)
     # its default tells the versions of Python and aiohttp
     headers[hdrs.SERVER] = "touchline"
-    quota = request.get(keys.QUOTA)
+    quota = request.get(appkeys.QUOTA)
     if quota is not None:
         headers.update(quota_headers(quota))
-    if request.app[keys.SETTINGS].cors_origins:
+    if request.app[appkeys.SETTINGS].cors_origins:
         _add_cors(request, response)
 
 
@@ -69,7 +69,7 @@ def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
 
 def _allowed_origin(request: web.Request) -> str | None:
     origin = request.headers.get(hdrs.ORIGIN)
-    return origin if origin in request.app[keys.SETTINGS].cors_origins else None
+    return origin if origin in request.app[appkeys.SETTINGS].cors_origins else None
 
 
 @web.middleware

@@ -1,22 +1,31 @@
-"""Live predictions: features from the snapshot, probabilities from a worker."""
+"""Live predictions: features from the snapshot, probabilities from a worker, and the age of everything behind them."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import structlog
 from aiohttp import web
 
-from app import keys
-from app.api.answers import Beside, live_prediction
+from app import appkeys
 from app.api.route import model_response
-from app.errors import PredictionTimeout, QueueUnavailable, ServiceError
-from app.ledger.question import Question
-from app.queue.jobs import PredictJob, TaskJob, TaskStatus
-from app.queue.wire import feature_set_of
-from app.schemas import AsyncPredictIn, LivePredictionOut, LiveQuery, MatchPath, TaskOut, TimingsOut
+from app.domain.outcomes import Outcome
+from app.errors import FeaturesMissing, MatchNotFound, PredictionTimeout, QueueUnavailable, ServiceError
+from app.ledger.rows import PredictionRecord
+from app.queue.jobs import PredictionRequest, PredictionResult, TaskStatus
+from app.queue.serialization import name_feature_set
+from app.schemas import (
+    AsyncPredictIn,
+    ContributionOut,
+    LiveModelOut,
+    LivePredictionOut,
+    LiveQuery,
+    MatchPath,
+    ProbabilitiesOut,
+    TaskOut,
+    TimingsOut,
+)
 from app.schemas import TaskStatus as TaskStatusOut
-from app.store.inputs import Inputs, find_inputs
 from app.store.odds import Odds
 
 log = structlog.get_logger(__name__)
@@ -24,13 +33,11 @@ _OTHER_ALIAS = "other"
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question ready for the workers, and what the snapshot said beside it."""
+class SnapshotContext:
+    """What a snapshot knows beside a prediction; None where it knows nothing."""
 
-    job: PredictJob
-    inputs: Inputs
-    features_ms: float
-    question: Question
+    odds: Odds | None = None
+    data_until: datetime | None = None
 
 
 async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery) -> web.Response:
@@ -38,110 +45,137 @@ async def predict_match(request: web.Request, path: MatchPath, query: LiveQuery)
 
     The same question within the time that results are kept has the same answer, and an `Age`.
     """
-    settings, metrics = request.app[keys.SETTINGS], request.app[keys.METRICS]
-    alias = query.stage if query.stage in settings.model_aliases else _OTHER_ALIAS
+    settings, metrics = request.app[appkeys.SETTINGS], request.app[appkeys.METRICS].live
+    alias = query.alias if query.alias in settings.model_aliases else _OTHER_ALIAS
     started = time.perf_counter()
     try:
-        response = await _predict(request, path.match_id, query)
+        response = await _predict(request, path.match_id, query, started)
     except ServiceError as error:
-        metrics.live.count(alias, error.code, time.perf_counter() - started)
+        metrics.count(alias, error.code, time.perf_counter() - started)
         raise
-    metrics.live.count(alias, "ok", time.perf_counter() - started)
+    metrics.count(alias, "ok", time.perf_counter() - started)
     return response
 
 
 async def submit_prediction(request: web.Request, body: AsyncPredictIn) -> web.Response:
     """Put a prediction into the queue and return at once; its Location tells how it goes."""
-    wait_s = request.app[keys.SETTINGS].result_ttl_s
-    asked = await _asked(request, body.match_id, LiveQuery(stage=body.stage, explain=body.explain), wait_s)
-    task_id = await request.app[keys.QUEUE].submit(asked.job)
-    await _have_recorded(request, task_id, asked.question)
+    asked_at = datetime.now(UTC)
+    wait_s = request.app[appkeys.SETTINGS].result_ttl_s
+    prediction, context = await _read_request(request, body.match_id, body, wait_s)
+    task_id = await request.app[appkeys.QUEUE].submit(prediction)
+    await _record_later(request, task_id, _record(request, prediction, context, asked_at))
     response = model_response(TaskOut(task_id=task_id, status=TaskStatusOut(TaskStatus.QUEUED.value)), status=202)
     response.headers["Location"] = f"/monitoring/task_status/{task_id}"
     return response
 
 
-async def _predict(request: web.Request, match_id: int, query: LiveQuery) -> web.Response:
-    started = time.perf_counter()
-    timeout_s = request.app[keys.SETTINGS].sync_timeout_s
-    asked = await _asked(request, match_id, query, timeout_s)
+async def _predict(request: web.Request, match_id: int, query: LiveQuery, started: float) -> web.Response:
+    asked_at = datetime.now(UTC)
+    timeout_s = request.app[appkeys.SETTINGS].sync_timeout_s
+    prediction, context = await _read_request(request, match_id, query, timeout_s)
+    features_s = time.perf_counter() - started
     try:
-        task_id, result, is_known = await request.app[keys.QUEUE].predict(
-            asked.job, timeout_s=timeout_s - (time.perf_counter() - started)
-        )
+        result = await request.app[appkeys.QUEUE].predict(prediction, timeout_s=timeout_s - features_s)
     except PredictionTimeout as error:
-        await _late(request, error, asked.question)
+        # a failure of the task itself may have this type too; then no result will be found, and nothing is recorded
+        task_id = error.extras["task_id"]
+        try:
+            await _record_later(request, task_id, _record(request, prediction, context, asked_at))
+        except QueueUnavailable as away:
+            log.warning("a late answer will not be in the ledger", task=task_id, error=away.detail)
         raise
-    measured_ms = None if is_known else result.inference_ms
-    request.app[keys.METRICS].live.observe_answer(result.alias, max(result.proba), measured_ms)
+    measured_ms = None if result.is_known else result.inference_ms
+    request.app[appkeys.METRICS].live.observe_answer(result.alias, max(result.proba), measured_ms)
     timings = TimingsOut(
-        features_ms=asked.features_ms,
+        features_ms=round(1000 * features_s, 3),
         queue_ms=result.queue_ms,
         inference_ms=result.inference_ms,
-        total_ms=_since_ms(started),
+        total_ms=round(1000 * (time.perf_counter() - started), 3),
     )
-    job = asked.job
-    about = TaskJob(job.match_id, job.alias, job.snapshot_id, job.features_computed_at, job.explain)
-    beside = Beside(asked.inputs.odds, asked.inputs.data_until)
-    answer = live_prediction(about, task_id, result, beside, timings)
-    row = asked.question.answered(task_id, result, datetime.now(UTC), timings.total_ms or 0.0)
-    request.app[keys.LEDGER].record(row)
-    return _response(answer, is_known=is_known)
-
-
-async def _have_recorded(request: web.Request, task_id: str, question: Question) -> None:
-    if request.app[keys.LEDGER].database is not None:
-        await request.app[keys.QUEUE].note(task_id, question.encode())
-
-
-async def _late(request: web.Request, error: PredictionTimeout, question: Question) -> None:
-    # a failure of the task itself may have this type too; then no answer will be found, and nothing is recorded
-    try:
-        await _have_recorded(request, error.extras["task_id"], question)
-    except QueueUnavailable as away:
-        log.warning("a late answer will not be in the ledger", task=error.extras["task_id"], error=away.detail)
-
-
-def _response(answer: LivePredictionOut, *, is_known: bool) -> web.Response:
-    response = model_response(answer)
-    if is_known:
-        age_s = (datetime.now(UTC) - answer.computed_at).total_seconds()
-        response.headers["Age"] = str(max(0, int(age_s)))
+    now = datetime.now(UTC)
+    ledger = request.app[appkeys.LEDGER]
+    if ledger.database is not None:
+        record = _record(request, prediction, context, asked_at)
+        ledger.record(record.answered(result.task_id, result, now, timings.total_ms or 0.0))
+    response = model_response(present_live_prediction(prediction, result, context, timings))
+    if result.is_known:
+        response.headers["Age"] = str(max(0, int((now - result.computed_at).total_seconds())))
     return response
 
 
-async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: float) -> _Asked:
-    started = time.perf_counter()
-    async with request.app[keys.SNAPSHOTS].reading() as snapshot:
-        inputs = find_inputs(snapshot, match_id)
-        job = PredictJob(
+async def _read_request(
+    request: web.Request, match_id: int, query: LiveQuery | AsyncPredictIn, wait_s: float
+) -> tuple[PredictionRequest, SnapshotContext]:
+    """Return the request for the workers, and what the snapshot knows beside it; MatchNotFound, FeaturesMissing."""
+    async with request.app[appkeys.SNAPSHOTS].reading() as snapshot:
+        odds = snapshot.prices.find(match_id)
+        if odds is None:
+            raise MatchNotFound.of(match_id)
+        features = snapshot.features.find(match_id)
+        if features is None:
+            raise FeaturesMissing(f"Match {match_id} has no feature row.", match_id=match_id)
+        prediction = PredictionRequest(
             match_id=match_id,
-            alias=query.stage,
-            features=inputs.features,
-            feature_set=feature_set_of(snapshot.features.names),
+            alias=query.alias,
+            features=features,
+            feature_set=name_feature_set(snapshot.features.names),
             snapshot_id=snapshot.id,
             features_computed_at=snapshot.manifest.features_computed_at.isoformat(),
-            request_id=request[keys.REQUEST_ID],
+            request_id=request[appkeys.REQUEST_ID],
             deadline_at=time.time() + wait_s,
             explain=query.explain,
-            traceparent=request[keys.TRACE].header,
+            traceparent=request[appkeys.TRACE].header,
         )
-    return _Asked(job, inputs, _since_ms(started), _question(request, job, inputs.odds))
+        return prediction, SnapshotContext(odds, snapshot.manifest.data_until)
 
 
-def _since_ms(started: float) -> float:
-    return round(1000 * (time.perf_counter() - started), 3)
-
-
-def _question(request: web.Request, job: PredictJob, odds: Odds) -> Question:
-    return Question(
-        asked_at=datetime.now(UTC),
-        match_id=job.match_id,
-        snapshot_id=job.snapshot_id,
+def _record(
+    request: web.Request, prediction: PredictionRequest, context: SnapshotContext, asked_at: datetime
+) -> PredictionRecord:
+    odds = context.odds or Odds(None, None, None, None)
+    return PredictionRecord(
+        asked_at=asked_at,
+        match_id=prediction.match_id,
+        snapshot_id=prediction.snapshot_id,
         odds_home=odds.home,
         odds_draw=odds.draw,
         odds_away=odds.away,
         odds_captured_at=odds.captured_at,
-        request_id=job.request_id,
-        trace_id=request[keys.TRACE].trace_id,
+        request_id=prediction.request_id,
+        trace_id=request[appkeys.TRACE].trace_id,
+    )
+
+
+async def _record_later(request: web.Request, task_id: str, record: PredictionRecord) -> None:
+    """Have the ledger record the result of a task that no request waits for."""
+    if request.app[appkeys.LEDGER].database is not None:
+        await request.app[appkeys.QUEUE].note(task_id, record.encode())
+
+
+def present_live_prediction(
+    prediction: PredictionRequest, result: PredictionResult, context: SnapshotContext, timings: TimingsOut
+) -> LivePredictionOut:
+    """Return the answer about one match."""
+    now = datetime.now(UTC)
+    features_computed_at = datetime.fromisoformat(prediction.features_computed_at)
+    captured_at = context.odds.captured_at if context.odds else None
+    home, draw, away = result.proba
+    contributions = result.contributions
+    return LivePredictionOut(
+        match_id=prediction.match_id,
+        probabilities=ProbabilitiesOut(home=home, draw=draw, away=away),
+        predicted=Outcome(result.proba.index(max(result.proba))).label,
+        model=LiveModelOut(
+            name=result.model_name, version=result.model_version, alias=result.alias, run_id=result.run_id
+        ),
+        snapshot_id=prediction.snapshot_id,
+        features_computed_at=features_computed_at,
+        feature_age_s=(now - features_computed_at).total_seconds(),
+        data_until=context.data_until,
+        odds_captured_at=captured_at,
+        odds_age_s=(now - captured_at).total_seconds() if captured_at else None,
+        computed_at=result.computed_at,
+        task_id=result.task_id,
+        timings=timings,
+        explanation=None if contributions is None else [ContributionOut(**asdict(each)) for each in contributions],
     )

@@ -5,13 +5,13 @@ from time import monotonic, time
 
 from aiohttp import web
 
-from app import keys
-from app.api.drift import newest_drift
+from app import appkeys
+from app.api.drift import find_newest_drift
+from app.dependencies import LivePathStatus
 from app.errors import ServiceError
 from app.ledger.database import DatabaseState
-from app.pulse import Live
 from app.queue.jobs import ModelInfo
-from app.telemetry.service import Metrics, ModelSeries
+from app.telemetry.api_metrics import Metrics, ModelSeries
 
 DRIFT_EVERY_S = 10.0  # the workers may have made a newer report
 _LOOK_EVERY_S = 0.25  # a comparison in memory
@@ -21,16 +21,16 @@ _UP: dict[DatabaseState, int | None] = {"connected": 1, "unreachable": 0, "not_c
 async def get_metrics(request: web.Request) -> web.Response:
     """All metrics, as Prometheus reads them."""
     app = request.app
-    metrics, pulse = app[keys.METRICS], app[keys.PULSE]
+    metrics, pulse = app[appkeys.METRICS], app[appkeys.DEPENDENCIES]
     await pulse.refresh()
     _set_live(metrics, pulse.live.value)
     metrics.up.set(pulse.live.fault is None, "redis")
     metrics.up.set(_UP[pulse.database_state], "database")
-    metrics.ledger.follow(app[keys.LEDGER])
-    metrics.listeners.set(app[keys.FEED].n_listeners)
+    metrics.ledger.follow(app[appkeys.LEDGER])
+    metrics.listeners.set(app[appkeys.FEED].n_listeners)
     _set_queries(app, metrics)
     _set_snapshot(app, metrics)
-    metrics.unchecked.follow(rate.unchecked if (rate := app[keys.RATE_LIMIT]) else 0)
+    metrics.unchecked.follow(rate.unchecked if (rate := app[appkeys.RATE_LIMIT]) else 0)
     metrics.process.set(pulse.process.value)
     body, media_type = metrics.text()
     return web.Response(body=body, headers={"Content-Type": media_type})
@@ -40,7 +40,7 @@ async def follow_drift(app: web.Application) -> None:
     """Keep the gauge of drift current, for ever and without anybody asking; a scrape reads no report."""
     seen, due = "", 0.0
     while True:
-        current = app[keys.SNAPSHOTS].current
+        current = app[appkeys.SNAPSHOTS].current
         identity = current.id if current else ""
         if identity != seen or monotonic() > due:
             await _read_drift(app)
@@ -49,9 +49,9 @@ async def follow_drift(app: web.Application) -> None:
 
 
 async def _read_drift(app: web.Application) -> None:
-    series = app[keys.METRICS].artifacts
+    series = app[appkeys.METRICS].artifacts
     try:
-        report = (await newest_drift(app)).report
+        report = (await find_newest_drift(app)).report
     except (ServiceError, ValueError):
         # there is none, or it cannot be read
         series.drift.set(None)
@@ -61,7 +61,7 @@ async def _read_drift(app: web.Application) -> None:
         series.drift_at_s = report.computed_at.timestamp()
 
 
-def _set_live(metrics: Metrics, live: Live | None) -> None:
+def _set_live(metrics: Metrics, live: LivePathStatus | None) -> None:
     if live is None:
         # nobody knows, so nothing is said: an alert on absence is better than a number of yesterday's
         metrics.queue.clear()
@@ -85,16 +85,16 @@ def _series(model: ModelInfo) -> ModelSeries:
 
 
 def _set_queries(app: web.Application, metrics: Metrics) -> None:
-    gate, series = app[keys.GATE], metrics.artifacts
-    series.queries.follow(gate.finished, "finished")
-    series.queries.follow(gate.refused, "refused")
-    series.query_s.follow(gate.busy_s)
-    series.running.set(gate.running)
-    series.waiting.set(gate.waiting)
+    limiter, series = app[appkeys.QUERY_LIMITER], metrics.artifacts
+    series.queries.follow(limiter.finished, "finished")
+    series.queries.follow(limiter.refused, "refused")
+    series.query_s.follow(limiter.busy_s)
+    series.running.set(limiter.running)
+    series.waiting.set(limiter.waiting)
 
 
 def _set_snapshot(app: web.Application, metrics: Metrics) -> None:
-    snapshots, series, now_s = app[keys.SNAPSHOTS], metrics.artifacts, time()
+    snapshots, series, now_s = app[appkeys.SNAPSHOTS], metrics.artifacts, time()
     series.fault.set(snapshots.fault is not None)
     current = snapshots.current
     if current is not None:
@@ -102,4 +102,4 @@ def _set_snapshot(app: web.Application, metrics: Metrics) -> None:
         series.features_age.set(now_s - current.manifest.features_computed_at.timestamp())
         series.matches.set(current.n_matches)
         series.set_ages(now_s)
-        series.follow_rendered(current.id, current.rendered.hits, current.rendered.misses)
+        series.follow_rendered(current.id, current.response_cache.hits, current.response_cache.misses)

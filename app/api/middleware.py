@@ -6,11 +6,11 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from app import keys
+from app import appkeys
 from app.api.headers import identify
-from app.telemetry.trace import Kind, Span
+from app.telemetry.tracing import Kind, Span
 
-log = structlog.get_logger("app.access")
+log = structlog.get_logger("app.auth")
 UNMATCHED = "unmatched"
 _OTHER_METHOD = "other"
 # their callers ask every few seconds; a line each would drown the rest
@@ -21,7 +21,7 @@ _QUIET = frozenset({"/livez", "/readyz", "/metrics", "/healthcheck/"})
 async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id and trace before anything else sees it."""
     identity = identify(request)
-    with structlog.contextvars.bound_contextvars(request_id=identity, trace_id=request[keys.TRACE].trace_id):
+    with structlog.contextvars.bound_contextvars(request_id=identity, trace_id=request[appkeys.TRACE].trace_id):
         return await handler(request)
 
 
@@ -45,9 +45,9 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else UNMATCHED
     method = request.method if request.method in hdrs.METH_ALL else _OTHER_METHOD
-    request.app[keys.METRICS].count_request(route, method, status, duration_s)
-    export = request.app[keys.EXPORT]
-    if export is not None and request[keys.TRACE].is_sampled:
+    request.app[appkeys.METRICS].count_request(route, method, status, duration_s)
+    export = request.app[appkeys.EXPORT]
+    if export is not None and request[appkeys.TRACE].is_sampled:
         export.record(_span(request, f"{method} {route}", status, duration_s))
     if route not in _QUIET:
         log.info(
@@ -56,7 +56,7 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
             path=request.path,
             status=status,
             duration_ms=round(1000 * duration_s, 2),
-            key=request.get(keys.CALLER),
+            key=request.get(appkeys.CALLER),
         )
 
 
@@ -66,7 +66,7 @@ def _span(request: web.Request, name: str, status: int, duration_s: float) -> Sp
         "http.request.method": request.method,
         "url.path": request.path,
         "http.response.status_code": status,
-        "request_id": request[keys.REQUEST_ID],
+        "request_id": request[appkeys.REQUEST_ID],
     }
-    trace = request[keys.TRACE]
+    trace = request[appkeys.TRACE]
     return Span(name, trace, Kind.SERVER, now_s - duration_s, now_s, about, is_error=status >= 500)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from app.store.coding import Coding
-from app.store.forms import Form
+from app.store.compression import Coding
+from app.store.formats import Format
 
 
 class _Range(NamedTuple):
@@ -17,7 +17,7 @@ class _Range(NamedTuple):
     place: int
 
 
-def form_of(accept: str, forms: tuple[Form, ...]) -> Form:
+def form_of(accept: str, forms: tuple[Format, ...]) -> Format:
     """The form of highest quality, of equals the one named first, then the one we like best; 406 when there is none."""
     ranges = list(_ranges(accept))
     liked = [(_best(form, ranges), -place, form) for place, form in enumerate(forms)]
@@ -41,7 +41,7 @@ def codings_of(accept_encoding: str) -> tuple[Coding, ...]:
 _UNSAID = 1e-6  # below every quality that can be written
 
 
-def _best(form: Form, ranges: list[_Range]) -> tuple[float, int]:
+def _best(form: Format, ranges: list[_Range]) -> tuple[float, int]:
     """Quality and place of the most specific range that takes in the form."""
     for name in (form.value, form.value.partition("/")[0] + "/*", "*/*"):
         found = [part for part in ranges if part.name == name]

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import __version__
-from app.api.guard import KEY_HEADER
+from app.api.auth import KEY_HEADER
 from app.api.problems import HTTP_CODES, MEDIA_TYPE
 from app.api.route import JSON, Route
 from app.errors import InvalidRequest, KeyInvalid, KeyMissing, RateLimited, ScopeMissing, ServiceError
@@ -111,6 +111,8 @@ def _parameter(place: str, name: str, schema: Json, *, is_required: bool) -> Jso
     parameter: Json = {"name": name, "in": place, "required": is_required, "schema": schema}
     if "description" in schema:
         parameter["description"] = schema.pop("description")
+    if schema.pop("deprecated", False):
+        parameter["deprecated"] = True
     return parameter
 
 

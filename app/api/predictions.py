@@ -3,13 +3,13 @@
 import orjson
 from aiohttp import web
 
-from app.api import bulk
-from app.api.bulk import Content
-from app.api.selections import selection_of
+from app.api import responses
+from app.api.responses import Content
+from app.api.selections import read_selection
 from app.errors import MatchNotFound
 from app.schemas import AsOfQuery, FacetsQuery, ListQuery, MatchPath
 from app.store import facets, match_history, odds, predictions
-from app.store.forms import Form
+from app.store.formats import Format
 from app.store.snapshot import Snapshot
 
 
@@ -19,7 +19,7 @@ async def list_predictions(request: web.Request, query: ListQuery) -> web.Stream
     async def find(snapshot: Snapshot) -> Content:
         return Content({"count": snapshot.n_matches}, predictions.all_predictions().picked(query.named()))
 
-    return await bulk.answer(request, find, query)
+    return await responses.respond_from_snapshot(request, find, query)
 
 
 async def get_precomputed(request: web.Request, path: MatchPath, query: AsOfQuery) -> web.StreamResponse:
@@ -31,7 +31,7 @@ async def get_precomputed(request: web.Request, path: MatchPath, query: AsOfQuer
             raise MatchNotFound.of(path.match_id)
         return Content(row)
 
-    return await bulk.answer(request, find, query, forms=(Form.JSON,))
+    return await responses.respond_from_snapshot(request, find, query, forms=(Format.JSON,))
 
 
 async def list_odds(request: web.Request, query: ListQuery) -> web.StreamResponse:
@@ -40,7 +40,7 @@ async def list_odds(request: web.Request, query: ListQuery) -> web.StreamRespons
     async def find(snapshot: Snapshot) -> Content:
         return Content({"count": snapshot.n_odds}, odds.all_odds().picked(query.named()))
 
-    return await bulk.answer(request, find, query)
+    return await responses.respond_from_snapshot(request, find, query)
 
 
 async def get_history(request: web.Request, path: MatchPath, query: AsOfQuery) -> web.StreamResponse:
@@ -52,14 +52,14 @@ async def get_history(request: web.Request, path: MatchPath, query: AsOfQuery) -
             raise MatchNotFound.of(path.match_id)
         return Content(orjson.dumps(found, option=orjson.OPT_UTC_Z))
 
-    return await bulk.answer(request, find, query, forms=(Form.JSON,))
+    return await responses.respond_from_snapshot(request, find, query, forms=(Format.JSON,))
 
 
 async def list_facets(request: web.Request, query: FacetsQuery) -> web.StreamResponse:
     """Regions, tournaments and statuses to filter by, and how many matches of a selection each has."""
 
     async def find(snapshot: Snapshot) -> Content:
-        found = await facets.of_selection(snapshot, selection_of(query))
+        found = await facets.selection_facets(snapshot, read_selection(query))
         return Content(found.members, found.places.picked(query.named()))
 
-    return await bulk.answer(request, find, query)
+    return await responses.respond_from_snapshot(request, find, query)

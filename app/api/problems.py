@@ -10,13 +10,13 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from app import keys
+from app import appkeys
 from app.errors import KeyInvalid, KeyMissing, ScopeMissing, ServiceError
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # what a client needs to act on aiohttp's own failures
-_KEPT_HEADERS = ("Allow", "WWW-Authenticate", "Retry-After")
+_KEPT_HEADERS = ("Accept-Encoding", "Allow", "WWW-Authenticate", "Retry-After")
 HTTP_CODES = {
     400: "bad-request",
     404: "not-found",
@@ -32,27 +32,32 @@ HTTP_CODES = {
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem."""
     try:
         return await handler(request)
     except ServiceError as error:
         if error.status >= 500:
             log.warning("service error", code=error.code, detail=error.detail)
-        return of_error(request, error)
+        return problem_of_error(request, error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        headers = {name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers}
-        code = HTTP_CODES.get(error.status, "http-error")
-        return problem(request, error.status, code, HTTPStatus(error.status).phrase, error.text or "", headers=headers)
+        return problem_of_http_error(request, error)
     except Exception as error:
         # the cause goes to the log alone: it may name paths, SQL or secrets
         log.exception("unexpected error", error=type(error).__name__)
         return problem(request, 500, "internal-error", "Internal error", "Something unexpected went wrong.")
 
 
-def of_error(request: web.Request, error: ServiceError) -> web.Response:
+def problem_of_http_error(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """Return a failure that aiohttp raises as a problem."""
+    headers = {name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers}
+    code = HTTP_CODES.get(error.status, "http-error")
+    return problem(request, error.status, code, HTTPStatus(error.status).phrase, error.text or "", headers=headers)
+
+
+def problem_of_error(request: web.Request, error: ServiceError) -> web.Response:
     """An expected failure as a problem."""
     headers = _challenge(error)
     if error.retry_after_s is not None:
@@ -75,7 +80,7 @@ def _challenge(error: ServiceError) -> dict[str, str]:
 
 
 def problem(  # noqa: PLR0913, PLR0917  # the members of a problem
-    request: web.Request,
+    request: web.BaseRequest,
     status: int,
     code: str,
     title: str,
@@ -90,7 +95,7 @@ def problem(  # noqa: PLR0913, PLR0917  # the members of a problem
         "status": status,
         "code": code,
         "detail": detail,
-        "request_id": request.get(keys.REQUEST_ID),
+        "request_id": request.get(appkeys.REQUEST_ID),
     }
     # ids of matches are 64 bits wide, as orjson's integers are
     body = orjson.dumps(members, default=str)

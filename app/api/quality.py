@@ -6,20 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from app import keys
-from app.domain.estimates import Estimate
+from app import appkeys
+from app.domain.statistics import Estimate
 from app.errors import LedgerUnavailable
-from app.ledger.database import AWAY, Database
-from app.ledger.quality import (
+from app.ledger.database import AWAY, LedgerDatabase
+from app.ledger.evaluation import (
     Comparison,
+    EvaluationCounts,
     Quality,
     Rules,
     Scores,
-    Tally,
     VersionQuality,
-    quality,
-    settled_since,
-    tally,
+    count_evaluation,
+    evaluate_ledger,
+    fetch_settled,
 )
 from app.schemas import (
     BinOut,
@@ -33,14 +33,14 @@ from app.schemas import (
 )
 
 _INTERVALS = "95 %, normal approximation over matches as independent units; comparisons are paired by match"
-_NOTHING = (Tally(0, 0, None), Quality([], []))
+_NOTHING = (EvaluationCounts(0, 0, None), Quality([], []))
 
 
 async def get_quality(request: web.Request, query: QualityQuery) -> QualityOut:
     """Scores, calibration, ROI and closing-line value of settled live predictions by model version."""
-    settings = request.app[keys.SETTINGS]
-    rules = Rules(settings.value_edge, settings.min_bets, query.min_n)
-    now, database = datetime.now(UTC), request.app[keys.LEDGER].database
+    settings = request.app[appkeys.SETTINGS]
+    rules = Rules(settings.value_edge, settings.min_bets, query.min_n, settings.min_history)
+    now, database = datetime.now(UTC), request.app[appkeys.LEDGER].database
     standing, found = await _found(database, now - timedelta(days=query.days), rules) if database else _NOTHING
     state = "not_configured" if database is None else "ok" if found.versions else "no_data"
     return QualityOut(
@@ -60,11 +60,11 @@ async def get_quality(request: web.Request, query: QualityQuery) -> QualityOut:
     )
 
 
-async def _found(database: Database, since: datetime, rules: Rules) -> tuple[Tally, Quality]:
+async def _found(database: LedgerDatabase, since: datetime, rules: Rules) -> tuple[EvaluationCounts, Quality]:
     try:
         pool = await database.pool()
-        rows = await settled_since(pool, since)
-        return await tally(pool), await asyncio.to_thread(quality, rows, rules)
+        rows = await fetch_settled(pool, since)
+        return await count_evaluation(pool), await asyncio.to_thread(evaluate_ledger, rows, rules)
     except AWAY as error:
         raise LedgerUnavailable(
             f"The ledger's database cannot be reached ({type(error).__name__}).", retry_after_s=5.0
@@ -89,12 +89,13 @@ def _version_out(found: VersionQuality) -> VersionQualityOut:
 
 def _scores_out(scores: Scores | None) -> dict[str, object]:
     if scores is None:
-        return {"log_loss": None, "brier": None, "rps": None, "ece": None, "bins": []}
+        return {"log_loss": None, "brier": None, "rps": None, "ece": None, "ece_floor": None, "bins": []}
     return {
         "log_loss": _estimate_out(scores.log_loss),
         "brier": _estimate_out(scores.brier),
         "rps": _estimate_out(scores.rps),
         "ece": scores.ece,
+        "ece_floor": scores.ece_floor,
         "bins": [BinOut(**asdict(each)) for each in scores.bins],
     }
 

@@ -6,18 +6,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, get_origin, get_type_hints
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from app.access.scope import Scope
-from app.api.guard import admit
+from app.api.auth import authorize
+from app.api.transport import send_continue
+from app.auth.keys import Scope
 from app.errors import InvalidRequest, ServiceError
 
 TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
 Reader = Callable[[web.Request], Awaitable[dict[str, Any] | bytes]]
 JSON = "application/json"
 BODY_TIMEOUT_S = 10.0  # for one small object
+_PLAIN = "identity"
 _PLACES = ("path", "query", "body")
 
 
@@ -63,7 +65,7 @@ class Route:
 
         async def answer(request: web.Request) -> web.StreamResponse:
             if self.scope is not None:
-                await admit(request, self.scope)
+                await authorize(request, self.scope)
             if self.recall is not None and (recalled := self.recall(request)) is not None:
                 return recalled
             taken = {name: _parsed(name, adapter, await read(request)) for name, read, adapter in readers}
@@ -109,11 +111,18 @@ def _body_reader(_: type[BaseModel]) -> Reader:
 async def _read_body(request: web.Request) -> bytes:
     if request.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"The body must be {JSON}.")
+    if request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN).lower() != _PLAIN:
+        raise web.HTTPUnsupportedMediaType(
+            text="The body must come without a Content-Encoding.", headers={hdrs.ACCEPT_ENCODING: _PLAIN}
+        )
+    await send_continue(request)
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"The body did not come within {BODY_TIMEOUT_S:g} s.") from None
+    except web.RequestPayloadError:
+        raise web.HTTPBadRequest(text="The body is cut off, or its chunks cannot be read.") from None
 
 
 _READERS: dict[str, Callable[[type[BaseModel]], Reader]] = {

@@ -2,29 +2,23 @@
 
 from aiohttp import web
 
-from app.access.scope import Scope
 from app.api.artifacts import refresh_artifacts
-from app.api.bulk import BULK_MEDIA, recall
 from app.api.cards import get_cards_sql, list_cards
 from app.api.docs import STATIC, get_docs, get_openapi
 from app.api.drift import get_drift, get_drift_report
 from app.api.events import EVENT_STREAM, follow_events
-from app.api.expectation import expect
 from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.metrics import get_metrics
-from app.api.money import get_performance, get_roi, list_region_roi
-from app.api.monitoring import (
-    cancel_task,
-    get_task,
-    list_models,
-    list_queues,
-    list_workers,
-)
 from app.api.predictions import get_history, get_precomputed, list_facets, list_odds, list_predictions
 from app.api.quality import get_quality
+from app.api.responses import BULK_MEDIA, find_cached_response
+from app.api.roi import get_performance, get_roi, list_region_roi
 from app.api.route import Route
 from app.api.sql import SQL_MEDIA, run_sql
+from app.api.tasks import cancel_task, get_task, list_models, list_queues, list_workers
+from app.api.transport import check_expectation
+from app.auth.keys import Scope
 from app.errors import (
     AsOfUnknown,
     ExplanationUnavailable,
@@ -88,7 +82,7 @@ ROUTES = (
         READING_AS_OF,
         answer=PredictionsOut,
         media=BULK_MEDIA,
-        recall=recall,
+        recall=find_cached_response,
     ),
     Route(
         "GET",
@@ -96,20 +90,44 @@ ROUTES = (
         get_precomputed,
         (*READING_AS_OF, MatchNotFound),
         answer=PredictionDetailOut,
-        recall=recall,
+        recall=find_cached_response,
     ),
-    Route("GET", "/predict/cards/", list_cards, READING_AS_OF, answer=CardsOut, media=BULK_MEDIA, recall=recall),
+    Route(
+        "GET",
+        "/predict/cards/",
+        list_cards,
+        READING_AS_OF,
+        answer=CardsOut,
+        media=BULK_MEDIA,
+        recall=find_cached_response,
+    ),
     Route("GET", "/predict/cards/sql", get_cards_sql),
-    Route("GET", "/predict/odds/", list_odds, READING_AS_OF, answer=OddsListOut, media=BULK_MEDIA, recall=recall),
+    Route(
+        "GET",
+        "/predict/odds/",
+        list_odds,
+        READING_AS_OF,
+        answer=OddsListOut,
+        media=BULK_MEDIA,
+        recall=find_cached_response,
+    ),
     Route(
         "GET",
         "/predict/odds/{match_id}/history",
         get_history,
         (*READING_AS_OF, MatchNotFound),
         answer=MatchHistoryOut,
-        recall=recall,
+        recall=find_cached_response,
     ),
-    Route("GET", "/predict/facets/", list_facets, READING_AS_OF, answer=FacetsOut, media=BULK_MEDIA, recall=recall),
+    Route(
+        "GET",
+        "/predict/facets/",
+        list_facets,
+        READING_AS_OF,
+        answer=FacetsOut,
+        media=BULK_MEDIA,
+        recall=find_cached_response,
+    ),
     Route(
         "GET",
         "/predict/region-roi/",
@@ -117,10 +135,17 @@ ROUTES = (
         READING_AS_OF,
         answer=RegionRoiListOut,
         media=BULK_MEDIA,
-        recall=recall,
+        recall=find_cached_response,
     ),
-    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, recall=recall),
-    Route("GET", "/predict/performance/", get_performance, READING_AS_OF, answer=PerformanceOut, recall=recall),
+    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, recall=find_cached_response),
+    Route(
+        "GET",
+        "/predict/performance/",
+        get_performance,
+        READING_AS_OF,
+        answer=PerformanceOut,
+        recall=find_cached_response,
+    ),
     Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow
@@ -163,9 +188,9 @@ def add_routes(app: web.Application) -> None:
     """Put every route into an application."""
     for route in ROUTES:
         endpoint = route.endpoint()
-        app.router.add_route(route.method, route.path, endpoint, expect_handler=expect)
+        app.router.add_route(route.method, route.path, endpoint, expect_handler=check_expectation)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, endpoint, expect_handler=expect)
+            app.router.add_route("HEAD", route.path, endpoint, expect_handler=check_expectation)
         if route.path.endswith("/"):
             app.router.add_route(route.method, route.path.rstrip("/"), _with_slash)
     app.router.add_static("/docs/static", STATIC)

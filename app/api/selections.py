@@ -4,7 +4,7 @@ from app.schemas import CardFilter
 from app.store.selection import Selection
 
 
-def selection_of(query: CardFilter) -> Selection:
+def read_selection(query: CardFilter) -> Selection:
     """The same question in the store's words."""
     return Selection(
         region=query.region,

@@ -114,3 +114,25 @@ def psi(reference: Floats, current: Floats, n_bins: int = 10) -> float:
 def _shares(values: Floats, edges: Floats) -> Floats:
     counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
     return np.maximum(counts / len(values), _LEAST_SHARE)
+
+
+class CheckState(StrEnum):
+    """The result of a scheduled check, which its process tells by an exit code."""
+
+    DONE = "done"
+    NO_DATA = "no_data"
+    NOT_INSTALLED = "not_installed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+    BUSY = "busy"
+
+    @property
+    def exit_code(self) -> int:
+        """0 when done; never 1, which is Python's own for a bug, nor 2, which is a wrong command line."""
+        return 0 if self is CheckState.DONE else 10 + list(CheckState).index(self)
+
+    @classmethod
+    def of_exit(cls, code: int) -> "CheckState":
+        """The state behind an exit code; any that is not ours is a failure."""
+        return {state.exit_code: state for state in cls}.get(code, cls.FAILED)

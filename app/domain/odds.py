@@ -141,9 +141,15 @@ def closing_value(odds_taken: Floats, closing: Floats, outcomes: Indices) -> Flo
     return np.asarray(chances * odds_taken - 1.0, dtype=np.float64)
 
 
-def is_value(best: Floats, threshold: float) -> Flags:
-    """Whether a match's best edge, (n,), is at or above the threshold."""
-    return np.asarray(best >= threshold, dtype=np.bool_)
+def is_value(best: Floats, too_little: Flags, threshold: float) -> Flags:
+    """Say whether each match is a value bet: the only rule for it, of cards, ROI tables and ledger alike.
+
+    Args:
+        best: the best edge of each match, (n,); NaN where it has no odds.
+        too_little: whether the match has too little history, (n,), see `too_little_history`.
+        threshold: the edge from which an outcome is a value bet.
+    """
+    return np.asarray((best >= threshold) & ~too_little, dtype=np.bool_)
 
 
 def too_little_history(home: Floats, away: Floats, min_history: int = MIN_HISTORY) -> Flags:

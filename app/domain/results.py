@@ -17,6 +17,8 @@ class MatchResult:
     home_score: int | None
     away_score: int | None
     closing: tuple[float, float, float] | None
+    n_history_home: int | None = None  # earlier matches of the team, see `odds.too_little_history`; None: not counted
+    n_history_away: int | None = None
 
     @property
     def decided_from(self) -> datetime:

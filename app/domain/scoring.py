@@ -116,15 +116,36 @@ def expected_calibration_error(probabilities: Floats, outcomes: Outcomes, n_bins
     return sum(found.n * abs(found.forecast - found.frequency) for found in bins) / total
 
 
+def calibration_noise_floor(probabilities: Floats, n_bins: int = N_BINS) -> float:
+    """Return the expected calibration error of a perfect forecaster who states these probabilities, (n, 3).
+
+    Outcomes drawn from the probabilities themselves still miss them by chance, so an error near this figure shows no
+    miscalibration. In one bin a match counts with all its outcomes that fall there. At most one of them happens: with
+    q, the sum of their probabilities, the number that happens has the variance `sum(q*(1-q))`. The mean distance of a
+    normal variable from its mean is sqrt(2/pi) times its standard deviation (within a tenth at 30 matches, a twentieth
+    at 300). NaN without matches.
+    """
+    if not len(probabilities):
+        return float("nan")
+    place = np.minimum((probabilities * n_bins).astype(np.int64), n_bins - 1)
+    same = place[:, :, None] == place[:, None, :]
+    chances = np.minimum((same * probabilities[:, None, :]).sum(axis=2), 1.0)
+    # a match whose outcomes share a bin stands there once, not once an outcome
+    variances = chances * (1 - chances) / same.sum(axis=2)
+    deviations = np.sqrt(np.bincount(place.ravel(), variances.ravel(), minlength=n_bins))
+    return float(np.sqrt(2 / np.pi) * deviations.sum() / probabilities.size)
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The four scores of one forecaster on the same n matches."""
+    """The four scores of one forecaster on the same n matches, and the ECE that a perfect one would have on them."""
 
     n: int
     log_loss: float
     brier: float
     rps: float
     ece: float
+    ece_floor: float
 
 
 def score(probabilities: Floats, outcomes: Outcomes) -> Scores:
@@ -135,4 +156,5 @@ def score(probabilities: Floats, outcomes: Outcomes) -> Scores:
         brier=brier(probabilities, outcomes),
         rps=rps(probabilities, outcomes),
         ece=expected_calibration_error(probabilities, outcomes),
+        ece_floor=calibration_noise_floor(probabilities),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from app.ledger.chain import CHAINS, PREDICTIONS, SHADOWS, Chain, Link
+from app.ledger.chain import CHAINS, PREDICTIONS, SHADOWS, Chain, ChainHead
 from app.ledger.database import AWAY, CONNECT_TIMEOUT_S
 from app.ledger.verify import rows_of, verify
 from app.settings import Settings
@@ -28,7 +28,7 @@ async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def _verify(url: str, expected: list[Link]) -> int:
+async def _verify(url: str, expected: list[ChainHead]) -> int:
     """Check both chains; `expected` links are of the predictions."""
     code = 0
     async with _connected(url) as connection:
@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
     actions = parser.add_subparsers(dest="action", required=True)
     check = actions.add_parser("verify", help="find any edited, missing or reordered row; 1 when there is one")
     check.add_argument(
-        "--expect", type=Link.parse, action="append", default=[], metavar="SEQ:HASH", help="a head noted earlier"
+        "--expect", type=ChainHead.parse, action="append", default=[], metavar="SEQ:HASH", help="a head noted earlier"
     )
     tail = actions.add_parser("tail", help="the newest rows as lines of JSON")
     tail.add_argument("-n", type=int, default=10, help="how many (default: %(default)s)")

@@ -19,7 +19,7 @@ from types import NoneType
 from typing import Any, get_args
 from uuid import UUID
 
-from app.ledger.row import LedgerRow, ShadowRow
+from app.ledger.rows import LedgerRow, ShadowRow
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -31,7 +31,7 @@ UNFIT = (struct.error, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainHead:
     """The place of a row in its chain; `row_hash` has 32 bytes."""
 
     seq: int
@@ -41,7 +41,7 @@ class Link:
         return f"{self.seq}:{self.row_hash.hex()}"
 
     @classmethod
-    def parse(cls, text: str) -> "Link":
+    def parse(cls, text: str) -> "ChainHead":
         """The link of `SEQ:HASH`; ValueError when it is none."""
         seq, _, digest = text.partition(":")
         found = cls(int(seq), bytes.fromhex(digest))
@@ -50,7 +50,7 @@ class Link:
         return found
 
 
-GENESIS = Link(0, bytes(32))
+GENESIS = ChainHead(0, bytes(32))
 
 
 class Chain:
@@ -74,10 +74,10 @@ class Chain:
         )
 
 
-def follow(head: Link, encoded: bytes) -> Link:
+def next_hash(head: ChainHead, encoded: bytes) -> ChainHead:
     """The link of the row after `head`."""
     seq = head.seq + 1
-    return Link(seq, sha256(head.row_hash + _INT.pack(seq) + encoded).digest())
+    return ChainHead(seq, sha256(head.row_hash + _INT.pack(seq) + encoded).digest())
 
 
 def _encoder(annotation: Any) -> Callable[[Any], bytes]:

@@ -16,7 +16,7 @@ CONNECTIONS = 3  # one to write, one to ask how things are, one for a read that 
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError)
 
 
-class Database:
+class LedgerDatabase:
     """A pool that need not be reachable yet."""
 
     def __init__(self, url: str) -> None:

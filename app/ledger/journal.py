@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from app.ledger.row import LedgerRow
+from app.ledger.rows import LedgerRow
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The prediction ledger: every live prediction, written behind the answer."""
+"""The prediction ledger: every live prediction, written to PostgreSQL behind the answer; rejected rows go to a file."""
 
 import asyncio
 import contextlib
@@ -8,17 +8,43 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import orjson
 import structlog
 
-from app.ledger.aside import Aside
 from app.ledger.chain import CHAINS, PREDICTIONS, SHADOWS, Chain
-from app.ledger.database import AWAY, Database, DatabaseState
+from app.ledger.database import AWAY, DatabaseState, LedgerDatabase
 from app.ledger.journal import Journal, read_rows
-from app.ledger.row import LedgerRow, ShadowRow
-from app.ledger.writer import append, encoded, head
+from app.ledger.rows import LedgerRow, ShadowRow
+from app.ledger.writer import RejectedRow, append, encoded, head
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+
+class RejectedRows:
+    """One JSON line a row: the table, why it was refused, and its values."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows = 0  # refused since this process began
+
+    def keep(self, chain: Chain, refused: Sequence[RejectedRow]) -> None:
+        """Append them; blocks. OSError when the file cannot be written, and then the rows are still in the journal."""
+        if not refused:
+            return
+        with self._path.open("ab") as file:
+            file.writelines(_line(chain, each) for each in refused)
+        self.rows += len(refused)
+        log.error("the database refuses ledger rows", table=chain.table, rows=len(refused), kept_in=str(self._path))
+
+
+def _line(chain: Chain, refused: RejectedRow) -> bytes:
+    row = dict(zip(chain.columns, refused.values, strict=True))
+    # repr: the row may be refused because of what JSON cannot hold either
+    return orjson.dumps(
+        {"table": chain.table, "reason": refused.reason, "row": row}, default=repr, option=orjson.OPT_APPEND_NEWLINE
+    )
+
 
 FLUSH_S = 0.5
 CLOSE_S = 2.0  # what the flusher may take to end what it has begun
@@ -29,7 +55,7 @@ JOURNAL_LIMIT_BYTES = 256 * 2**20  # some 500,000 rows while the database is awa
 class Ledger:
     """Rows go to a journal on disk at once and to PostgreSQL in batches; nothing is lost while it is away."""
 
-    def __init__(self, journal: Journal, aside: Aside, database: Database) -> None:
+    def __init__(self, journal: Journal, aside: RejectedRows, database: LedgerDatabase) -> None:
         self.database = database
         self._journal = journal
         self._aside = aside
@@ -47,8 +73,8 @@ class Ledger:
             return
         home = settings.touchline_home
         journal = await asyncio.to_thread(Journal, home / "ledger-journal", limit_bytes=JOURNAL_LIMIT_BYTES)
-        aside = Aside(home / "ledger-refused.jsonl")
-        ledger = cls(journal, aside, Database(settings.database_url.get_secret_value()))
+        aside = RejectedRows(home / "ledger-refused.jsonl")
+        ledger = cls(journal, aside, LedgerDatabase(settings.database_url.get_secret_value()))
         closing = asyncio.Event()
         flusher = asyncio.create_task(ledger._flush_until(closing), name="ledger flusher")
         try:

@@ -18,12 +18,14 @@ _MATCHES = "SELECT DISTINCT match_id FROM prediction_ledger WHERE match_id > $1 
 _SETTLE = """
 INSERT INTO prediction_settlements
 SELECT ledger.id, coalesce(last.revision, 0) + 1, now(), result.outcome, result.home_score, result.away_score,
-    result.kickoff_utc, result.decided_from, result.closing_home, result.closing_draw, result.closing_away, $1, $2
+    result.kickoff_utc, result.decided_from, result.closing_home, result.closing_draw, result.closing_away, $1, $2,
+    result.n_history_home, result.n_history_away
 FROM unnest(
     $3::bigint[], $4::smallint[], $5::smallint[], $6::smallint[], $7::timestamptz[], $8::timestamptz[],
-    $9::float8[], $10::float8[], $11::float8[]
+    $9::float8[], $10::float8[], $11::float8[], $12::integer[], $13::integer[]
 ) AS result (
-    match_id, outcome, home_score, away_score, kickoff_utc, decided_from, closing_home, closing_draw, closing_away
+    match_id, outcome, home_score, away_score, kickoff_utc, decided_from, closing_home, closing_draw, closing_away,
+    n_history_home, n_history_away
 )
 JOIN prediction_ledger ledger USING (match_id)
 LEFT JOIN LATERAL (
@@ -32,10 +34,10 @@ LEFT JOIN LATERAL (
 WHERE CASE WHEN last.ledger_id IS NULL THEN result.outcome IS NOT NULL
     ELSE last.snapshot_built_at <= $2 AND (
         result.outcome, result.home_score, result.away_score, result.kickoff_utc, result.decided_from,
-        result.closing_home, result.closing_draw, result.closing_away
+        result.closing_home, result.closing_draw, result.closing_away, result.n_history_home, result.n_history_away
     ) IS DISTINCT FROM (
         last.outcome, last.home_score, last.away_score, last.kickoff_utc, last.decided_from,
-        last.closing_home, last.closing_draw, last.closing_away
+        last.closing_home, last.closing_draw, last.closing_away, last.n_history_home, last.n_history_away
     ) END
 """
 
@@ -68,7 +70,9 @@ def _columns(results: Sequence[MatchResult]) -> tuple[list[object], ...]:
             result.kickoff_utc,
             result.decided_from,
             *(result.closing or (None, None, None)),
+            result.n_history_home,
+            result.n_history_away,
         )
         for result in results
     ]
-    return tuple(list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 9
+    return tuple(list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 11

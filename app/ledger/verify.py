@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from app.ledger.chain import GENESIS, Chain, Link, follow
+from app.ledger.chain import GENESIS, Chain, ChainHead, next_hash
 
 PORTION = 1000  # rows in memory at a time
 
@@ -17,7 +17,7 @@ class Verdict:
 
     table: str
     rows: int
-    head: Link
+    head: ChainHead
     fault: str | None = None
 
 
@@ -25,7 +25,7 @@ class Verdict:
 class _Walk:
     chain: Chain
     expected: dict[int, bytes]
-    head: Link = GENESIS
+    head: ChainHead = GENESIS
     rows: int = 0
     fault: str | None = None
 
@@ -33,13 +33,13 @@ class _Walk:
         """Whether the next row holds."""
         self.fault = self._fault_of(row)
         if self.fault is None:
-            self.head = Link(row["seq"], row["row_hash"])
+            self.head = ChainHead(row["seq"], row["row_hash"])
             self.rows += 1
         return self.fault is None
 
     def _fault_of(self, row: asyncpg.Record) -> str | None:
         name = f"row {row['seq']} ({row['id']})"
-        link = follow(self.head, self.chain.encode([row[column] for column in self.chain.columns]))
+        link = next_hash(self.head, self.chain.encode([row[column] for column in self.chain.columns]))
         if row["seq"] != link.seq:
             return f"row {link.seq} is missing: {name} comes after row {self.head.seq}"
         if row["prev_hash"] != self.head.row_hash:
@@ -51,7 +51,7 @@ class _Walk:
         return None
 
 
-async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequence[Link] = ()) -> Verdict:
+async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequence[ChainHead] = ()) -> Verdict:
     """Check every row, and that the links `expected` from an earlier look are still there."""
     walk = _Walk(chain, {link.seq: link.row_hash for link in expected})
     # closed here and now: left to the event loop, its transaction would end while the next chain is being read

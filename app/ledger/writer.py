@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from app.ledger.chain import GENESIS, UNFIT, Chain, Link, follow
+from app.ledger.chain import GENESIS, UNFIT, Chain, ChainHead, next_hash
 
 LOCK = 7_403_117  # the ledger's part of the space of advisory locks; the second number says what of it
 # these are the row's own fault: it would be refused for ever
@@ -22,30 +22,30 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedRow:
     """A row that the table cannot hold, and why."""
 
     values: tuple[Any, ...]
     reason: str
 
     @classmethod
-    def of(cls, values: tuple[Any, ...], error: Exception) -> "Refused":
+    def of(cls, values: tuple[Any, ...], error: Exception) -> "RejectedRow":
         """A row and the error it caused."""
         return cls(values, f"{type(error).__name__}: {error}")
 
 
-def encoded(chain: Chain, rows: Iterable[tuple[Any, ...]]) -> tuple[list[Entry], list[Refused]]:
+def encoded(chain: Chain, rows: Iterable[tuple[Any, ...]]) -> tuple[list[Entry], list[RejectedRow]]:
     """The rows ready to be written, and those that fit no column."""
     found, refused = [], []
     for values in rows:
         try:
             found.append(Entry(values, chain.encode(values)))
         except UNFIT as error:
-            refused.append(Refused.of(values, error))
+            refused.append(RejectedRow.of(values, error))
     return found, refused
 
 
-async def append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> list[Refused]:
+async def append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> list[RejectedRow]:
     """Add the rows that are not there yet; those that PostgreSQL refuses are found by halving and returned."""
     if not rows:
         return []
@@ -55,7 +55,7 @@ async def append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> lis
         raise  # somebody wrote without our lock: no row's fault, and well the next time
     except _OWN_FAULT as error:
         if len(rows) == 1:
-            return [Refused.of(rows[0].values, error)]
+            return [RejectedRow.of(rows[0].values, error)]
         middle = len(rows) // 2
         return await append(pool, chain, rows[:middle]) + await append(pool, chain, rows[middle:])
     return []
@@ -72,13 +72,13 @@ async def _append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> No
         link = await head(connection, chain)
         records = []
         for row in by_id.values():
-            before, link = link, follow(link, row.encoded)
+            before, link = link, next_hash(link, row.encoded)
             records.append((*row.values, link.seq, before.row_hash, link.row_hash))
         columns = (*chain.columns, "seq", "prev_hash", "row_hash")
         await connection.copy_records_to_table(chain.table, records=records, columns=columns)
 
 
-async def head(connection: asyncpg.Connection, chain: Chain) -> Link:
+async def head(connection: asyncpg.Connection, chain: Chain) -> ChainHead:
     """The last link of a chain; GENESIS while it has no rows."""
     row = await connection.fetchrow(f"SELECT seq, row_hash FROM {chain.table} ORDER BY seq DESC LIMIT 1")  # noqa: S608
-    return Link(*row) if row else GENESIS
+    return ChainHead(*row) if row else GENESIS

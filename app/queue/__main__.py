@@ -5,16 +5,16 @@ import asyncio
 import sys
 
 from app.errors import ServiceError
-from app.queue.connection import REDIS_ERRORS, connect, disconnect
-from app.queue.dead import DeadLetters
-from app.queue.keys import Keys
+from app.queue.dead_letters import DeadLetters
+from app.queue.redis import REDIS_ERRORS, connect, disconnect
+from app.queue.redis_keys import RedisKeys
 from app.settings import Settings
 
 
 async def run(settings: Settings, action: str, task_id: str | None) -> list[str]:
     """Do it; the lines to print."""
     redis = connect(settings)
-    letters = DeadLetters(redis, Keys(settings.queue_name))
+    letters = DeadLetters(redis, RedisKeys(settings.queue_name))
     try:
         if action == "list" or task_id is None:
             found = await letters.all()

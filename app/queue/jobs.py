@@ -1,9 +1,11 @@
-"""The contract between the API and the workers: names, questions and answers of background work."""
+"""The contract between the API and the workers: names, requests and results of background work."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
+
+Payload = dict[str, Any]
 
 
 class Job(StrEnum):
@@ -14,19 +16,24 @@ class Job(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PredictJob:
-    """One question: this feature row, that model."""
+class PredictionRequest:
+    """A request for one prediction: this feature row, that model.
+
+    A worker adds `task_id` and `enqueued_at` when it claims the job. What is kept beside a result has no features.
+    """
 
     match_id: int
     alias: str
     features: bytes  # little-endian float32 row, in the order of `feature_set`
-    feature_set: str  # what `PredictionQueue.announce_features` gave
+    feature_set: str  # what `QueueClient.announce_features` returned
     snapshot_id: str
     features_computed_at: str
     request_id: str
     deadline_at: float  # unix seconds; later than this nobody waits and nothing is computed
     explain: bool = False
-    traceparent: str = ""  # of the request that asked, as W3C writes it
+    traceparent: str = ""  # of the HTTP request, as W3C writes it
+    task_id: str = ""
+    enqueued_at: float = 0.0  # unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +48,8 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
-class PredictResult:
-    """One answer."""
+class PredictionResult:
+    """A computed prediction; `is_known` says that it was computed for an earlier request."""
 
     proba: tuple[float, float, float]
     model_name: str
@@ -53,14 +60,8 @@ class PredictResult:
     inference_ms: float
     queue_ms: float
     contributions: list[Contribution] | None = None
-
-
-class Answered(NamedTuple):
-    """A task that was asked for and its answer; `is_known`: it was computed for an earlier question."""
-
-    task_id: str
-    result: PredictResult
-    is_known: bool
+    task_id: str = ""
+    is_known: bool = False
 
 
 class TaskStatus(StrEnum):
@@ -73,24 +74,13 @@ class TaskStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TaskJob:
-    """What a task was asked; without the feature row."""
-
-    match_id: int
-    alias: str
-    snapshot_id: str
-    features_computed_at: str
-    explain: bool
-
-
-@dataclass(frozen=True, slots=True)
 class TaskState:
     """A task, `result` once it is done, `error` (a code) and `detail` once it has failed."""
 
     task_id: str
     status: TaskStatus
-    job: TaskJob | None = None
-    result: PredictResult | None = None
+    request: PredictionRequest | None = None
+    result: PredictionResult | None = None
     error: str | None = None
     detail: str | None = None
 
@@ -129,8 +119,8 @@ class WorkerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """What a worker says of itself every second."""
+class Heartbeat:
+    """What a worker reports about itself every second."""
 
     worker: WorkerState
     models: list[ModelInfo]
@@ -149,6 +139,3 @@ class QueueState:
     in_progress: int
     oldest_age_s: float | None
     dead_letters: int
-
-
-Payload = dict[str, Any]

@@ -1,6 +1,23 @@
 """What goes over the wire: *Out answers, *In bodies, *Path and *Query parameters."""
 
-from app.schemas.artifacts import RefreshOut
+from app.schemas.base import (
+    AsOfQuery,
+    FormatName,
+    In,
+    Instant,
+    ListQuery,
+    MatchPath,
+    ModelRefOut,
+    Odds1X2Out,
+    Out,
+    Outcome,
+    Params,
+    PickedOut,
+    ProbabilitiesOut,
+    Probability,
+    SnapshotOut,
+    Status,
+)
 from app.schemas.cards import (
     CardFilter,
     CardMoneyOut,
@@ -12,11 +29,9 @@ from app.schemas.cards import (
     CardsSqlQuery,
     FacetsQuery,
     RegionRoiRefOut,
+    SqlIn,
 )
-from app.schemas.events import MatchesEventOut, ModelEventOut, SnapshotEventOut
 from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut, ReadyQuery
-from app.schemas.history import MatchHistoryOut, PastPredictionOut, QuoteOut
-from app.schemas.lists import FormatName, ListQuery, PickedOut
 from app.schemas.live import (
     AsyncPredictIn,
     ContributionOut,
@@ -28,54 +43,42 @@ from app.schemas.live import (
     TaskStatus,
     TimingsOut,
 )
-from app.schemas.money import MoneyOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery, StakingName
+from app.schemas.money import MoneyOut, PerformanceOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery, StakingName
 from app.schemas.monitoring import (
+    BinOut,
+    ComparisonOut,
     DriftCheckOut,
     DriftFeatureOut,
     DriftOut,
+    EstimateOut,
+    MatchesEventOut,
+    ModelEventOut,
     ModelInfoListOut,
     ModelInfoOut,
-    QueueOut,
-    QueuesOut,
-    WorkerOut,
-    WorkersOut,
-)
-from app.schemas.performance import PerformanceOut
-from app.schemas.predictions import (
-    FacetOut,
-    FacetsOut,
-    OddsListOut,
-    OddsOut,
-    PredictionDetailOut,
-    PredictionOut,
-    PredictionsOut,
-    StatusCountOut,
-)
-from app.schemas.quality import (
-    BinOut,
-    ComparisonOut,
-    EstimateOut,
     QualityOut,
     QualityQuery,
+    QueueOut,
+    QueuesOut,
+    RefreshOut,
+    SnapshotEventOut,
     VersionMoneyOut,
     VersionOut,
     VersionQualityOut,
+    WorkerOut,
+    WorkersOut,
 )
-from app.schemas.sql import SqlIn
-from app.schemas.wire import (
-    AsOfQuery,
-    In,
-    Instant,
-    MatchPath,
-    ModelRefOut,
-    Odds1X2Out,
-    Out,
-    Outcome,
-    Params,
-    ProbabilitiesOut,
-    Probability,
-    SnapshotOut,
-    Status,
+from app.schemas.predictions import (
+    FacetOut,
+    FacetsOut,
+    MatchHistoryOut,
+    OddsListOut,
+    OddsOut,
+    PastPredictionOut,
+    PredictionDetailOut,
+    PredictionOut,
+    PredictionsOut,
+    QuoteOut,
+    StatusCountOut,
 )
 
 __all__ = [

@@ -1,14 +1,23 @@
-"""Match cards, and the filter that every endpoint over matches shares."""
+"""Match cards, the filter that every endpoint over matches shares, and SQL requests."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.schemas.lists import ListQuery
+from app.schemas.base import (
+    AsOfQuery,
+    Instant,
+    ListQuery,
+    Odds1X2Out,
+    Out,
+    Outcome,
+    ProbabilitiesOut,
+    SnapshotOut,
+    Status,
+)
 from app.schemas.predictions import PredictionOut
-from app.schemas.wire import AsOfQuery, Instant, Odds1X2Out, Out, Outcome, ProbabilitiesOut, SnapshotOut, Status
 
 
 class CardMoneyOut(Out):
@@ -139,3 +148,12 @@ class CardsSqlOut(Out):
 
 class FacetsQuery(CardFilter, ListQuery):
     """Filter and form."""
+
+
+class SqlIn(BaseModel):
+    """One query."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    sql: str = Field(min_length=1, max_length=20_000, description="one SELECT, FROM or EXPLAIN")
+    format: Literal["json", "csv", "arrow"] | None = Field(None, description="instead of the Accept header")

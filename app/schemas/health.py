@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.wire import Out, Params
+from app.schemas.base import Out, Params
 
 
 class PartOut(Out):

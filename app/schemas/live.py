@@ -2,25 +2,48 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from app.schemas.wire import In, Out, Outcome, Params, ProbabilitiesOut
+from app.schemas.base import In, Out, Outcome, Params, ProbabilitiesOut
+
+_ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,39}$"
+DEFAULT_ALIAS = "champion"
+
+
+def _alias_of_stage(values: Any) -> Any:
+    """Take `stage`, the older name of `alias`, where the new one is missing."""
+    if not isinstance(values, dict) or not isinstance(values.get("stage"), str):
+        return values
+    if values.setdefault("alias", values["stage"]) != values["stage"]:
+        raise ValueError("alias and stage name different models; stage is the older name of alias")
+    return values
 
 
 class LiveQuery(Params):
     """How to predict."""
 
-    stage: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="alias of the model")
+    alias: str = Field(DEFAULT_ALIAS, pattern=_ALIAS_PATTERN, description="alias of the model")
     explain: bool = False
+    stage: str | None = Field(
+        None, pattern=_ALIAS_PATTERN, description="older name of alias", json_schema_extra={"deprecated": True}
+    )
+
+    _take_stage = model_validator(mode="before")(_alias_of_stage)
 
 
 class AsyncPredictIn(In):
     """A prediction to be made later."""
 
     match_id: int = Field(ge=0, le=2**63 - 1)
-    stage: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    alias: str = Field(DEFAULT_ALIAS, pattern=_ALIAS_PATTERN, description="alias of the model")
     explain: bool = False
+    stage: str | None = Field(
+        None, pattern=_ALIAS_PATTERN, description="older name of alias", json_schema_extra={"deprecated": True}
+    )
+
+    _take_stage = model_validator(mode="before")(_alias_of_stage)
 
 
 class ContributionOut(Out):

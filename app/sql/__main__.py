@@ -1,10 +1,10 @@
-"""`python -m app.sql FD`: the process whose forks run queries of strangers; started by `app.sql.parent` alone."""
+"""`python -m app.sql FD`: enters the sandbox, then runs the fork server. Alone: nothing may be imported before."""
 
-from app.sql.confine import confine
+from app.sql.sandbox import enter_sandbox
 
 # before anything else is imported: a thread that exists by then would keep its rights
-confine()
+enter_sandbox()
 
-from app.sql.forking import main  # noqa: E402
+from app.sql.forkserver import main  # noqa: E402
 
 main()

@@ -10,9 +10,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from app import __version__
-from app.store.contract import FEATURES
-from app.store.lake import Connection
-from app.store.literal import literal
+from app.artifacts.contract import FEATURES
+from app.store.database import Connection, to_sql
 from app.store.snapshot import Snapshot
 
 FILE = "data.duckdb"
@@ -48,7 +47,9 @@ class Databases:
         async with self._turn:
             if not await asyncio.to_thread(_touch, home):
                 part = await asyncio.to_thread(_new_part, self._cache)
-                await snapshot.lake.run(lambda cursor: _copy(cursor, part / FILE, tables), timeout_s=_BUILD_TIMEOUT_S)
+                await snapshot.database.run(
+                    lambda cursor: _copy(cursor, part / FILE, tables), timeout_s=_BUILD_TIMEOUT_S
+                )
                 await asyncio.to_thread(_publish, part, home)
                 await asyncio.to_thread(_forget_old, self._cache, kind)
         return home / FILE
@@ -80,7 +81,7 @@ def _new_part(cache: Path) -> Path:
 
 
 def _copy(cursor: Connection, path: Path, tables: Mapping[str, str]) -> None:
-    cursor.execute(f"ATTACH {literal(str(path))} AS copied")
+    cursor.execute(f"ATTACH {to_sql(str(path))} AS copied")
     try:
         for name, source in tables.items():
             cursor.execute(f"CREATE TABLE copied.{name} AS FROM {source}")

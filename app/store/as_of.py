@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from app.artifacts import contract
 from app.domain import running
 from app.domain.outcomes import Flags
 from app.domain.staking import flat_stake
 from app.errors import AsOfUnknown
-from app.store import contract
-from app.store.lake import Columns, Connection, LakeError, columns
-from app.store.money import MoneyRules, filled, money_table
-from app.store.snapshot import Snapshot, counted
-from app.store.tables import build_cards, sql_of
-from app.store.totals import Totals
+from app.store.database import Columns, Connection, DatabaseError, fetch_columns
+from app.store.lru import CountCache
+from app.store.money import MoneyRules, fill_money, money_table
+from app.store.snapshot import Snapshot, count_matches
+from app.store.tables import build_cards, read_table_sql
 
 _BUILD_TIMEOUT_S = 60.0  # all tables anew, once a time: 4 s for 265,000 matches on two busy cores
 _REGIONS = "SELECT DISTINCT region FROM predictions ORDER BY region"
@@ -34,7 +34,7 @@ _FIRST_KNOWN = "SELECT filename, min(known_at) FROM read_parquet($files, filenam
 
 
 @asynccontextmanager
-async def seen(snapshot: Snapshot, as_of: datetime | None) -> AsyncIterator[Snapshot]:
+async def as_of_snapshot(snapshot: Snapshot, as_of: datetime | None) -> AsyncIterator[Snapshot]:
     """A snapshot, or what was known of it at a time; AsOfUnknown for one that its history does not reach.
 
     What is given for a time is the same from every later snapshot: its rows, and its id.
@@ -44,7 +44,7 @@ async def seen(snapshot: Snapshot, as_of: datetime | None) -> AsyncIterator[Snap
         return
     _refuse_unknown(snapshot, as_of)
     moment = as_of.astimezone(UTC)
-    async with snapshot.past.using(moment, lambda: _open(snapshot, moment), _close) as then:
+    async with snapshot.as_of_cache.acquire(moment, lambda: _open(snapshot, moment), _close) as then:
         yield then
 
 
@@ -59,12 +59,14 @@ def _refuse_unknown(snapshot: Snapshot, as_of: datetime) -> None:
 
 async def _open(snapshot: Snapshot, moment: datetime) -> Snapshot:
     name = _schema_of(moment)
-    return await snapshot.lake.run(lambda cursor: _built(cursor, name, snapshot, moment), timeout_s=_BUILD_TIMEOUT_S)
+    return await snapshot.database.run(
+        lambda cursor: _built(cursor, name, snapshot, moment), timeout_s=_BUILD_TIMEOUT_S
+    )
 
 
 async def _close(then: Snapshot) -> None:
     drop = f"DROP SCHEMA IF EXISTS {_schema_of(then.manifest.built_at)} CASCADE"
-    await then.lake.within(None).run(lambda cursor: cursor.execute(drop))
+    await then.database.within(None).run(lambda cursor: cursor.execute(drop))
 
 
 def _schema_of(moment: datetime) -> str:
@@ -76,27 +78,27 @@ def _built(cursor: Connection, name: str, snapshot: Snapshot, moment: datetime) 
     try:
         _build(cursor, moment, snapshot.rules)
     except BaseException:
-        with contextlib.suppress(LakeError):
+        with contextlib.suppress(DatabaseError):
             cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
         raise
     ((data_until,),) = cursor.execute(_DATA_UNTIL).fetchall()
-    n_matches, n_odds, bookmaker = counted(cursor)
+    n_matches, n_odds, bookmaker = count_matches(cursor)
     return replace(
         snapshot,
         id=_content_id(cursor, snapshot, moment),
         manifest=snapshot.manifest.model_copy(update={"built_at": moment, "data_until": data_until}),
-        lake=snapshot.lake.within(name),
+        database=snapshot.database.within(name),
         n_matches=n_matches,
         n_odds=n_odds,
         bookmaker=bookmaker,
-        totals=Totals(),
+        count_cache=CountCache(),
     )
 
 
 def _build(cursor: Connection, moment: datetime, rules: MoneyRules) -> None:
     cursor.execute("SET VARIABLE seen_at = $at", {"at": moment})
-    cursor.execute(sql_of("as_of"))
-    cursor.execute(f"CREATE TABLE odds AS {sql_of('standing_odds')}")
+    cursor.execute(read_table_sql("as_of"))
+    cursor.execute(f"CREATE TABLE odds AS {read_table_sql('standing_odds')}")
     cursor.register("money", money_table(cursor, rules))
     cursor.register("roi", _roi_by_region(cursor, moment, rules))
     cursor.execute("CREATE TABLE roi_by_region AS SELECT * FROM roi")
@@ -106,7 +108,7 @@ def _build(cursor: Connection, moment: datetime, rules: MoneyRules) -> None:
 def _roi_by_region(cursor: Connection, moment: datetime, rules: MoneyRules) -> pa.Table:
     """The table that the pipeline writes, of the bets settled by then."""
     regions = [region for (region,) in cursor.execute(_REGIONS).fetchall()]
-    judged = columns(cursor, _JUDGED)
+    judged = fetch_columns(cursor, _JUDGED)
     until_us = int(moment.timestamp()) * 1_000_000 + moment.microsecond
     parts = [_of_region(judged, region, until_us, rules) for region in regions]
     return pa.concat_tables(parts) if parts else _of_region(judged, "", until_us, rules).slice(0, 0)
@@ -114,10 +116,10 @@ def _roi_by_region(cursor: Connection, moment: datetime, rules: MoneyRules) -> p
 
 def _of_region(judged: Columns, region: str, until_us: int, rules: MoneyRules) -> pa.Table:
     mine: Flags = judged["region"] == region
-    is_bet: Flags = mine & ~np.isnan(filled(judged, "profit"))
-    profit = filled(judged, "profit")[is_bet]
+    is_bet: Flags = mine & ~np.isnan(fill_money(judged, "profit"))
+    profit = fill_money(judged, "profit")[is_bet]
     won = np.asarray(judged["won"][is_bet], dtype=np.bool_)
-    bets = running.Bets(_times(judged, is_bet), flat_stake(profit), profit, won, filled(judged, "clv")[is_bet])
+    bets = running.Bets(_times(judged, is_bet), flat_stake(profit), profit, won, fill_money(judged, "clv")[is_bet])
     figures = running.by_day(bets, _times(judged, mine), until_us, rules.min_bets)
     settled_until = pa.array(figures.pop("settled_us")).cast(pa.timestamp("us", tz="UTC"))
     arrays = {column: pa.array(values, from_pandas=True) for column, values in figures.items()}

@@ -1,21 +1,89 @@
-"""Cards: prediction, odds and edge of a match in one row; filtered, ordered and paged."""
+"""Match cards: prediction, odds and edge in one row; filtered, ordered, a page at a time."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from app.domain.odds import Devig, fair
-from app.store import fixtures, predictions
-from app.store.cursor import Cursor, Order, digest
-from app.store.lake import Connection, columns
-from app.store.listing import Listing
-from app.store.literal import bitstring
+from app.errors import InvalidRequest
+from app.store import predictions
+from app.store import selection as store_selection
+from app.store.database import Connection, fetch_columns, to_bitstring
+from app.store.fields import (
+    OUTCOMES,
+    Listing,
+    Shape,
+    columns,
+    instant,
+    instants,
+    outcome_columns,
+    per_outcome,
+    struct,
+    struct_column,
+)
 from app.store.selection import Condition, Selection
-from app.store.shape import OUTCOMES, Shape, by_outcome, each, group, instant, plain, struct, times
 from app.store.snapshot import Snapshot
+
+_FARTHEST_US = 62_135_596_800_000_000  # from 1970 to the year 1, in microseconds; times later than 3938 are not asked
+
+
+class Order(StrEnum):
+    """Order of cards; every order ends with the match id, so that it is total."""
+
+    KICKOFF = "kickoff"
+    KICKOFF_DESC = "-kickoff"
+    EDGE = "edge"
+    EDGE_DESC = "-edge"
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A position in one order of one selection."""
+
+    order: Order
+    selected: str
+    key: float  # a whole number of microseconds, or an edge
+    match_id: int
+
+    def encode(self) -> str:
+        """As it goes into a URL."""
+        word = orjson.dumps([self.order, self.selected, self.key, self.match_id])
+        return urlsafe_b64encode(word).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str, order: Order, selected: str) -> "Cursor":
+        """Read one; InvalidRequest when it is none, or of another order or selection."""
+        try:
+            found, of, key, match_id = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            cursor = cls(Order(found), str(of), _number(key, Order(found)), int(match_id))
+        except (ValueError, TypeError) as error:
+            raise InvalidRequest("The cursor is not one that this service gave.") from error
+        if cursor.order is not order:
+            raise InvalidRequest(f"The cursor belongs to sort={cursor.order.value}, not {order.value}.")
+        if cursor.selected != selected:
+            raise InvalidRequest("The cursor belongs to another filter. Leave it out to begin at the first page.")
+        return cursor
+
+
+def digest(selection: Selection) -> str:
+    """A short word that tells one selection from another."""
+    return blake2b(selection.written().encode(), digest_size=6).hexdigest()
+
+
+def _number(value: object, order: Order) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("not a number")
+    if order in {Order.KICKOFF, Order.KICKOFF_DESC} and not (isinstance(value, int) and abs(value) < _FARTHEST_US):
+        raise ValueError("not a time")
+    return value
+
 
 # rows by their places in a table, one bit for each from the first to the last, and none for those outside
 _OF_PAGE = """(
@@ -41,34 +109,34 @@ _Row = tuple[Any, int, int, int]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PRICED = ("edge_home", "edge_draw", "edge_away", "best_edge", "best_outcome", "is_value", "kelly_stake", "profit")
 _MONEY_JSON = struct(
-    odds=by_outcome("odds"),
+    odds=outcome_columns("odds"),
     bookmaker="bookmaker",
     event_url="event_url",
     captured_at=instant("captured_at"),
     odds_age_s="odds_age_s",
     overround="overround",
-    implied=by_outcome("implied"),
-    fair=by_outcome("fair"),
+    implied=outcome_columns("implied"),
+    fair=outcome_columns("fair"),
     **{name: name for name in _PRICED},
 )
 _MONEY = (
-    each("odds")
-    | plain("bookmaker", "event_url")
-    | times("captured_at")
-    | plain("odds_age_s", "overround")
-    | each("implied")
-    | each("fair")
-    | plain(*_PRICED)
+    per_outcome("odds")
+    | columns("bookmaker", "event_url")
+    | instants("captured_at")
+    | columns("odds_age_s", "overround")
+    | per_outcome("implied")
+    | per_outcome("fair")
+    | columns(*_PRICED)
 )
 _REGION_ROI_JSON = struct(
     roi_pct="region_roi_pct", n_bets="region_n_bets", ci_low="region_roi_ci_low", ci_high="region_roi_ci_high"
 )
-_REGION_ROI = plain("region_roi_pct", "region_n_bets", "region_roi_ci_low", "region_roi_ci_high")
+_REGION_ROI = columns("region_roi_pct", "region_n_bets", "region_roi_ci_low", "region_roi_ci_high")
 SHAPE: Shape = (
     predictions.SHAPE
-    | plain("too_little_history", "hit")
-    | group("money", f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY_JSON} END", _MONEY)
-    | group("region_roi", f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI_JSON} END", _REGION_ROI)
+    | columns("too_little_history", "hit")
+    | struct_column("money", f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY_JSON} END", _MONEY)
+    | struct_column("region_roi", f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI_JSON} END", _REGION_ROI)
 )
 
 
@@ -113,13 +181,13 @@ class CardPage:
 
 async def find_page(snapshot: Snapshot, selection: Selection, page: Page) -> CardPage:
     """Find the page; its rows are read when the listing is rendered."""
-    known = snapshot.totals.find(selection)
-    found = await snapshot.lake.run(lambda cursor: _find(cursor, selection, page, known))
-    snapshot.totals.keep(selection, found.total)
+    known = snapshot.count_cache.find(selection)
+    found = await snapshot.database.run(lambda cursor: _find(cursor, selection, page, known))
+    snapshot.count_cache.keep(selection, found.total)
     return found
 
 
-def written(selection: Selection, order: Order, limit: int | None) -> str:
+def write_cards_sql(selection: Selection, order: Order, limit: int | None) -> str:
     """SQL over the table `cards` that gives the flat columns of these cards in this order, whoever runs it."""
     lines = [
         f"SELECT {SHAPE.columns(is_short=True)}",
@@ -132,7 +200,7 @@ def written(selection: Selection, order: Order, limit: int | None) -> str:
 
 
 def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
-    of = fixtures.asked(cursor, selection)
+    of = store_selection.find_fixtures(cursor, selection)
     is_indexed = of is not None and of.are_indexed
     where, params = selection.where(of.condition() if of else None)
     selected = digest(selection)
@@ -198,13 +266,13 @@ def _rows_of(table: str, rows: list[_Row]) -> tuple[str, list[Any]]:
     first, last = places.min(), places.max()
     if last - first < _FAR_APART * len(rows):
         source = _OF_PAGE.format(table=table, first=first, last=last)
-        return source, [bitstring(places - first, last - first + 1)]
+        return source, [to_bitstring(places - first, last - first + 1)]
     return _OF_PAGE_ANYWHERE.format(", ".join(f"{row[1]:d}" for row in rows)), []
 
 
 def _with_fair(cursor: Connection, source: str, bound: list[Any], devig: Devig) -> tuple[str, list[Any]]:
     """The same rows with the fair probabilities of another method."""
-    found = columns(cursor, _ODDS_OF.format(source=source), bound)
+    found = fetch_columns(cursor, _ODDS_OF.format(source=source), bound)
     other = fair(np.column_stack([np.ma.filled(found[f"odds_{outcome}"], np.nan) for outcome in OUTCOMES]), devig)
     lists = [pa.array(values, from_pandas=True).to_pylist() for values in other.T]
     return _WITH_FAIR.format(source=source), [*bound, found["match_id"].tolist(), *lists]

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.store import contract
-from app.store.lake import Connection
+from app.artifacts import contract
+from app.store.database import Connection
 from app.store.snapshot import Snapshot
 
 LISTED_MATCHES = 1000
@@ -43,7 +43,7 @@ class Changed:
 async def find_changes(old: Snapshot, new: Snapshot) -> dict[str, Changed]:
     """What differs in `odds` and `predictions`; no entry where nothing does. Both must be held open."""
     suspects = [what for what, (file, _) in _FILES.items() if _stamp(old, file) != _stamp(new, file)]
-    found = {what: await new.lake.run(_comparing(old, new, what), timeout_s=_TIMEOUT_S) for what in suspects}
+    found = {what: await new.database.run(_comparing(old, new, what), timeout_s=_TIMEOUT_S) for what in suspects}
     return {what: changed for what, changed in found.items() if changed.total}
 
 

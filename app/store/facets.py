@@ -3,14 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.store import fixtures
-from app.store.lake import Connection
-from app.store.listing import Listing
+from app.store import selection as store_selection
+from app.store.database import Connection
+from app.store.fields import Listing, columns
 from app.store.selection import Selection
-from app.store.shape import plain
 from app.store.snapshot import Snapshot
 
-_SHAPE = plain("region", "tournament", "n")
+_SHAPE = columns("region", "tournament", "n")
 # by number of fixture first: a text is compared once per fixture, not once per match
 _PLACES = """
 (SELECT region, tournament, sum(n)::BIGINT AS n
@@ -28,18 +27,18 @@ class Facets:
     places: Listing
 
 
-async def of_selection(snapshot: Snapshot, selection: Selection) -> Facets:
+async def selection_facets(snapshot: Snapshot, selection: Selection) -> Facets:
     """Count by status at once; by region and tournament when the listing is rendered."""
-    return await snapshot.lake.run(lambda cursor: _of(cursor, selection))
+    return await snapshot.database.run(lambda cursor: _of(cursor, selection))
 
 
 def _of(cursor: Connection, selection: Selection) -> Facets:
-    anywhere, params = fixtures.where(cursor, replace(selection, region=(), tournament=()))
+    anywhere, params = store_selection.fixtures_condition(cursor, replace(selection, region=(), tournament=()))
     return Facets(_by_status(cursor, selection), Listing(_SHAPE, _PLACES.format(where=anywhere), params))
 
 
 def _by_status(cursor: Connection, selection: Selection) -> dict[str, Any]:
-    where, params = fixtures.where(cursor, replace(selection, status=()))
+    where, params = store_selection.fixtures_condition(cursor, replace(selection, status=()))
     counted = cursor.execute(_STATUSES.format(where=where), params).fetchall()
     asked = [row for row in counted if not selection.status or row[0] in selection.status]
     return {

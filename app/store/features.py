@@ -1,20 +1,150 @@
-"""The feature rows of every match, looked up by match id in microseconds.
+"""Feature rows by match id, looked up in microseconds from a memory-mapped file built beside the parquet."""
 
-A parquet of 508 columns is the wrong way round for one row: 42 ms a lookup. A DuckDB table with the row as FLOAT[508]
-took 7 s and 1 GB to build for 265,000 matches and 0.5 ms a lookup; the rows as one memory-mapped file took 3 s once,
-then nothing at a restart, 8 us a lookup, and its pages are the operating system's to share and to drop. Nobody waits
-for those 3 s: until the file is there, rows come from the parquet.
-"""
-
+import fcntl
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 
-from app.store.lake import Connection, connect
-from app.store.twin import Twin
+from app.store.database import Connection, open_connection
+
+log = structlog.get_logger(__name__)
+Matrix = npt.NDArray[np.float32]
+_BLOCK_BYTES = 64 * 2**20  # decoded at once
+_KEPT_FILES = 2  # the one in use, and the one before it that another process may be about to open
+_TURN_S = 0.1
+
+
+class BuildStopped(Exception):
+    """The twin is not wanted any more."""
+
+
+class FeatureMatrix:
+    """Rows of a parquet file in its order; built by one process of a machine at a time and then used by all."""
+
+    def __init__(self, parquet: Path, path: Path, names: tuple[str, ...], n_rows: int) -> None:
+        self._parquet = parquet
+        self._path = path
+        self._names = names
+        self._n_rows = n_rows
+        self._stop = threading.Event()
+        self.matrix: Matrix | None = self._opened()
+        self.fault: str | None = None
+        self._building: Future[None] | None = None
+        if self.matrix is None:
+            builder = ThreadPoolExecutor(1, thread_name_prefix="feature-twin")
+            self._building = builder.submit(self._build)
+            builder.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Until it is built, or cannot be."""
+        if self._building is not None:
+            self._building.result()
+
+    def close(self) -> None:
+        """Stop building."""
+        self._stop.set()
+        self.wait()
+
+    def _build(self) -> None:
+        try:
+            with self._turn():
+                self.matrix = self._opened()
+                if self.matrix is None:
+                    self._write()
+                    self.matrix = self._opened()
+        except BuildStopped:
+            pass
+        except Exception as error:
+            # rows are still to be had from the parquet, only slowly
+            self.fault = f"feature rows are read slowly: {getattr(error, 'strerror', None) or error}"
+            log.exception("the twin of the features could not be built")
+
+    def _opened(self) -> Matrix | None:
+        shape = (self._n_rows, len(self._names))
+        try:
+            if self._path.stat().st_size != 4 * self._n_rows * len(self._names):
+                return None
+            os.utime(self._path)
+            return np.memmap(self._path, dtype="<f4", mode="r", shape=shape) if self._n_rows else np.empty(shape, "<f4")
+        except OSError:
+            # not there; whatever else it is, the builder will meet it and say so
+            return None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            while not _is_locked(lock):
+                if self._stop.wait(_TURN_S):
+                    raise BuildStopped
+            yield
+        finally:
+            os.close(lock)
+
+    def _write(self) -> None:
+        """Write it whole, in our turn; what a killed builder left behind goes."""
+        part = self._path.parent / "building"
+        try:
+            with part.open("w+b") as file, pq.ParquetFile(self._parquet) as rows:
+                # a disk that is full says so here, and not by a signal when the page is written back
+                size_bytes = 4 * self._n_rows * len(self._names)
+                if size_bytes:
+                    os.posix_fallocate(file.fileno(), 0, size_bytes)
+                    with mmap.mmap(file.fileno(), size_bytes) as memory:
+                        self._copy(rows, memory)
+            part.replace(self._path)
+        finally:
+            part.unlink(missing_ok=True)
+            # Arrow keeps what it has freed; here that is as much as the file is large
+            pa.default_memory_pool().release_unused()
+        _forget_old(self._path.parent)
+
+    def _copy(self, file: pq.ParquetFile, memory: mmap.mmap) -> None:
+        start = 0
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            # a writer may have made one row group of everything: then few columns at a time
+            width = max(1, _BLOCK_BYTES // (4 * max(1, end - start)))
+            for left in range(0, len(self._names), width):
+                if self._stop.is_set():
+                    raise BuildStopped
+                columns = list(self._names[left : left + width])
+                (block,) = file.read_row_group(group, columns=columns).combine_chunks().to_batches() or (None,)
+                if block is not None:
+                    values = block.to_tensor(null_to_nan=True).to_numpy()
+                    matrix = np.frombuffer(memory, "<f4").reshape(self._n_rows, len(self._names))
+                    matrix[start:end, left : left + width] = values
+                    del matrix
+                # written pages are the kernel's to keep, not this process's
+                memory.madvise(mmap.MADV_DONTNEED)
+            start = end
+
+
+def _is_locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _forget_old(cache: Path) -> None:
+    newest_first = sorted(cache.glob("*.f32"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[_KEPT_FILES:]:
+        path.unlink(missing_ok=True)
+
 
 _SLOWLY = "SELECT * EXCLUDE (match_id) FROM read_parquet($parquet) WHERE match_id = $match_id"
 
@@ -27,7 +157,7 @@ class FeatureRows:
     _sorted_ids: npt.NDArray[np.int64]
     _positions: npt.NDArray[np.int64]
     _parquet: Path
-    _twin: Twin
+    _twin: FeatureMatrix
     _slow: Connection
 
     def find(self, match_id: int) -> bytes | None:
@@ -71,5 +201,5 @@ def open_features(parquet: Path, sha256: str, cache: Path) -> FeatureRows:
         names = tuple(name for name in file.schema_arrow.names if name != "match_id")
         ids = file.read(columns=["match_id"])["match_id"].to_numpy().astype(np.int64)
     order = np.argsort(ids)
-    twin = Twin(parquet, cache / f"{sha256}.f32", names, len(ids))
-    return FeatureRows(names, ids[order], order, parquet, twin, connect(threads=1, memory="512MB"))
+    twin = FeatureMatrix(parquet, cache / f"{sha256}.f32", names, len(ids))
+    return FeatureRows(names, ids[order], order, parquet, twin, open_connection(threads=1, memory="512MB"))

@@ -22,4 +22,4 @@ WHERE closing_home > 1 AND closing_draw > 1 AND closing_away > 1;
 -- a match is over two hours after it begins
 CREATE VIEW implied_results AS
 SELECT match_id, status, home_score, away_score, outcome, kickoff_utc + INTERVAL 2 HOUR AS known_at
-FROM predictions WHERE status NOT IN ('upcoming', 'live');
+FROM predictions WHERE status NOT IN ('upcoming', 'live', 'awaiting_result');

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from app.domain.odds import fair, implied, overround
-from app.store.lake import Connection, Row
+from app.store.database import Connection, Row
 from app.store.snapshot import Snapshot
 
 _SIDES = ("home", "draw", "away")
@@ -27,7 +27,7 @@ ORDER BY known_at, computed_at
 
 async def find_history(snapshot: Snapshot, match_id: int, until: datetime | None = None) -> dict[str, Any] | None:
     """What was known of a match by a time (None: now), oldest first; None when there is no such match."""
-    return await snapshot.lake.run(lambda cursor: _find(cursor, match_id, until))
+    return await snapshot.database.run(lambda cursor: _find(cursor, match_id, until))
 
 
 def _find(cursor: Connection, match_id: int, until: datetime | None) -> dict[str, Any] | None:

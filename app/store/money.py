@@ -9,7 +9,7 @@ import pyarrow as pa
 from app.domain import odds as odds_of
 from app.domain import roi, staking
 from app.domain.outcomes import Flags, Floats, Indices
-from app.store.lake import Columns, Connection, columns
+from app.store.database import Columns, Connection, fetch_columns
 
 _OUTCOMES = ("home", "draw", "away")
 _INPUT = """
@@ -39,21 +39,21 @@ class _Matches:
     proba: Floats
     odds: Floats
     closing: Floats
-    has_history: Flags
+    too_little_history: Flags
     outcome: Indices
 
 
 def money_table(connection: Connection, rules: MoneyRules) -> pa.Table:
     """What the odds say beside the model, one row a match; null where it has no odds."""
-    found = columns(connection, _INPUT)
+    found = fetch_columns(connection, _INPUT)
     too_little = odds_of.too_little_history(
-        filled(found, "n_history_home"), filled(found, "n_history_away"), rules.min_history
+        fill_money(found, "n_history_home"), fill_money(found, "n_history_away"), rules.min_history
     )
     matches = _Matches(
         proba=_matrix(found, "proba"),
         odds=_matrix(found, "odds"),
         closing=_matrix(found, "closing"),
-        has_history=~too_little,
+        too_little_history=too_little,
         # a bet settles only on what could have been known: out of sample, at a price from before the kick-off
         outcome=np.where(found["may_settle"], np.ma.filled(found["outcome"], -1), -1).astype(np.int8),
     )
@@ -67,10 +67,9 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
     best, best_edge = odds_of.best_edge(edges)
     known: Flags = best >= 0
     price = np.where(known, odds[np.arange(len(odds)), np.maximum(best, 0)], np.nan)
-    is_value = odds_of.is_value(best_edge, rules.value_edge) & matches.has_history
-    stake = np.where(
-        known & ~matches.has_history, 0.0, staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
-    )
+    is_value = odds_of.is_value(best_edge, matches.too_little_history, rules.value_edge)
+    kelly = staking.kelly_stake(best_edge, price, rules.kelly_fraction, rules.kelly_cap)
+    stake = np.where(known & matches.too_little_history, 0.0, kelly)
     settled: Flags = is_value & (matches.outcome >= 0)
     won: Flags = settled & (best == matches.outcome)
     implied, fair = odds_of.implied(odds), odds_of.fair(odds)
@@ -91,7 +90,7 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
         "favourite": pa.array(np.argmin(odds, axis=1).astype(np.int8), mask=~known),
         "is_value": pa.array(is_value, mask=~known),
         "won": pa.array(won, mask=~settled),
-        "is_judged": pa.array(known & matches.has_history & (matches.outcome >= 0)),
+        "is_judged": pa.array(known & ~matches.too_little_history & (matches.outcome >= 0)),
     }
 
 
@@ -100,12 +99,12 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
 
     With prior weight m the posterior of a mean over n bets is narrower than its sample interval by sqrt(n/(n+m)).
     """
-    found = columns(connection, sql)
+    found = fetch_columns(connection, sql)
     n_bets = found["n_bets"].astype(np.float64)
-    raw, overall = filled(found, "roi_pct"), filled(found, "overall_pct")
+    raw, overall = fill_money(found, "roi_pct"), fill_money(found, "overall_pct")
     shrunk = np.where(n_bets >= rules.min_bets, roi.shrink(raw, n_bets, overall), np.nan)
     narrower = np.sqrt(n_bets / (n_bets + roi.PRIOR_BETS))
-    below, above = raw - filled(found, "roi_ci_low"), filled(found, "roi_ci_high") - raw
+    below, above = raw - fill_money(found, "roi_ci_low"), fill_money(found, "roi_ci_high") - raw
     numbers = {"roi_pct": shrunk, "ci_low": shrunk - below * narrower, "ci_high": shrunk + above * narrower}
     arrays = {name: pa.array(values, from_pandas=True) for name, values in numbers.items()}
     times = pa.array(found["settled_until"]).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
@@ -114,13 +113,13 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
     )
 
 
-def filled(found: Columns, name: str) -> Floats:
+def fill_money(found: Columns, name: str) -> Floats:
     """A column as floats, NaN where it is null."""
     return np.asarray(np.ma.filled(found[name].astype(np.float64), np.nan), dtype=np.float64)
 
 
 def _matrix(found: Columns, name: str) -> Floats:
-    return np.column_stack([filled(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
+    return np.column_stack([fill_money(found, f"{name}_{outcome}") for outcome in _OUTCOMES])
 
 
 def _by_outcome(name: str, values: Floats) -> dict[str, Floats]:

@@ -13,11 +13,10 @@ from app.domain import scoring
 from app.domain.curve import Bets, curve
 from app.domain.outcomes import Flags, Floats, one_hot
 from app.domain.roi import Totals, closing_line, interval
-from app.domain.significance import discoveries, p_value
-from app.domain.spread import edges_around, grid, histogram
 from app.domain.staking import Staking
-from app.store import fixtures
-from app.store.lake import Columns, Connection, columns
+from app.domain.statistics import discoveries, edges_around, grid, histogram, p_value
+from app.store import selection as store_selection
+from app.store.database import Columns, Connection, fetch_columns
 from app.store.selection import Selection
 from app.store.snapshot import Snapshot
 
@@ -64,16 +63,16 @@ class _Settled:
         return Totals.of(self.bets.stake[chosen], self.bets.profit[chosen], self.won[chosen])
 
 
-async def of_selection(snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
+async def selection_performance(snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
     """All series of the selected matches; rows in sample never count."""
-    return await snapshot.lake.run(lambda cursor: _of(cursor, snapshot, selection, staking))
+    return await snapshot.database.run(lambda cursor: _of(cursor, snapshot, selection, staking))
 
 
 def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
-    where, params = fixtures.where(cursor, selection)
-    settled = _settled(columns(cursor, _BETS.format(where=where), params), staking)
-    judged = columns(cursor, _JUDGED.format(where=where), params)
-    edges = columns(cursor, _EDGES.format(where=where), params)["best_edge"]
+    where, params = store_selection.fixtures_condition(cursor, selection)
+    settled = _settled(fetch_columns(cursor, _BETS.format(where=where), params), staking)
+    judged = fetch_columns(cursor, _JUDGED.format(where=where), params)
+    edges = fetch_columns(cursor, _EDGES.format(where=where), params)["best_edge"]
     return {
         "n_bets": len(settled.won),
         "n_judged": len(judged["outcome"]),

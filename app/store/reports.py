@@ -1,17 +1,17 @@
 """The drift report of a snapshot."""
 
+from app.artifacts.contract import DRIFT, DRIFT_HTML, DriftReport
 from app.errors import ReportMissing
-from app.store.contract import DRIFT, DRIFT_HTML, DriftReport
-from app.store.lake import Connection
+from app.store.database import Connection
 from app.store.snapshot import Snapshot
 
 
-async def drift(snapshot: Snapshot) -> DriftReport:
+async def read_drift(snapshot: Snapshot) -> DriftReport:
     """The newest drift report."""
     return DriftReport.model_validate_json(await _read(snapshot, DRIFT))
 
 
-async def drift_page(snapshot: Snapshot) -> bytes:
+async def read_drift_page(snapshot: Snapshot) -> bytes:
     """The newest drift report as a page for people; ReportMissing when the pipeline made none."""
     return await _read(snapshot, DRIFT_HTML)
 
@@ -25,4 +25,4 @@ async def _read(snapshot: Snapshot, name: str) -> bytes:
         except FileNotFoundError:
             raise ReportMissing(f"{name} is not among the artifacts.") from None
 
-    return await snapshot.lake.run(read)
+    return await snapshot.database.run(read)

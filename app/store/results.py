@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.domain.outcomes import Outcome
 from app.domain.results import MatchResult
-from app.store.lake import Connection, Row
+from app.store.database import Connection, Row
 from app.store.snapshot import Snapshot
 
 # the contract leaves closing prices and has_time open
@@ -12,15 +12,16 @@ _CLOSING = "closing_home, closing_draw, closing_away"
 _NO_CLOSING = "NULL::DOUBLE, NULL::DOUBLE, NULL::DOUBLE"
 _FIND = """
 SELECT match_id, kickoff_utc, coalesce(try_cast(has_time AS BOOLEAN), true),
-    CASE WHEN status = 'finished' THEN outcome END, home_score, away_score, {closing}
+    CASE WHEN status = 'finished' THEN outcome END, home_score, away_score,
+    n_history_home, n_history_away, {closing}
 FROM predictions LEFT JOIN odds USING (match_id)
 WHERE match_id IN (SELECT unnest(?::BIGINT[]))
 """
 
 
-async def results_of(snapshot: Snapshot, match_ids: Sequence[int]) -> list[MatchResult]:
+async def find_results(snapshot: Snapshot, match_ids: Sequence[int]) -> list[MatchResult]:
     """What the snapshot knows of these matches; those it does not have are left out."""
-    return await snapshot.lake.run(lambda cursor: _find(cursor, match_ids))
+    return await snapshot.database.run(lambda cursor: _find(cursor, match_ids))
 
 
 def _find(cursor: Connection, match_ids: Sequence[int]) -> list[MatchResult]:
@@ -30,7 +31,7 @@ def _find(cursor: Connection, match_ids: Sequence[int]) -> list[MatchResult]:
 
 
 def _result(row: Row) -> MatchResult:
-    match_id, kickoff, is_known, outcome, home, away, *closing = row
+    match_id, kickoff, is_known, outcome, home, away, history_home, history_away, *closing = row
     prices = tuple(closing) if all(price is not None and price > 1 for price in closing) else None
     is_finished = outcome is not None
     return MatchResult(
@@ -41,4 +42,6 @@ def _result(row: Row) -> MatchResult:
         home_score=home if is_finished else None,
         away_score=away if is_finished else None,
         closing=prices if is_finished else None,
+        n_history_home=history_home if is_finished else None,
+        n_history_away=history_away if is_finished else None,
     )

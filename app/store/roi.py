@@ -1,4 +1,4 @@
-"""The result of value bets on exactly the selected matches."""
+"""Results of value bets: on exactly the selected matches, and by region as the pipeline settled them."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,8 +7,9 @@ import numpy as np
 from app.domain.outcomes import Floats
 from app.domain.roi import ClosingLine, Roi, closing_line, summarise
 from app.domain.staking import Staking
-from app.store import fixtures
-from app.store.lake import Connection, columns
+from app.store import selection as store_selection
+from app.store.database import Connection, fetch_columns
+from app.store.fields import Listing, columns, computed, instants
 from app.store.selection import Selection
 from app.store.snapshot import Snapshot
 
@@ -49,18 +50,18 @@ class SelectionRoi:
         return asdict(self.bets) | asdict(self.closing_line) | self.counts | means
 
 
-async def of_selection(snapshot: Snapshot, selection: Selection, staking: Staking) -> SelectionRoi:
+async def selection_roi(snapshot: Snapshot, selection: Selection, staking: Staking) -> SelectionRoi:
     """ROI of the settled value bets in the selected matches; rows in sample never count."""
     min_bets = snapshot.rules.min_bets
-    return await snapshot.lake.run(lambda cursor: _of(cursor, selection, staking, min_bets))
+    return await snapshot.database.run(lambda cursor: _of(cursor, selection, staking, min_bets))
 
 
 def _of(cursor: Connection, selection: Selection, staking: Staking, min_bets: int) -> SelectionRoi:
-    where, params = fixtures.where(cursor, selection)
+    where, params = store_selection.fixtures_condition(cursor, selection)
     counted = cursor.execute(_COUNTS.format(where=where), params)
     names = [column[0] for column in counted.description]
     counts = dict(zip(names, counted.fetchall()[0], strict=True))
-    bets = columns(cursor, _BETS.format(where=where), params)
+    bets = fetch_columns(cursor, _BETS.format(where=where), params)
     is_flat = staking is Staking.FLAT
     stake = np.ones(len(bets["profit"])) if is_flat else bets["kelly_stake"]
     profit = bets["profit"] if is_flat else bets["kelly_profit"]
@@ -75,3 +76,23 @@ def _of(cursor: Connection, selection: Selection, staking: Staking, min_bets: in
 
 def _mean(values: Floats) -> float | None:
     return float(np.mean(values)) if len(values) else None
+
+
+_MONEY = ("n_matches", "n_bets", "n_wins", "hit_rate", "staked", "profit", "max_drawdown", "n_clv")
+# figures that need bets, by the column that counts them
+_ENOUGH = {
+    **dict.fromkeys(("roi_pct", "roi_ci_low", "roi_ci_high"), "n_bets"),
+    **dict.fromkeys(("clv_pct", "clv_ci_low", "clv_ci_high"), "n_clv"),
+}
+
+
+def newest_region_roi(snapshot: Snapshot) -> Listing:
+    """The newest row of each region; figures from too few bets are null."""
+    least = snapshot.rules.min_bets
+    enough = {name: f"CASE WHEN {count} >= {least:d} THEN {name} END" for name, count in _ENOUGH.items()}
+    too_few = f"n_bets < {least:d}"
+    shape = columns("region") | instants("settled_until") | columns(*_MONEY) | computed(**enough, too_few=too_few)
+    source = (
+        "roi_by_region QUALIFY row_number() OVER (PARTITION BY region ORDER BY settled_until DESC) = 1 ORDER BY region"
+    )
+    return Listing(shape, source)

@@ -1,10 +1,13 @@
-"""Which matches a reader asks for, as a condition of SQL with its parameters bound."""
+"""Which matches a reader asks for, as a SQL condition, and the fixtures that text and filters select."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.store.literal import literal
+import numpy as np
+import numpy.typing as npt
+
+from app.store.database import Connection, fetch_columns, to_bitstring, to_sql
 
 # what a fixture (two teams in a tournament of a region) tells; there are far fewer of them than matches
 _OF_FIXTURE = (
@@ -65,7 +68,7 @@ class Selection:
         condition = " AND ".join([*of_match, *of_fixture]) or "true"
         # the marks first, as a value may hold one too
         pieces = condition.replace("search_text", _SEARCH_TEXT).split("?")
-        values = [literal(value) for value in (*params, *more)]
+        values = [to_sql(value) for value in (*params, *more)]
         return "".join(piece + value for piece, value in zip(pieces, [*values, ""], strict=True))
 
     def _asked(self, conditions: tuple[tuple[str, str], ...]) -> tuple[list[str], list[Any]]:
@@ -78,3 +81,61 @@ class Selection:
                 asked.append(sql.format(", ".join("?" * len(values))))
                 params += values
         return asked, params
+
+
+Numbers = npt.NDArray[np.int64]
+
+_ONE_BY_ONE = "SELECT fixture_no AS first, fixture_no AS last, n_matches, n_fixtures FROM fixtures WHERE {}"
+_BY_PLACE = "SELECT first_no AS first, last_no AS last, n_matches, n_fixtures FROM places WHERE {}"
+_BY_INDEX = "fixture_no IN ({})"  # which DuckDB asks for numbers written out, and for so few rows
+_INDEXED_ROWS = 2048  # `index_scan_max_count`
+_INDEXED_FIXTURES = 256  # each number written out takes 20 us to plan
+# a bit for each fixture, looked up by its number: a join with the numbers takes four times as long
+_BY_BIT = "get_bit(?::BIT, fixture_no) = 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Fixtures:
+    """Fixtures by their numbers, all of which are from 1 to `last`, and how many matches they have between them."""
+
+    numbers: Numbers
+    n_matches: int
+    last: int
+
+    @property
+    def are_indexed(self) -> bool:
+        """Whether they are so few that the index of `cards` finds their matches."""
+        return 0 < self.n_matches <= _INDEXED_ROWS and len(self.numbers) <= _INDEXED_FIXTURES
+
+    def condition(self) -> Condition:
+        """That a card is of one of them."""
+        if not len(self.numbers):
+            return "false", []
+        if self.are_indexed:
+            return _BY_INDEX.format(", ".join(map(str, self.numbers.tolist()))), []
+        return _BY_BIT, [to_bitstring(self.numbers, self.last + 1)]
+
+
+def find_fixtures(cursor: Connection, selection: Selection) -> Fixtures | None:
+    """The fixtures of a selection; None when it asks for none in particular."""
+    condition = selection.of_fixture()
+    if condition is None:
+        return None
+    where, params = condition
+    found = fetch_columns(cursor, (_ONE_BY_ONE if selection.text else _BY_PLACE).format(where), params)
+    numbers = _numbers(found["first"], found["last"])
+    return Fixtures(numbers, int(found["n_matches"].sum()), int(found["n_fixtures"].max(initial=0)))
+
+
+def _numbers(first: Numbers, last: Numbers) -> Numbers:
+    """All numbers of these ranges, (n,) each, both ends included."""
+    sizes = last - first + 1
+    before = np.cumsum(sizes) - sizes
+    numbers: Numbers = np.arange(sizes.sum()) + np.repeat(first - before, sizes)
+    return numbers
+
+
+def fixtures_condition(cursor: Connection, selection: Selection) -> Condition:
+    """What a selection asks of `cards`, its fixtures looked up once."""
+    found = find_fixtures(cursor, selection)
+    return selection.where(None if found is None else found.condition())

@@ -8,17 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.store import contract
+from app.artifacts import contract
+from app.artifacts.manifest import Manifest, read_manifest
+from app.store.database import Connection, Database, QueryLimiter, open_connection
 from app.store.features import FeatureRows, open_features
-from app.store.gate import Gate
-from app.store.kept import Kept
-from app.store.lake import Connection, Lake, connect
-from app.store.manifest import Manifest, read_manifest
+from app.store.lru import CountCache, RefCountedCache
 from app.store.money import MoneyRules
-from app.store.prices import Prices, read_prices
-from app.store.rendered import Rendered
+from app.store.odds import Prices, read_prices
+from app.store.response_cache import ResponseCache
 from app.store.tables import fill_from_folder
-from app.store.totals import Totals
 
 _PAST_ROWS = 500_000  # cards of earlier times kept as tables: about half a gigabyte
 
@@ -31,7 +29,7 @@ class OpenRules:
     query_threads: int = 2
     query_memory: str = "2GB"
     query_timeout_s: float = 10.0
-    gate: Gate = field(default_factory=Gate)
+    limiter: QueryLimiter = field(default_factory=QueryLimiter)
     feature_cache: Path = Path("var/cache/features")
 
 
@@ -41,19 +39,19 @@ class BrokenArtifacts(Exception):
     def __init__(self, faults: tuple[contract.Fault, ...]) -> None:
         self.faults = faults
         first = "; ".join(f"{fault.file}: {fault.detail}" for fault in faults[:3])
-        # files that are not the ones vouched for, whatever is in them
+        # files that are not the ones the manifest names, whatever is in them
         self.is_damage = any(fault.code in {"wrong-size", "wrong-checksum"} for fault in faults)
         super().__init__(first + (f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The open artifacts: a lake with the table `cards`, the feature rows, and where it all came from."""
+    """The open artifacts: a database with the table `cards`, the feature rows, and where it all came from."""
 
     id: str
     manifest: Manifest
     folder: Path
-    lake: Lake
+    database: Database
     features: FeatureRows
     prices: Prices
     rules: MoneyRules
@@ -61,9 +59,11 @@ class Snapshot:
     n_odds: int
     bookmaker: str
     opened_at: datetime
-    rendered: Rendered = field(default_factory=Rendered)
-    totals: Totals = field(default_factory=Totals)
-    past: "Kept[Snapshot]" = field(default_factory=lambda: Kept(_PAST_ROWS, lambda then: then.n_matches))
+    response_cache: ResponseCache = field(default_factory=ResponseCache)
+    count_cache: CountCache = field(default_factory=CountCache)
+    as_of_cache: "RefCountedCache[Snapshot]" = field(
+        default_factory=lambda: RefCountedCache(_PAST_ROWS, lambda then: then.n_matches)
+    )
 
     def facts(self, *, stale: bool) -> Mapping[str, Any]:
         """What every answer says of its origin: the same from every process that holds these artifacts."""
@@ -71,7 +71,7 @@ class Snapshot:
             "id": self.id,
             "source": self.manifest.source,
             "simulated": self.manifest.simulated,
-            "vouched": not self.manifest.is_derived,
+            "has_manifest": not self.manifest.is_derived,
             "built_at": self.manifest.built_at,
             "data_until": self.manifest.data_until,
             "stale": stale,
@@ -79,7 +79,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Close the database and drop the files."""
-        self.lake.close()
+        self.database.close()
         self.features.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -87,11 +87,11 @@ class Snapshot:
 def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     """Check a private folder of artifacts and open it; BrokenArtifacts when it does not keep the contract."""
     manifest = read_manifest(folder)
-    connection = connect(threads=rules.query_threads, memory=rules.query_memory, spill=folder / "spill")
+    connection = open_connection(threads=rules.query_threads, memory=rules.query_memory, spill=folder / "spill")
     try:
         # one that was derived has just taken the checksums
         _fill_checked(connection, folder, manifest.built_at, rules.money, checksums=not manifest.is_derived)
-        n_matches, n_odds, bookmaker = counted(connection)
+        n_matches, n_odds, bookmaker = count_matches(connection)
         prices = read_prices(connection)
         sha256 = manifest.files[contract.FEATURES].sha256
         features = open_features(folder / contract.FEATURES, sha256, rules.feature_cache)
@@ -102,7 +102,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         id=snapshot_id,
         manifest=manifest,
         folder=folder,
-        lake=Lake(connection, rules.gate, timeout_s=rules.query_timeout_s),
+        database=Database(connection, rules.limiter, timeout_s=rules.query_timeout_s),
         features=features,
         prices=prices,
         rules=rules.money,
@@ -126,7 +126,7 @@ def _fill_checked(connection: Connection, folder: Path, at: datetime, rules: Mon
                 raise BrokenArtifacts(faults)
 
 
-def counted(connection: Connection) -> tuple[int, int, str]:
+def count_matches(connection: Connection) -> tuple[int, int, str]:
     """How many cards there are, how many have odds, and whose most odds are."""
     sql = "SELECT count(*), count(odds_home), coalesce(mode(bookmaker), 'none') FROM cards"
     n_matches, n_odds, bookmaker = connection.execute(sql).fetchall()[0]

@@ -1,4 +1,4 @@
-"""The snapshot that is being served, and the watch for a newer one."""
+"""The snapshot that is served, and the watch that replaces it by a newer one."""
 
 import asyncio
 import contextlib
@@ -8,18 +8,62 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Generic, Literal, Self, TypeVar
 
 import structlog
 
+from app.artifacts import unversioned
+from app.artifacts.folder import open_source
+from app.artifacts.manifest import MANIFEST
+from app.artifacts.source import DISK_FULL, ArtifactsUnreachable, CannotStore, Source, Version
+from app.artifacts.workspace import Workspace
 from app.errors import SnapshotUnavailable
-from app.store import bare
-from app.store.lake import LakeError
-from app.store.looks import SharedLooks
-from app.store.manifest import MANIFEST
-from app.store.private import PrivateFolders
+from app.settings import Settings
+from app.store.database import DatabaseError, QueryLimiter
+from app.store.money import MoneyRules
 from app.store.snapshot import BrokenArtifacts, OpenRules, Snapshot, open_snapshot
-from app.store.source import DISK_FULL, ArtifactsUnreachable, CannotStore, Source, Version
+
+T = TypeVar("T")
+
+
+class CoalescedRefresh(Generic[T]):
+    """Whoever asks gets the result of a look that began after the question.
+
+    So nobody is told of a state older than what they know, and a thousand askers cost two looks at most: the one that
+    is being made, and the one after it that they all wait for.
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[T]], *, interval_s: float) -> None:
+        self._look = look
+        self._interval_s = interval_s
+        self._next: asyncio.Task[T] | None = None
+        self._running: asyncio.Task[T] | None = None
+        self._not_before = 0.0
+
+    async def ask(self) -> T:
+        """The result of the next look; an asker who goes away does not end it for the others."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._run(self._running), name="artifact-look")
+        return await asyncio.shield(self._next)
+
+    async def close(self) -> None:
+        """End what is being done and what waits."""
+        for task in (self._next, self._running):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _run(self, before: asyncio.Task[T] | None) -> T:
+        if before is not None:
+            await asyncio.wait([before])
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._not_before - loop.time())
+        # from here on a question is about what comes after this look
+        self._running, self._next = self._next, None
+        self._not_before = loop.time() + self._interval_s
+        return await self._look()
+
 
 log = structlog.get_logger(__name__)
 # told of the old snapshot, None at first, and of the new; the old one stays open until all have returned
@@ -47,7 +91,7 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RefreshResult:
     """What came of a look: what is served after it, whether that is new, and why not what lies there."""
 
     snapshot_id: str | None
@@ -58,7 +102,7 @@ class Look:
 class Snapshots:
     """Serves the newest sound snapshot; a broken one never takes the place of a good one."""
 
-    def __init__(self, source: Source, private: PrivateFolders, rules: OpenRules, on_swap: Iterable[OnSwap]) -> None:
+    def __init__(self, source: Source, private: Workspace, rules: OpenRules, on_swap: Iterable[OnSwap]) -> None:
         self._source = source
         self._private = private
         self._rules = rules
@@ -66,13 +110,13 @@ class Snapshots:
         self._held: _Held | None = None
         self._fault: Fault | None = None
         self._turn = asyncio.Lock()
-        self._asked = SharedLooks(self.refresh, interval_s=_LOOK_INTERVAL_S)
+        self._asked = CoalescedRefresh(self.refresh, interval_s=_LOOK_INTERVAL_S)
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, source: Source, private: PrivateFolders, rules: OpenRules, *, poll_s: float, on_swap: Iterable[OnSwap] = ()
+        cls, source: Source, private: Workspace, rules: OpenRules, *, poll_s: float, on_swap: Iterable[OnSwap] = ()
     ) -> AsyncIterator[Self]:
         """Watch a source until the end; never fails because the artifacts are away or broken."""
         snapshots = cls(source, private, rules, on_swap)
@@ -119,17 +163,17 @@ class Snapshots:
             held.readers -= 1
             self._close_if_done(held)
 
-    async def ask(self) -> Look:
+    async def ask(self) -> RefreshResult:
         """Look soon: shared with whoever else asks just now, and not too often."""
         return await self._asked.ask()
 
-    async def refresh(self) -> Look:
+    async def refresh(self) -> RefreshResult:
         """Look now: open what is new, or note why it cannot be opened."""
         async with self._turn:
             before = self.current
             await self._try_to_look()
             now = self.current
-            return Look(now.id if now else None, now is not before, self.fault)
+            return RefreshResult(now.id if now else None, now is not before, self.fault)
 
     async def _try_to_look(self) -> None:
         try:
@@ -140,7 +184,7 @@ class Snapshots:
             self._note_fault("unreachable", f"artifacts cannot be read: {error}")
         except CannotStore as error:
             self._note_fault("storage", f"artifacts cannot be stored: {error}")
-        except (OSError, ValueError, LakeError) as error:
+        except (OSError, ValueError, DatabaseError) as error:
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 self._note_fault("storage", f"artifacts cannot be stored: {error.strerror}")
             else:
@@ -191,12 +235,12 @@ class Snapshots:
         except BaseException as error:
             self._opener.submit(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, BrokenArtifacts) and error.is_damage:
-                await self._source.distrust(version)
+                await self._source.invalidate(version)
             raise
 
     def _open_folder(self, version: Version, folder: Path) -> Snapshot:
         if version.manifest is None:
-            bare.write_manifest(folder, version)
+            unversioned.write_manifest(folder, version)
         else:
             (folder / MANIFEST).write_text(version.manifest, encoding="utf-8")
         return open_snapshot(version.id, folder, self._rules)
@@ -217,7 +261,7 @@ class Snapshots:
             self._opener.submit(held.snapshot.close)
 
     def _note_fault(self, kind: FaultKind, detail: str) -> None:
-        fault = Fault(kind, self._private.plain(detail).splitlines()[0])
+        fault = Fault(kind, self._private.redact(detail).splitlines()[0])
         if fault != self._fault:
             # once for each fault, not at each look
             log.warning("artifacts not taken", **asdict(fault), serving=self.current and self.current.id)
@@ -237,3 +281,42 @@ async def _tell(listener: OnSwap, old: Snapshot | None, new: Snapshot) -> None:
     except Exception:
         # the snapshot is served all the same, and the other listeners hear of it
         log.exception("a listener failed when a snapshot was opened", snapshot=new.id)
+
+
+@asynccontextmanager
+async def open_snapshots(
+    settings: Settings, limiter: QueryLimiter, on_swap: Iterable[OnSwap] = ()
+) -> AsyncIterator[Snapshots]:
+    """The artifacts, watched until the end; what they need on disk lies in the cache of TOUCHLINE_HOME."""
+    cache = settings.touchline_home / "cache"
+    private = await asyncio.to_thread(Workspace, cache / "snapshots")
+    try:
+        source, rules = _source(settings, cache), _open_rules(settings, cache, limiter)
+        async with Snapshots.open(
+            source, private, rules, poll_s=settings.artifact_poll_s, on_swap=on_swap
+        ) as snapshots:
+            yield snapshots
+    finally:
+        await asyncio.to_thread(private.remove)
+
+
+def _source(settings: Settings, cache: Path) -> Source:
+    limit_bytes = int(settings.artifact_cache_gb * 10**9)
+    return open_source(settings.artifacts_uri, cache, limit_bytes=limit_bytes, silence_s=settings.artifact_silence_s)
+
+
+def _open_rules(settings: Settings, cache: Path, limiter: QueryLimiter) -> OpenRules:
+    return OpenRules(
+        money=MoneyRules(
+            settings.value_edge,
+            settings.kelly_fraction,
+            settings.kelly_cap,
+            settings.min_bets,
+            settings.min_history,
+        ),
+        query_threads=settings.query_threads,
+        query_memory=settings.query_memory,
+        query_timeout_s=settings.query_timeout_s,
+        limiter=limiter,
+        feature_cache=cache / "features",
+    )

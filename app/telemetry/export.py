@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app import __version__
-from app.telemetry.trace import Span
+from app.telemetry.tracing import Span
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

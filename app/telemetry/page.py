@@ -1,7 +1,7 @@
 """Every metric of the match page."""
 
 from app import __version__
-from app.telemetry.exposition import Counter, Gauge, Histogram, Registry
+from app.telemetry.metrics import Counter, Gauge, Histogram, Registry
 from app.telemetry.process import ProcessMetrics, usage
 
 ASKED_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 15.0, 35.0)

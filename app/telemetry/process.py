@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from app.telemetry.exposition import Counter, Gauge, Registry
+from app.telemetry.metrics import Counter, Gauge, Registry
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,14 @@ const STATUSES = [
   ["finished", "Finished"],
   ["all", "All"],
 ]
-const RARE = {live: "Live", postponed: "Postponed", cancelled: "Cancelled"}
+const RARE = {
+  live: "Live",
+  awaiting_result: "Awaiting result",
+  postponed: "Postponed",
+  cancelled: "Cancelled",
+  abandoned: "Abandoned",
+  awarded: "Awarded",
+}
 const SORTS = [
   ["time", "Time"],
   ["-time", "Time, reversed"],

@@ -7,9 +7,18 @@ export const SUSPECT = "An edge above 30 % is likelier a wrong or old price than
 export const SUSPECT_EDGE = 0.3 // a larger edge is likelier a wrong link or a stale price than value
 const DAY_OVER = 12 * 3600e3 // where only the day is published, `t` is 15:00 UK: that day is over half a day later
 const OUTCOMES = ["Home", "Draw", "Away"]
-const WORDS = {finished: "FT", postponed: "postp.", cancelled: "canc.", live: "live"}
+const WORDS = {
+  finished: "FT",
+  postponed: "postp.",
+  cancelled: "canc.",
+  live: "live",
+  awaiting_result: "awaited",
+  abandoned: "aband.",
+  awarded: "awarded",
+}
 
-export const isAwaited = row => row.status === "upcoming" && (row.timed ? row.t : row.t + DAY_OVER) < Date.now()
+export const isAwaited = row =>
+  row.status === "awaiting_result" || (row.status === "upcoming" && (row.timed ? row.t : row.t + DAY_OVER) < Date.now())
 
 export function buildRow(row, {grouped, open, position, total, onToggle}) {
   const signal = valueOf(row)
@@ -46,8 +55,8 @@ export function buildRow(row, {grouped, open, position, total, onToggle}) {
 }
 
 function stateOf(row) {
-  if (row.status !== "upcoming") return WORDS[row.status] ?? row.status
   if (isAwaited(row)) return "result awaited"
+  if (row.status !== "upcoming") return WORDS[row.status] ?? row.status
   const wait = row.t - Date.now()
   return row.timed && wait < 2 * 3600e3 ? `in ${f.duration(wait)}` : ""
 }

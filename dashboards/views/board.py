@@ -202,7 +202,7 @@ class Board(JSComponent):
         params = self._api_params()
         exact = await self._store.load_results(self._with_staking(params))
         settled: CachedAnswer[RoiOut] | None = None
-        if params.get("status") in {"upcoming", "live"}:
+        if self._filters.status in {"upcoming", "live"}:
             settled = await self._store.load_results(self._with_staking(self._finished_params()))
         if not self._is_sent(revision, "results", exact, settled):
             self._send_msg(

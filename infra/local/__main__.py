@@ -52,12 +52,19 @@ class Machine:
         self.given = settings.model_fields_set
 
     def check_ports(self) -> None:
-        """Both addresses must be free."""
+        """Raise LocalError unless every port is free and no two are the same; nothing is built or started before."""
+        settings, names = self.settings, dict[int, str]()
         addresses = {
-            "APP_PORT": (self.settings.app_host, self.settings.app_port),
-            "DASHBOARD_PORT": (self.settings.dashboard_host, self.settings.dashboard_port),
+            "APP_PORT": (settings.app_host, settings.app_port),
+            "DASHBOARD_PORT": (settings.dashboard_host, settings.dashboard_port),
+            "WORKER_METRICS_PORT": (settings.worker_metrics_host, settings.worker_metrics_port),
         }
         for name, (host, port) in addresses.items():
+            if not port:
+                continue  # the metrics are off, or the system chooses a port
+            if port in names:
+                raise LocalError(f"{names[port]} and {name} are both {port}; set one of them to another.")
+            names[port] = name
             if is_taken(host, port):
                 raise LocalError(f"Port {port} is in use; stop what uses it or set {name} to another.")
 
@@ -98,7 +105,7 @@ class Machine:
             return
         say(f"  ▸ building artifacts and models from {data or 'a simulated sample'}")
         options = [] if data is None else ["--data", str(data)]
-        argv = [sys.executable, "-m", "worker.batch.build", "--out", str(self.home.artifacts), *options]
+        argv = [sys.executable, "-m", "worker.pipeline.build", "--out", str(self.home.artifacts), *options]
         # threads that wait by spinning would take the cores from the processes beside them
         env = {"OMP_WAIT_POLICY": "PASSIVE", **self.env}
         run_once(Command("The build", argv, env=env), timeout_s=BUILD_TIMEOUT_S)
@@ -124,7 +131,7 @@ class Machine:
         while (missing := unready_parts(api_url)) and time.monotonic() - began < 90.0:
             self.supervisor.watch()
             time.sleep(WATCH_S)
-        count = self.settings.worker_processes
+        count = self.settings.n_worker_processes
         state = missing and f"not ready yet: {missing}; see {self.home.logs}"
         say(f"  {'…' if missing else '✓'} {'worker pool':<12} {state or f'{count} process(es), models loaded'}")
 

@@ -1,34 +1,24 @@
 """Child processes that cannot outlive the process that started them."""
 
 import contextlib
-import ctypes
+import itertools
 import os
+import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from app.runtime import set_parent_death_signal
+
+LOG_BYTES = 16 * 2**20
+LOG_FILES = 3
 
 
 class LocalError(Exception):
     """What went wrong, in one sentence for the person at the terminal."""
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def prepare() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # the parent died between fork and prctl
-            os._exit(1)
-
-    return prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +56,21 @@ class Child:
         if self.command.log is None or not self.command.log.exists():
             return ""
         return "\n".join(self.command.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def rotate_log(self) -> None:
+        """Begin the log anew when it has grown past LOG_BYTES, and keep the last LOG_FILES of them.
+
+        The child goes on writing into the same file, so what it says between the copy and the cut is lost: a few lines.
+        """
+        log = self.command.log
+        if log is None or not log.exists() or log.stat().st_size < LOG_BYTES:
+            return
+        older = [log.with_name(f"{log.name}.{number}") for number in range(1, LOG_FILES + 1)]
+        for newer, old in reversed(list(itertools.pairwise(older))):
+            if newer.exists():
+                newer.replace(old)
+        shutil.copyfile(log, older[0])
+        os.truncate(log, 0)
 
     def ask_to_stop(self) -> None:
         """Send the stop signal; does not wait."""
@@ -105,7 +110,8 @@ def _spawn(command: Command) -> subprocess.Popen[bytes]:
             user=command.user,
             group=command.user,
             extra_groups=None if command.user is None else [],
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509  we have no threads when we start children
+            # we have no threads when we start children
+            preexec_fn=partial(set_parent_death_signal, signal.SIGTERM, parent=os.getpid()),  # noqa: PLW1509
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.store.manifest import read_manifest
+from app.artifacts.manifest import read_manifest
 from infra.local.children import LocalError
 
 FREE_BYTES = 2 * 2**30  # room that a build of all published results and the servers' logs need

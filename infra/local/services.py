@@ -13,7 +13,7 @@ from infra.local.home import Home
 from infra.local.postgres import Postgres
 from infra.local.redis import Redis
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 600.0  # a deadline for a hang; a process that ends is noticed at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import time
 
 import structlog
 
+from app.runtime import Backoff
 from infra.local.children import Child, LocalError
 from infra.local.services import Service
 
@@ -11,6 +12,7 @@ log = structlog.get_logger("touchline")
 
 WATCH_S = 0.2
 STEADY_S = 60.0  # a service that ran this long starts again without delay
+FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 
 
@@ -19,7 +21,7 @@ class _Kept:
         self.service = service
         self.child = Child(service.make())
         self.started = time.monotonic()
-        self.pause_s = 0.0
+        self.backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self.due: float | None = None
 
     def watch(self) -> None:
@@ -30,14 +32,17 @@ class _Kept:
             self._start()
 
     def _plan(self) -> None:
-        ran_s = time.monotonic() - self.started
-        self.pause_s = 0.0 if ran_s > STEADY_S else min(LONGEST_PAUSE_S, max(0.5, 2 * self.pause_s))
-        self.due = time.monotonic() + self.pause_s
+        pause_s = 0.0
+        if time.monotonic() - self.started > STEADY_S:
+            self.backoff.reset()
+        else:
+            pause_s = self.backoff.next_pause()
+        self.due = time.monotonic() + pause_s
         log.warning(
-            "a service ended; starting it again",
+            "service.ended",
             service=self.service.name,
             exit_code=self.child.exit_code,
-            pause_s=self.pause_s,
+            pause_s=pause_s,
             log=str(self.child.command.log),
         )
 
@@ -64,13 +69,18 @@ class Supervisor:
         return time.monotonic() - kept.started
 
     def watch(self) -> None:
-        """Start again what has ended; call it often."""
+        """Start again what has ended, and rotate the logs; call it often."""
         for kept in self._kept:
             try:
                 kept.watch()
             except (OSError, LocalError) as error:
-                log.error("a service cannot be started", service=kept.service.name, error=str(error))
+                log.error("service.not_started", service=kept.service.name, error=str(error))
                 kept.due = time.monotonic() + LONGEST_PAUSE_S
+            try:
+                kept.child.rotate_log()
+            except OSError as error:
+                # a disk without room for a copy: the log is worth less than the service
+                log.warning("log.not_rotated", service=kept.service.name, error=str(error))
 
     def stop(self) -> None:
         """Ask all of them in reverse order, each once the one above it has ended."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.queue.jobs import PredictResult
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
+from app.queue.jobs import PredictionResult
 from app.settings import Settings
 from infra.local.children import Child, Command
 from infra.local.redis import Redis
@@ -42,14 +42,14 @@ def settings(redis_server: Redis, registry: TinyRegistry) -> Settings:
 
 
 @pytest.fixture
-async def queue(settings: Settings, running_redis: list[Child]) -> AsyncIterator[PredictionQueue]:
+async def queue(settings: Settings, running_redis: list[Child]) -> AsyncIterator[QueueClient]:
     """The port."""
-    async with PredictionQueue.open(settings) as queue:
+    async with QueueClient.open(settings) as queue:
         yield queue
 
 
 @pytest.fixture
-async def pool(settings: Settings, queue: PredictionQueue, tmp_path: Path) -> AsyncIterator[Child]:
+async def pool(settings: Settings, queue: QueueClient, tmp_path: Path) -> AsyncIterator[Child]:
     """Two worker processes, both ready."""
     async with a_pool(settings, tmp_path / "pool.log") as child:
         await until(lambda: has_workers(queue, 2), timeout_s=90)
@@ -73,37 +73,37 @@ async def a_pool(settings: Settings, log: Path) -> AsyncIterator[Child]:
         await asyncio.to_thread(child.stop)
 
 
-async def ask_many(queue: PredictionQueue, n: int, *, at_once: int = 1000) -> None:
+async def ask_many(queue: QueueClient, n: int, *, at_once: int = 1000) -> None:
     """Ask n different questions; each answer is the model's own."""
     rows = tiny_rows(n)
     limit = asyncio.Semaphore(at_once)
 
-    async def ask(number: int) -> PredictResult:
+    async def ask(number: int) -> PredictionResult:
         async with limit:
             job = await a_job(queue, rows[number], match_id=number)
-            return (await queue.predict(job, timeout_s=30))[1]
+            return await queue.predict(job, timeout_s=30)
 
     results = await asyncio.gather(*[ask(number) for number in range(n)])
     answers = np.array([result.proba for result in results])
     assert answers == pytest.approx(predict_proba(tiny_booster(), rows), abs=1e-6)
 
 
-async def has_workers(queue: PredictionQueue, n: int) -> bool:
+async def has_workers(queue: QueueClient, n: int) -> bool:
     """Whether so many workers serve."""
     return sum("champion" in worker.models for worker in await queue.workers()) == n
 
 
-async def is_at_work(queue: PredictionQueue) -> bool:
+async def is_at_work(queue: QueueClient) -> bool:
     """Whether workers have jobs in hand."""
     return (await queue.queues())[0].in_progress > 0
 
 
-async def was_replaced(queue: PredictionQueue, pid: int) -> bool:
+async def was_replaced(queue: QueueClient, pid: int) -> bool:
     """Whether two others serve."""
     return pid not in {worker.pid for worker in await queue.workers()} and await has_workers(queue, 2)
 
 
-async def is_done(queue: PredictionQueue, task_id: str) -> bool:
+async def is_done(queue: QueueClient, task_id: str) -> bool:
     """Whether a task is done."""
     return (await queue.status(task_id)).status.value == "done"
 

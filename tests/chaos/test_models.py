@@ -9,8 +9,8 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from app.queue.jobs import PredictResult
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
+from app.queue.jobs import PredictionResult
 from infra.local.children import Child
 from tests.support.live import a_job
 from tests.support.models import FEATURES, TinyRegistry, none_for_nan, tiny_booster, tiny_rows
@@ -27,25 +27,25 @@ AT_ONCE = 50
 class Asking:
     """Callers who ask other questions all the time, and keep what they were told."""
 
-    def __init__(self, queue: PredictionQueue) -> None:
+    def __init__(self, queue: QueueClient) -> None:
         self._queue = queue
         self._number = 0
         self.is_over = False
-        self.answers: list[tuple[np.ndarray, PredictResult]] = []
+        self.answers: list[tuple[np.ndarray, PredictionResult]] = []
 
     async def go_on(self) -> None:
         while not self.is_over:
             self._number += 1
             row = np.float32([self._number, *tiny_rows(1)[0][1:]])
             job = await a_job(self._queue, row, match_id=self._number)
-            self.answers.append((row, (await self._queue.predict(job, timeout_s=30)).result))
+            self.answers.append((row, await self._queue.predict(job, timeout_s=30)))
 
     def versions(self) -> Counter[str]:
         return Counter(answer.model_version for _, answer in self.answers)
 
 
 @asynccontextmanager
-async def asking(queue: PredictionQueue) -> AsyncIterator[Asking]:
+async def asking(queue: QueueClient) -> AsyncIterator[Asking]:
     """Load for as long as the block lasts; an error of any question fails the test."""
     load = Asking(queue)
     callers = asyncio.gather(*[load.go_on() for _ in range(AT_ONCE)])
@@ -57,7 +57,7 @@ async def asking(queue: PredictionQueue) -> AsyncIterator[Asking]:
 
 
 async def test_moved_alias_fails_no_request_and_mixes_no_answer(
-    queue: PredictionQueue, pool: Child, registry: TinyRegistry
+    queue: QueueClient, pool: Child, registry: TinyRegistry
 ) -> None:
     """To a good version, which takes over, and to a bad one, which never answers."""
     boosters = {"1": tiny_booster(), registry.add_booster(tiny_booster(seed=5)): tiny_booster(seed=5)}
@@ -82,9 +82,7 @@ async def test_moved_alias_fails_no_request_and_mixes_no_answer(
         assert np.array([answer.proba for _, answer in mine]) == pytest.approx(expected, abs=1e-6)
 
 
-async def test_model_slower_than_a_lease_answers_once(
-    queue: PredictionQueue, pool: Child, registry: TinyRegistry
-) -> None:
+async def test_model_slower_than_a_lease_answers_once(queue: QueueClient, pool: Child, registry: TinyRegistry) -> None:
     """The other worker does not take the question over: its lease is renewed beside the model."""
     slow = registry.add_sklearn(Dawdler(LEASE_S + 2), names=FEATURES)
     before = registry.client.get_model_version_by_alias("tiny-match-outcome", "candidate").version
@@ -94,7 +92,7 @@ async def test_model_slower_than_a_lease_answers_once(
         done = await jobs_done(queue)
         started = monotonic()
         job = await a_job(queue, tiny_rows(1)[0], alias="candidate")
-        answer = (await queue.predict(job, timeout_s=30)).result
+        answer = await queue.predict(job, timeout_s=30)
         assert monotonic() - started > LEASE_S
         assert (answer.model_version, answer.proba) == (slow, pytest.approx(Dawdler.ANSWER))
         await asyncio.sleep(2)  # a second answer, and the beat that tells of it, would be there by now
@@ -107,16 +105,16 @@ async def has_answered(load: Asking, version: str, more_than: int = AT_ONCE) -> 
     return load.versions()[version] > more_than
 
 
-async def serve(queue: PredictionQueue, version: str, alias: str = "champion") -> bool:
+async def serve(queue: QueueClient, version: str, alias: str = "champion") -> bool:
     """Whether both workers serve a version and no other."""
     workers = await queue.workers()
     return len(workers) == 2 and all(worker.models.get(alias) == version for worker in workers)
 
 
-async def refuse(queue: PredictionQueue, version: str) -> bool:
+async def refuse(queue: QueueClient, version: str) -> bool:
     """Whether both workers say that they refuse a version."""
     return [version in worker.refused.get("champion", "") for worker in await queue.workers()] == [True, True]
 
 
-async def jobs_done(queue: PredictionQueue) -> int:
+async def jobs_done(queue: QueueClient) -> int:
     return sum(worker.jobs_done for worker in await queue.workers())

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import PREDICTIONS
 from app.settings import Settings
-from app.store.contract import PREDICTIONS
 from tests.service.test_build import home
-from worker.batch.build import main
-from worker.batch.simulator import simulate
+from worker.pipeline.build import main
+from worker.pipeline.simulation.simulator import simulate
 
 __all__ = ["home"]
 
@@ -20,7 +20,7 @@ __all__ = ["home"]
 @pytest.mark.filterwarnings("ignore")
 def test_aliases_move_only_when_the_artifacts_are_published(home: Path) -> None:
     """Workers go on with the models behind the artifacts that are served."""
-    from worker.models import Registry as Shelf  # noqa: PLC0415 - seconds of import
+    from worker.registry import ModelRegistry as Shelf  # noqa: PLC0415 - seconds of import
 
     data, out = home / "data", home / "artifacts"
     simulate(data, seed=3, now=datetime(2026, 3, 4, 12, tzinfo=UTC), n_seasons=5)

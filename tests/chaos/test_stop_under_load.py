@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
 from app.settings import Settings
 from infra.local.children import Child, Command
 from infra.local.ports import free_port
@@ -105,7 +105,7 @@ class Crowd:
 
 
 async def test_worker_told_to_stop_fails_no_client(
-    queue: PredictionQueue, pool: Child, settings: Settings, artifacts: Path, tmp_path: Path
+    queue: QueueClient, pool: Child, settings: Settings, artifacts: Path, tmp_path: Path
 ) -> None:
     with an_api(settings, artifacts, tmp_path / "home") as (url, _):
         await until(lambda: is_ready(url), timeout_s=60)
@@ -120,7 +120,7 @@ async def test_worker_told_to_stop_fails_no_client(
 
 
 async def test_pool_told_to_stop_fails_no_client_while_another_serves(
-    queue: PredictionQueue, pool: Child, settings: Settings, artifacts: Path, tmp_path: Path
+    queue: QueueClient, pool: Child, settings: Settings, artifacts: Path, tmp_path: Path
 ) -> None:
     """As when a deployment replaces one by the next."""
     with an_api(settings, artifacts, tmp_path / "home") as (url, _):

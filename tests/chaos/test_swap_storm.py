@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from app.api.bulk import BULK_MEDIA
+from app.api.responses import BULK_MEDIA
 from tests.support.storm import make_sets, storm
 
 SECONDS = 60.0

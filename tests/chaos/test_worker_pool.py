@@ -3,18 +3,22 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 from time import monotonic
 
+import numpy as np
 import psutil
 import pytest
 
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
+from app.settings import Settings
 from infra.local.children import Child
 from infra.local.redis import Redis
-from tests.chaos.pools import ask_many, has_workers, is_at_work, is_done, start, was_replaced
+from tests.chaos.pools import a_pool, ask_many, has_workers, is_at_work, is_done, start, was_replaced
 from tests.support.live import a_job
 from tests.support.models import tiny_rows
 from tests.support.serving import until
+from worker.main import HAND_OVER_S
 
 pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 
@@ -22,7 +26,7 @@ pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
 RECOVERY_S = 30.0
 
 
-async def test_killed_worker_loses_no_question(queue: PredictionQueue, pool: Child) -> None:
+async def test_killed_worker_loses_no_question(queue: QueueClient, pool: Child) -> None:
     asking = asyncio.create_task(ask_many(queue, 3000))
     await until(lambda: is_at_work(queue))
     victim = (await queue.workers())[0].pid
@@ -34,7 +38,7 @@ async def test_killed_worker_loses_no_question(queue: PredictionQueue, pool: Chi
     await until(lambda: was_replaced(queue, victim), timeout_s=30)
 
 
-async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: PredictionQueue, pool: Child) -> None:
+async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: QueueClient, pool: Child) -> None:
     """By the other one: a lease of three seconds, up to one until somebody looks, and the work."""
     victim, other = [worker.pid for worker in await queue.workers()]
     os.kill(other, signal.SIGSTOP)  # so that all that is in hand is the victim's
@@ -47,7 +51,7 @@ async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: P
     assert monotonic() - killed_at < 5
 
 
-async def stops_at_work(queue: PredictionQueue, pid: int) -> bool:
+async def stops_at_work(queue: QueueClient, pid: int) -> bool:
     """Stop a process; it goes on when it has nothing in hand."""
     os.kill(pid, signal.SIGSTOP)
     if await is_at_work(queue):
@@ -56,7 +60,7 @@ async def stops_at_work(queue: PredictionQueue, pid: int) -> bool:
     return False
 
 
-async def test_terminated_worker_finishes_what_it_has(queue: PredictionQueue, pool: Child) -> None:
+async def test_terminated_worker_finishes_what_it_has(queue: QueueClient, pool: Child) -> None:
     asking = asyncio.create_task(ask_many(queue, 3000))
     await asyncio.sleep(0.05)
     os.kill((await queue.workers())[0].pid, signal.SIGTERM)
@@ -64,7 +68,7 @@ async def test_terminated_worker_finishes_what_it_has(queue: PredictionQueue, po
 
 
 async def test_killed_redis_loses_no_question(
-    queue: PredictionQueue, pool: Child, redis_server: Redis, running_redis: list[Child]
+    queue: QueueClient, pool: Child, redis_server: Redis, running_redis: list[Child]
 ) -> None:
     """The workers live on, and answer what was accepted before the kill."""
     pids = {worker.pid for worker in await queue.workers()}
@@ -83,15 +87,49 @@ async def test_killed_redis_loses_no_question(
     assert {worker.pid for worker in await queue.workers()} == pids
 
 
-async def test_killed_supervisor_leaves_no_process(queue: PredictionQueue, pool: Child) -> None:
+async def test_killed_supervisor_leaves_no_process(queue: QueueClient, pool: Child) -> None:
+    """Its workers answer on for a while, and end when no other pool comes."""
     family = psutil.Process(pool.pid).children(recursive=True)
     assert len(family) >= 3
     os.kill(pool.pid, signal.SIGKILL)
-    _, alive = await asyncio.to_thread(psutil.wait_procs, family, 15)
+    await asyncio.sleep(2)
+    await ask_many(queue, 100)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, HAND_OVER_S + 30)
     assert not alive
 
 
-async def test_stopped_pool_leaves_the_roster(queue: PredictionQueue, pool: Child) -> None:
+async def test_killed_supervisor_interrupts_no_answer(
+    queue: QueueClient, pool: Child, settings: Settings, tmp_path: Path
+) -> None:
+    """Its workers go when those of the next pool are ready, and not before."""
+    old = {worker.pid for worker in await queue.workers()}
+    family = psutil.Process(pool.pid).children(recursive=True)
+    os.kill(pool.pid, signal.SIGKILL)
+    pauses_s = []
+
+    async def ask_until_replaced() -> None:
+        number = 0
+        while not await is_replaced(queue, old):
+            number += 1
+            started = monotonic()
+            job = await a_job(queue, tiny_rows(1)[0], match_id=number, features=np.float32([number] * 6).tobytes())
+            await queue.predict(job, timeout_s=30)
+            pauses_s.append(monotonic() - started)
+            await asyncio.sleep(0.02)
+
+    async with a_pool(settings, tmp_path / "next.log"):
+        await asyncio.wait_for(ask_until_replaced(), 150)
+    assert max(pauses_s) < 5
+    _, alive = await asyncio.to_thread(psutil.wait_procs, family, 30)
+    assert not alive
+
+
+async def is_replaced(queue: QueueClient, old: set[int]) -> bool:
+    pids = {worker.pid for worker in await queue.workers() if "champion" in worker.models}
+    return bool(pids) and not pids & old
+
+
+async def test_stopped_pool_leaves_the_roster(queue: QueueClient, pool: Child) -> None:
     started = monotonic()
     await asyncio.to_thread(pool.stop)
     assert pool.exit_code == 0
@@ -99,7 +137,7 @@ async def test_stopped_pool_leaves_the_roster(queue: PredictionQueue, pool: Chil
     assert await queue.workers() == []
 
 
-async def test_random_kills_give_one_answer_each(queue: PredictionQueue, pool: Child) -> None:
+async def test_random_kills_give_one_answer_each(queue: QueueClient, pool: Child) -> None:
     """Ten thousand questions while workers die: none lost, none answered with other numbers than the model's."""
     asking = asyncio.create_task(ask_many(queue, 10_000, at_once=500))
     killed = 0

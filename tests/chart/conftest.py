@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.helm import helm as binary
+from infra.tools.helm import helm as binary
 from tests.chart.chart import VALUES, Helm, Rendered
 
 

@@ -12,12 +12,12 @@ import promql_parser
 import pytest
 import yaml
 
+from app.telemetry.api_metrics import Metrics
 from app.telemetry.page import PageMetrics
-from app.telemetry.pool import PoolMetrics
-from app.telemetry.service import Metrics
-from infra.local import boards
-from infra.local.promtool import promtool
+from infra.tools import boards
+from infra.tools.promtool import promtool
 from tests.chart.chart import ROOT
+from worker.metrics import PoolMetrics
 
 pytestmark = pytest.mark.timeout(120)
 PROMETHEUS = ROOT / "infra" / "prometheus"
@@ -82,7 +82,7 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> 
 
 
 def test_the_runbook_has_no_section_of_an_alert_that_is_gone() -> None:
-    sections = re.findall(r"^## (\w+)$", (ROOT / "infra" / "runbook.md").read_text(), re.MULTILINE)
+    sections = re.findall(r"^## (\w+)$", (ROOT / "infra" / "docs" / "runbook.md").read_text(), re.MULTILINE)
     assert set(sections) == {alert["alert"] for alert in ALERTS}
 
 
@@ -104,7 +104,7 @@ def test_a_metric_that_nobody_serves_would_be_noticed() -> None:
 
 
 def test_the_boards_are_the_ones_that_the_code_writes() -> None:
-    """When this fails: python -m infra.local.boards."""
+    """When this fails: python -m infra.tools.boards."""
     written = {path.name: path.read_text() for path in boards.FOLDER.glob("*.json")}
     assert written == boards.written()
 

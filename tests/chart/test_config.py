@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.settings import Settings
-from infra.local import chart_schema
+from infra.tools import chart_schema
 from tests.chart.chart import VALUES, Helm, Rendered
 
 pytestmark = pytest.mark.timeout(120)
@@ -49,7 +49,7 @@ def test_numbers_and_lists_arrive_as_they_were_written(helm: Helm, monkeypatch: 
 
 
 def test_the_schema_knows_each_setting() -> None:
-    """When this fails: python -m infra.local.chart_schema."""
+    """When this fails: python -m infra.tools.chart_schema."""
     schema = json.loads(chart_schema.SCHEMA.read_text())
     assert chart_schema.updated(schema) == schema
 

@@ -68,7 +68,7 @@ def test_no_image_carries_what_its_process_never_loads(target: str, without: tup
     (lock,) = re.findall(r"^COPY (infra/requirements/\S+) ", STAGES[f"packages-{target}"], re.MULTILINE)
     for name in LOCKS:
         text = (ROOT / lock.replace("${WORKER_LOCK}", name)).read_text()
-        packages = {line.split("==")[0] for line in text.splitlines() if "==" in line}
+        packages = {re.split(r"\[|==", line)[0] for line in text.splitlines() if "==" in line}
         assert "pydantic" in packages
         assert not packages & set(without)
 
@@ -76,6 +76,12 @@ def test_no_image_carries_what_its_process_never_loads(target: str, without: tup
 def test_a_worker_makes_drift_reports_when_it_is_built_to() -> None:
     assert re.search(r"^ARG WORKER_LOCK=worker$", DOCKERFILE.read_text(), re.MULTILINE)
     assert "evidently==" in (ROOT / "infra/requirements/drift.txt").read_text()
+
+
+def test_every_install_demands_hashes() -> None:
+    installs = re.findall(r"pip .*install .*", DOCKERFILE.read_text())
+    assert len(installs) == len(TARGETS)
+    assert all(" --require-hashes " in line for line in installs)
 
 
 @pytest.mark.parametrize("target", ["api", "dashboard"])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import helm
 from infra.local.children import LocalError
+from infra.tools import helm
 
 pytestmark = pytest.mark.timeout(120)
 

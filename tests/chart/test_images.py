@@ -14,8 +14,9 @@ from tests.chart.chart import ROOT
 pytestmark = pytest.mark.timeout(120)
 ENTRIES = {
     "api": "app.main app.__main__",
-    "worker": "worker.main worker.models worker.ready worker.pool",
-    "drift": "worker.main worker.models worker.ready worker.pool worker.drift.__main__ evidently duckdb aiobotocore",
+    "worker": "worker.main worker.registry worker.healthcheck worker.pool",
+    "drift": "worker.main worker.registry worker.healthcheck worker.pool worker.pipeline.drift.__main__ "
+    "evidently duckdb aiobotocore",
     "dashboards": "dashboards.server dashboards.pages dashboards.__main__",
 }
 # stands in for an environment that holds the lock's packages alone
@@ -45,8 +46,8 @@ for service in ("s3", "sts"):
 
 
 def normal(name: str) -> str:
-    """A distribution's name as locks write it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    """A distribution's name as locks write it, without its extras."""
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
 
 
 def locked(name: str) -> set[str]:

@@ -107,6 +107,6 @@ def test_half_a_wish_is_refused(helm: Helm, value: str, complaint: str) -> None:
 def test_a_packaged_chart_carries_rules_and_dashboards(helm: Helm, tmp_path: object) -> None:
     """They lie outside the chart's folder, behind links."""
     helm.run("package", str(FOLDER), "--destination", str(tmp_path))
-    text = helm.run("template", "rel", f"{tmp_path}/touchline-0.1.0.tgz", "-f", str(PRODUCTION))
+    text = helm.run("template", "rel", f"{tmp_path}/touchline-0.2.0.tgz", "-f", str(PRODUCTION))
     assert "kind: PrometheusRule" in text
     assert "groups:" in text

@@ -65,7 +65,7 @@ def test_who_is_called_is_probed(rendered: Rendered) -> None:
 
 def test_an_update_waits_for_the_models_but_no_redis_restarts_a_worker(rendered: Rendered) -> None:
     container = rendered.container("worker")
-    assert container["readinessProbe"]["exec"]["command"] == ["python", "-m", "worker.ready"]
+    assert container["readinessProbe"]["exec"]["command"] == ["python", "-m", "worker.healthcheck"]
     assert "livenessProbe" not in container
 
 

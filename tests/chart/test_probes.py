@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 
 from app.api.routes import ROUTES
-from app.queue.connection import connect, disconnect
-from app.queue.jobs import Beat, WorkerState
-from app.queue.keys import Keys
-from app.queue.wire import dumps
+from app.queue.jobs import Heartbeat, WorkerState
+from app.queue.redis import connect, disconnect
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import dumps
 from app.settings import Settings
 from dashboards.server import open_server
 from tests.chart.chart import ROOT, Helm
@@ -70,9 +70,9 @@ async def probe_worker(helm: Helm, settings: Settings) -> tuple[int | None, str]
 
 async def beat(settings: Settings, *, host: str, ready: bool) -> None:
     """One beat, as a worker of that host leaves it in Redis."""
-    names, now = Keys(settings.queue_name), datetime.now(UTC)
+    names, now = RedisKeys(settings.queue_name), datetime.now(UTC)
     worker = WorkerState(f"{host}:7", host, 7, now, now, jobs_done=0, jobs_failed=0, memory_mb=1.0, models={})
     redis = connect(settings)
-    await redis.set(names.worker(worker.worker_id), dumps(Beat(worker, [], ready, 0.0, {})), ex=60)
+    await redis.set(names.worker(worker.worker_id), dumps(Heartbeat(worker, [], ready, 0.0, {})), ex=60)
     await redis.zadd(names.workers, {worker.worker_id: now.timestamp()})
     await disconnect(redis)

@@ -18,8 +18,8 @@ from playwright.async_api import Browser, Page, expect
 from app.settings import Settings
 from dashboards.server import open_server
 from dashboards.views.board import Board
-from infra.local.browser import chromium
 from infra.local.children import Child, Command
+from infra.tools.browser import chromium
 from tests.dashboards.serving import unused_port
 from tests.dashboards.watch import Watch
 from tests.dashboards.world import write_world

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from playwright.async_api import expect
 
-from dashboards.server import escape_formulas
+from dashboards.server import format_for_people
 from tests.dashboards.conftest import Api, Visit, page_server
 from tests.dashboards.serving import unused_port
 from tests.dashboards.world import MARKUP
@@ -15,11 +15,21 @@ from tests.dashboards.world import MARKUP
 session_loop = pytest.mark.asyncio(loop_scope="session")
 
 
-def test_no_word_becomes_a_formula_and_numbers_stay() -> None:
-    text = 'name,edge\n"=HYPERLINK(""x"")",-0.05\n@cmd,+1e-3\n-Union,\n'
-    rows = list(csv.reader(io.StringIO(escape_formulas(text))))
-    assert rows[1:] == [['\'=HYPERLINK("x")', "-0.05"], ["'@cmd", "+1e-3"], ["'-Union", ""]]
-    assert escape_formulas(text, with_head=False).startswith("\"'=HYPERLINK")
+def test_a_person_gets_four_decimals_whole_ids_and_nothing_internal() -> None:
+    text = (
+        '"match_id","home_team","best_edge","kickoff_utc","model_run_id"\n'
+        '4611686018427387905,"\'=HYPERLINK(""x"")",-0.0512345,"2026-08-15T14:00:00.000000Z","f00"\n'
+        '7,"a\rb",1e-7,"2026-08-15T14:00:00.000000Z",\n'
+        '8,"1.23456",,"2026-08-15T14:00:00.000000Z",\n'
+    )
+    rows = list(csv.reader(io.StringIO(format_for_people(text), newline="")))
+    assert rows == [
+        ["match_id", "home_team", "best_edge", "kickoff_utc"],
+        ["'4611686018427387905", '\'=HYPERLINK("x")', "-0.0512", "2026-08-15T14:00:00.000000Z"],
+        ["'7", "a\rb", "0.0000", "2026-08-15T14:00:00.000000Z"],
+        ["'8", "1.23456", "", "2026-08-15T14:00:00.000000Z"],
+    ]
+    assert format_for_people(text, with_head=False).startswith("'4611")
 
 
 async def fetched(url: str) -> tuple[aiohttp.ClientResponse, str]:

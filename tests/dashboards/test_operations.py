@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from app.access.scope import Scope
+from app.auth.keys import Scope
 from app.settings import Settings
 from tests.dashboards.conftest import Api, page_server, visiting
 from tests.support.build_keys import a_key, as_setting

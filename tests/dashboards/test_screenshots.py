@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.screenshots import ERROR, SHOTS, take
+from infra.tools.screenshots import ERROR, SHOTS, take
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 

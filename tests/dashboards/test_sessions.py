@@ -13,7 +13,7 @@ from bokeh.document import Document
 from playwright.async_api import Browser
 
 from dashboards.views.board import Board
-from infra.local.bench import sessions
+from infra.bench import sessions
 from tests.dashboards.conftest import Api, page_server
 from tests.dashboards.conftest import visiting as watching
 

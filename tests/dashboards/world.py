@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from app.store.contract import ODDS, PREDICTIONS
+from app.artifacts.contract import ODDS, PREDICTIONS
 from tests.support.build_artifacts import write_artifacts
 
 N_MATCHES = 700

@@ -52,6 +52,7 @@ class Running:
     home: Path
     app_port: int = field(default_factory=free_port)
     page_port: int = field(default_factory=free_port)
+    metrics_port: int = field(default_factory=free_port)
     process: "subprocess.Popen[str] | None" = None
     answers: int = 0
 
@@ -68,6 +69,7 @@ class Running:
             "TOUCHLINE_HOME": str(self.home),
             "APP_PORT": str(self.app_port),
             "DASHBOARD_PORT": str(self.page_port),
+            "WORKER_METRICS_PORT": str(self.metrics_port),
             "PYTHONPATH": str(ROOT),
         }
         with self.log.open("a") as out:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from app import keys
-from app.access import keyfile
-from app.access.rate import RateLimit
-from app.access.scope import Scope
+from app import appkeys
 from app.api.routes import ROUTES
+from app.auth import keys
+from app.auth.keys import Scope
+from app.auth.rate_limit import RateLimit
 from app.errors import RateLimited
-from app.queue.connection import connect, disconnect
+from app.queue.redis import connect, disconnect
 from app.settings import Settings
 from tests.support.build_keys import a_key, as_setting
 from tests.support.events import listening
@@ -106,11 +106,11 @@ async def test_file_of_keys_is_followed_and_never_opens_the_door_again(serve: Se
     client = await serve(api_keys_file=path)
     (first, first_key), (second, second_key) = a_key(Scope.READ), a_key(Scope.READ)
     assert await status(client, "/predict/odds/") == 200
-    await asyncio.to_thread(keyfile.write, path, [first_key, second_key])
+    await asyncio.to_thread(keys.write_keys, path, [first_key, second_key])
     await until(lambda: has_status(client, None, 401))
     assert [await status(client, "/predict/odds/", shown(text)) for text in (first, second)] == [200, 200]
     revoked = first_key.model_copy(update={"revoked_at": datetime.now(UTC)})
-    await asyncio.to_thread(keyfile.write, path, [revoked, second_key])
+    await asyncio.to_thread(keys.write_keys, path, [revoked, second_key])
     await until(lambda: has_status(client, first, 401))
     path.write_text("not keys")
     await asyncio.sleep(1.5)
@@ -129,7 +129,7 @@ async def test_key_ends_at_its_time(serve: Serve) -> None:
     client = await serve(api_keys=as_setting(key))
     assert await status(client, "/predict/odds/", shown(text)) == 200
     past = key.model_copy(update={"expires_at": datetime.now(UTC) - timedelta(seconds=1)})
-    client.app[keys.KEYRING].replace([past])
+    client.app[appkeys.KEYRING].replace([past])
     assert await status(client, "/predict/odds/", shown(text)) == 401
 
 
@@ -139,17 +139,17 @@ async def test_listening_ends_with_its_key(serve: Serve) -> None:
     client = await serve(api_keys=as_setting(key, other_key), event_heartbeat_s=0.1)
     async with listening(client, key=text) as ends, listening(client, key=other) as stays:
         await ends.next_of("snapshot")
-        client.app[keys.KEYRING].replace([key.model_copy(update={"revoked_at": datetime.now(UTC)}), other_key])
+        client.app[appkeys.KEYRING].replace([key.model_copy(update={"revoked_at": datetime.now(UTC)}), other_key])
         with pytest.raises(EOFError):
             await ends.next_of("never")
         await stays.next_of("snapshot")
-        assert client.app[keys.FEED].n_listeners == 1
+        assert client.app[appkeys.FEED].n_listeners == 1
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two busy cores may keep an answer of Redis waiting for longer than a request would."""
-    monkeypatch.setattr("app.access.rate.TIMEOUT_S", 5.0)
+    monkeypatch.setattr("app.auth.rate_limit.TIMEOUT_S", 5.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -185,7 +185,7 @@ async def test_address_is_the_caller_while_there_are_no_keys(serve: Serve, live_
 async def test_nobody_is_stopped_because_redis_is_away(serve: Serve) -> None:
     client = await serve(rate_limit_per_minute=1)
     assert [await status(client, "/predict/odds/") for _ in range(3)] == [200] * 3
-    rate = client.app[keys.RATE_LIMIT]
+    rate = client.app[appkeys.RATE_LIMIT]
     assert rate is not None
     assert rate.unchecked == 3
 

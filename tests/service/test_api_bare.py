@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from app import keys
-from app.store.bare import Settling
-from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
-from app.store.source import ArtifactsUnreachable, FileVersion
+from app import appkeys
+from app.artifacts.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
+from app.artifacts.source import ArtifactsUnreachable, FileVersion
+from app.artifacts.unversioned import StabilityCheck
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
 
@@ -38,13 +38,13 @@ def artifacts(tmp_path: Path) -> Path:
 
 
 async def refresh(client: Client) -> None:
-    await client.app[keys.SNAPSHOTS].refresh()
+    await client.app[appkeys.SNAPSHOTS].refresh()
 
 
 async def test_facts_that_only_a_manifest_knows_are_null(client: Client, artifacts: Path) -> None:
     """What can be told from the files is told: when they were written, and the newest result in them."""
     facts = (await json_of(client, "/predict/predictions/"))["snapshot"]
-    assert (facts["vouched"], facts["source"], facts["simulated"], facts["stale"]) == (False, None, None, False)
+    assert (facts["has_manifest"], facts["source"], facts["simulated"], facts["stale"]) == (False, None, None, False)
     assert datetime.fromisoformat(facts["built_at"]) == BUILT
     table = await asyncio.to_thread(pq.read_table, artifacts / PREDICTIONS)
     newest = pc.max(table.filter(pc.equal(table["status"], "finished"))["kickoff_utc"]).as_py()
@@ -58,16 +58,16 @@ async def test_two_processes_agree_on_a_folder_without_manifest(serve: Serve) ->
 
 async def test_files_written_over_in_place_are_a_new_version(client: Client, artifacts: Path) -> None:
     """Whoever reads the old one reads it to the end, its files too."""
-    async with client.app[keys.SNAPSHOTS].reading() as old:
+    async with client.app[appkeys.SNAPSHOTS].reading() as old:
         await asyncio.to_thread(write_bare, artifacts, n_matches=70, seed=3)
         await refresh(client)
         assert (await json_of(client, "/predict/predictions/"))["count"] == 70
         for view in ("predictions", "features"):
-            assert await old.lake.fetch(f"SELECT count(*) FROM {view}") == [(60,)]
+            assert await old.database.fetch(f"SELECT count(*) FROM {view}") == [(60,)]
 
 
 async def test_nothing_new_opens_nothing_new(client: Client, artifacts: Path) -> None:
-    snapshots = client.app[keys.SNAPSHOTS]
+    snapshots = client.app[appkeys.SNAPSHOTS]
     before = snapshots.current
     assert not (await snapshots.refresh()).is_changed
     assert snapshots.current is before
@@ -121,14 +121,14 @@ async def test_broken_files_never_replace_good_ones(
     assert (served["count"], served["snapshot"]["stale"]) == (60, True)
     ready = await json_of(client, "/readyz", need="reads")
     assert why in ready["parts"][0]["detail"]
-    assert client.app[keys.SNAPSHOTS].fault_kind == "broken"
+    assert client.app[appkeys.SNAPSHOTS].fault_kind == "broken"
 
 
 async def test_a_manifest_that_appears_is_the_authority(client: Client, artifacts: Path) -> None:
     await asyncio.to_thread(write_artifacts, artifacts, n_matches=65)
     await refresh(client)
     facts = (await json_of(client, "/predict/predictions/"))["snapshot"]
-    assert (facts["vouched"], facts["source"]) == (True, "simulated")
+    assert (facts["has_manifest"], facts["source"]) == (True, "simulated")
 
 
 async def test_exactly_the_columns_of_the_contract_are_enough(serve: Serve, artifacts: Path) -> None:
@@ -147,7 +147,7 @@ async def test_files_that_keep_changing_are_not_taken() -> None:
     async def growing() -> Mapping[str, FileVersion]:
         return {PREDICTIONS: FileVersion(tag="0" * 64, size_bytes=min(next(listings), 20))}
 
-    settling = Settling(settle_s=0)
+    settling = StabilityCheck(settle_s=0)
     for _ in range(3):
         with pytest.raises(ArtifactsUnreachable, match="still being written"):
             await settling.version(growing)

@@ -6,11 +6,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app import keys
-from app.store.bucket import BucketSource
-from app.store.cache import Cache
-from app.store.contract import PREDICTIONS
-from app.store.source import ArtifactsUnreachable
+from app import appkeys
+from app.artifacts.contract import PREDICTIONS
+from app.artifacts.disk_cache import DiskCache
+from app.artifacts.s3 import BucketSource
+from app.artifacts.source import ArtifactsUnreachable
 from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.serving import Serve, json_of
@@ -45,7 +45,7 @@ async def test_artifacts_come_from_a_bucket_and_change_with_it(
     before = {path.name for path in objects.iterdir()}
     newer = await asyncio.to_thread(lambda: write_artifacts(tmp_path / "newer", odds_share=0.5))
     await asyncio.to_thread(upload, s3, newer, "one/prefix")
-    await client.app[keys.SNAPSHOTS].refresh()
+    await client.app[appkeys.SNAPSHOTS].refresh()
     odds = await json_of(client, "/predict/odds/")
     assert odds["count"] < 45
     assert odds["snapshot"]["stale"] is False
@@ -63,9 +63,9 @@ async def test_object_that_is_not_the_published_one_is_refused(serve: Serve, s3:
     stamped = manifest[manifest.index(PREDICTIONS) :].split('"')[4]
     (artifacts / "manifest.json").write_text(manifest.replace(stamped, "0" * 64))
     await asyncio.to_thread(upload, s3, artifacts, "broken")
-    await client.app[keys.SNAPSHOTS].refresh()
+    await client.app[appkeys.SNAPSHOTS].refresh()
     assert (await json_of(client, "/predict/predictions/"))["snapshot"]["stale"] is True
-    fault = client.app[keys.SNAPSHOTS].fault
+    fault = client.app[appkeys.SNAPSHOTS].fault
     assert fault is not None
     assert "vouches" in fault
 
@@ -82,7 +82,7 @@ async def test_download_that_breaks_off_is_a_source_that_cannot_be_read(
     async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        source = BucketSource(BUCKET, "broken/off", Cache(tmp_path / "objects", 10**9), silence_s=5)
+        source = BucketSource(BUCKET, "broken/off", DiskCache(tmp_path / "objects", 10**9), silence_s=5)
         with pytest.raises(ArtifactsUnreachable, match="broken/off") as caught:
             await source.look()
     assert isinstance(caught.value.__cause__, aiohttp.ClientError)

@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app import keys
+from app import appkeys
+from app.artifacts.contract import ODDS, PREDICTIONS, ROI_BY_REGION
 from app.domain import odds as odds_of
 from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
-from app.store import cards, fixtures
-from app.store.contract import ODDS, PREDICTIONS, ROI_BY_REGION
+from app.store import cards, selection
 from app.store.selection import Selection
 from tests.support.build_artifacts import stamp, write_artifacts
 from tests.support.serving import Client, Serve, json_of
@@ -119,12 +119,12 @@ async def crowded(serve: Serve, tmp_path: Path) -> Client:
 @pytest.fixture(params=["as few rows lie", "as many rows lie"])
 async def laid_out(request: pytest.FixtureRequest, crowded: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
     """Pages are also found and read as they are of a large table: the best seven apart, rows by the index."""
-    snapshot = crowded.app[keys.SNAPSHOTS].current
+    snapshot = crowded.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
     if request.param == "as many rows lie":
         monkeypatch.setattr(cards, "_FAR_APART", 0)
         best = "CREATE OR REPLACE TABLE best_cards AS FROM cards ORDER BY edge_rank DESC, match_id DESC LIMIT 7"
-        await snapshot.lake.run(lambda cursor: cursor.execute(best))
+        await snapshot.database.run(lambda cursor: cursor.execute(best))
     return crowded
 
 
@@ -243,7 +243,7 @@ QUERIES = (
     {"region": "Italy", "status": "finished"},
     {"region": "Italy", "devig": "shin"},
 )
-WAYS = ((cards, "_FAR_APART"), (fixtures, "_INDEXED_ROWS"), (fixtures, "_INDEXED_FIXTURES"))
+WAYS = ((cards, "_FAR_APART"), (selection, "_INDEXED_ROWS"), (selection, "_INDEXED_FIXTURES"))
 
 
 @pytest.mark.parametrize("sort", ["kickoff", "-kickoff", "edge", "-edge"])
@@ -286,21 +286,21 @@ async def test_number_of_matches_of_fixtures_is_that_of_their_cards(client: Clie
 
 async def test_few_rows_come_by_an_index(client: Client) -> None:
     """Else a list of numbers written out would be compared with every row."""
-    snapshot = client.app[keys.SNAPSHOTS].current
+    snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    [(match_id, fixture_no)] = await snapshot.lake.fetch("SELECT match_id, fixture_no FROM cards LIMIT 1")
-    of_fixture, _params = fixtures.Fixtures(np.array([fixture_no]), n_matches=1, last=fixture_no).condition()
+    [(match_id, fixture_no)] = await snapshot.database.fetch("SELECT match_id, fixture_no FROM cards LIMIT 1")
+    of_fixture, _params = selection.Fixtures(np.array([fixture_no]), n_matches=1, last=fixture_no).condition()
     for condition in (of_fixture, f"match_id IN ({match_id}, {match_id + 1})"):
-        [(_kind, plan)] = await snapshot.lake.fetch(f"EXPLAIN ANALYZE SELECT * FROM cards WHERE {condition}")
+        [(_kind, plan)] = await snapshot.database.fetch(f"EXPLAIN ANALYZE SELECT * FROM cards WHERE {condition}")
         assert "Index Scan" in plan
 
 
 async def test_total_is_counted_once_a_filter(client: Client) -> None:
     """However many pages: the count of a filter costs more than a page."""
     page = await json_of(client, "/predict/cards/", limit=5, region="Italy")
-    snapshot = client.app[keys.SNAPSHOTS].current
+    snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    snapshot.totals.keep(Selection(region=("Italy",)), 7)
+    snapshot.count_cache.keep(Selection(region=("Italy",)), 7)
     following = await json_of(client, "/predict/cards/", limit=5, region="Italy", cursor=page["next_cursor"])
     assert (page["total"], following["total"]) == (15, 7)
 

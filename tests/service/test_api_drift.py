@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from arq.connections import ArqRedis
 
-from app.queue.keys import Keys
-from app.queue.reports import DriftReports
+from app.artifacts.contract import DRIFT, DriftReport
+from app.queue.drift_reports import DriftReports
+from app.queue.redis_keys import RedisKeys
 from app.settings import Settings
-from app.store.contract import DRIFT, DriftReport
 from tests.support.build_artifacts import NOW
 from tests.support.serving import Client, Serve, json_of
 
@@ -22,7 +22,7 @@ async def with_redis(serve: Serve, live_settings: Settings) -> Client:
 
 @pytest.fixture
 def reports(redis: ArqRedis, live_settings: Settings) -> DriftReports:
-    return DriftReports(redis, Keys(live_settings.queue_name))
+    return DriftReports(redis, RedisKeys(live_settings.queue_name))
 
 
 def a_report(artifacts: Path, **changes: object) -> bytes:
@@ -55,7 +55,7 @@ async def test_an_older_report_of_a_worker_gives_way_to_the_artifacts(
 
 
 async def test_why_the_last_check_made_no_report_is_told(with_redis: Client, reports: DriftReports) -> None:
-    await reports.note("not installed", "Evidently is not installed.")
+    await reports.note("not_installed", "Evidently is not installed.")
     found = await json_of(with_redis, "/monitoring/drift")
     assert (found["origin"], found["last_check"]["state"]) == ("artifacts", "not_installed")
 
@@ -83,7 +83,7 @@ async def test_a_report_without_a_page_is_404(
     with_redis: Client, reports: DriftReports, artifacts: Path, redis: ArqRedis, live_settings: Settings
 ) -> None:
     await reports.publish(a_report(artifacts, computed_at=NOW + timedelta(days=1)), b"")
-    await redis.hdel(Keys(live_settings.queue_name).drift, "page")
+    await redis.hdel(RedisKeys(live_settings.queue_name).drift, "page")
     async with with_redis.get("/monitoring/drift/report") as response:
         assert (response.status, (await response.json())["code"]) == (404, "report-missing")
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from app import keys
-from app.store.contract import ODDS
+from app import appkeys
+from app.artifacts.contract import ODDS
 from tests.service.test_api_snapshots import publish, truncated
 from tests.service.test_main import started, wait_ready
 from tests.support.build_artifacts import FIRST_ID, NOW, Edit
@@ -44,14 +44,14 @@ def recaptured(table: pa.Table) -> pa.Table:
 async def swap(client: Client, folder: Path, **changes: object) -> str:
     """Publish new artifacts and have them taken; the new snapshot's id."""
     await asyncio.to_thread(publish, folder, **changes)
-    await client.app[keys.SNAPSHOTS].refresh()
-    current = client.app[keys.SNAPSHOTS].current
+    await client.app[appkeys.SNAPSHOTS].refresh()
+    current = client.app[appkeys.SNAPSHOTS].current
     assert current is not None
     return current.id
 
 
 def n_listeners(client: Client) -> int:
-    return client.app[keys.FEED].n_listeners
+    return client.app[appkeys.FEED].n_listeners
 
 
 async def until_nobody_listens(client: Client) -> None:
@@ -115,7 +115,7 @@ async def test_snapshot_that_cannot_be_replaced_is_told_as_stale(client: Client,
         assert (await listener.next()).data["stale"] is False
         await asyncio.to_thread(publish, artifacts, n_matches=70)
         await asyncio.to_thread(truncated, artifacts)
-        await client.app[keys.SNAPSHOTS].refresh()
+        await client.app[appkeys.SNAPSHOTS].refresh()
         stale = await listener.next()
     assert (stale.kind, stale.data["stale"]) == ("snapshot", True)
     assert "fault" not in stale.data  # it may name paths
@@ -139,7 +139,7 @@ async def test_files_that_vanished_under_the_old_snapshot_mean_look_at_everythin
 ) -> None:
     async with listening(client) as listener:
         await listener.next_of("snapshot")
-        old = client.app[keys.SNAPSHOTS].current
+        old = client.app[appkeys.SNAPSHOTS].current
         assert old is not None
         await asyncio.to_thread((old.folder / ODDS).unlink)
         snapshot = await swap(client, artifacts, edit={ODDS: raised(FIRST_ID + 1)})
@@ -173,7 +173,7 @@ async def test_listener_of_another_life_is_told_to_start_anew(client: Client, la
     assert (reset.kind, snapshot.kind) == ("reset", "snapshot")
     assert reset.id == snapshot.id
     async with listening(client, reset.id) as listener:
-        client.app[keys.FEED].publish("odds", b"{}")
+        client.app[appkeys.FEED].publish("odds", b"{}")
         assert (await listener.next()).kind == "odds"
 
 
@@ -203,7 +203,7 @@ async def test_listeners_beyond_the_limit_are_refused_until_one_leaves(serve: Se
 
 async def test_reader_that_does_not_read_is_dropped_and_the_others_are_not(client: Client) -> None:
     """It costs a bounded amount of memory, and nobody waits for it."""
-    feed = client.app[keys.FEED]
+    feed = client.app[appkeys.FEED]
     reader, writer = await asyncio.open_connection(client.server.host, client.server.port, limit=1024)
     writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
@@ -217,7 +217,7 @@ async def test_reader_that_does_not_read_is_dropped_and_the_others_are_not(clien
 
 async def _flood(client: Client, listener: Listener) -> int:
     """Publish until somebody is dropped; the listener, who reads, gets everything."""
-    feed, data = client.app[keys.FEED], b'"%b"' % (b"x" * 100_000)
+    feed, data = client.app[appkeys.FEED], b'"%b"' % (b"x" * 100_000)
     n_sent = 0
     while feed.n_dropped == 0:
         feed.publish("odds", data)

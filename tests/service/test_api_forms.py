@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from aiohttp import ClientPayloadError, web
 
-from app import keys
-from app.api import bulk
-from app.api.bulk import Content
+from app import appkeys
+from app.api import responses
+from app.api.responses import Content
+from app.artifacts.contract import PREDICTIONS
 from app.main import create_app
 from app.settings import Settings
-from app.store.contract import PREDICTIONS
-from app.store.listing import Listing
-from app.store.shape import made, plain
+from app.store.fields import Listing, columns, computed
 from app.store.snapshot import Snapshot
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
@@ -107,7 +106,7 @@ async def test_text_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(s
 N_ROWS = 1_500_000
 FAILS_AT = 1_400_000
 FAILING = Listing(
-    plain("n") | made(word=f"CASE WHEN n = {FAILS_AT} THEN error('broken') ELSE md5(n::VARCHAR) END"),
+    columns("n") | computed(word=f"CASE WHEN n = {FAILS_AT} THEN error('broken') ELSE md5(n::VARCHAR) END"),
     f"(SELECT range AS n FROM range({N_ROWS}))",
 )
 
@@ -116,7 +115,7 @@ async def failing(request: web.Request) -> web.StreamResponse:
     async def find(_: Snapshot) -> Content:
         return Content({}, FAILING)
 
-    return await bulk.answer(request, find)
+    return await responses.respond_from_snapshot(request, find)
 
 
 @pytest.fixture
@@ -126,7 +125,7 @@ async def broken(aiohttp_client: Any, tmp_path: Path, artifacts: Path) -> Client
     app = create_app(Settings(**values))  # type: ignore[arg-type]  # pydantic checks them
     app.router.add_get("/failing", failing)
     client: Client = await aiohttp_client(app)
-    await app[keys.SNAPSHOTS].refresh()
+    await app[appkeys.SNAPSHOTS].refresh()
     return client
 
 
@@ -156,13 +155,13 @@ async def test_stream_that_fails_is_broken_off_and_never_ended(
 
 @pytest.mark.timeout(60)
 async def test_reader_who_leaves_in_the_middle_frees_the_query(broken: Client) -> None:
-    gate = broken.app[keys.GATE]
+    limiter = broken.app[appkeys.QUERY_LIMITER]
     response = await broken.get("/failing", headers={"Accept": "application/x-ndjson"})
     await response.content.read(1000)
     response.close()
 
     async def is_free() -> bool:
-        return gate.running == gate.waiting == 0
+        return limiter.running == limiter.waiting == 0
 
     await until(is_free, timeout_s=20)
     await asyncio.sleep(0)

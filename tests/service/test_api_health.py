@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
+from app.artifacts.contract import DRIFT_HTML
 from app.settings import Settings
-from app.store.contract import DRIFT_HTML
 from tests.support.build_artifacts import stamp
 from tests.support.live import MemorySource, serving
 from tests.support.serving import Client, Serve, json_of, until
@@ -21,7 +21,12 @@ async def test_probes_answer_without_redis_database_or_artifacts(serve: Serve, t
     ready = await client.get("/readyz")
     body = await ready.json()
     assert (ready.status, body["ready"]) == (503, False)
-    assert {part["name"]: part["ok"] for part in body["parts"]} == {"snapshot": False, "redis": False, "workers": False}
+    assert {part["name"]: part["ok"] for part in body["parts"]} == {
+        "snapshot": False,
+        "redis": False,
+        "workers": False,
+        "models": False,
+    }
     assert (await client.get("/metrics")).status == 200
 
 
@@ -38,21 +43,47 @@ async def test_reads_are_ready_with_artifacts_alone_and_say_what_is_degraded(cli
     whole = await client.get("/readyz")
     body = await whole.json()
     assert (whole.status, body["ready"]) == (503, False)
-    assert [part["name"] for part in body["parts"] if not part["ok"]] == ["redis", "workers"]
+    assert [part["name"] for part in body["parts"] if not part["ok"]] == ["redis", "workers", "models"]
 
 
-async def test_worker_counts_as_ready_when_it_holds_a_model(
+async def test_worker_counts_as_ready_when_it_holds_the_champion(
     serve: Serve, live_settings: Settings, shelf_source: MemorySource
 ) -> None:
     """One that beats with nothing to answer from is alive, and of no use."""
     redis_url = live_settings.redis_url.get_secret_value()
     client = await serve(redis_url=redis_url, queue_name=live_settings.queue_name)
-    assert await workers_part(client) == (False, "0 of 0 hold a model")
-    async with serving(live_settings, shelf_source):
-        await until(lambda: has_part(client, (True, "1 of 1 hold a model")))
-        shelf_source.version = None
-        await until(lambda: has_part(client, (False, "0 of 1 hold a model")))
+    assert await workers_part(client) == (False, "0 of 0 hold a model as champion")
+    settings = live_settings.model_copy(update={"model_aliases": ("candidate",)})
+    shelf_source.alias = "candidate"
+    async with serving(settings, shelf_source):
+        await until(lambda: has_part(client, (False, "0 of 1 hold a model as champion")))
         assert (await client.get("/readyz")).status == 503
+    shelf_source.alias = "champion"
+    async with serving(live_settings, shelf_source):
+        await until(lambda: has_part(client, (True, "1 of 1 hold a model as champion")))
+
+
+async def test_readiness_names_an_alias_that_the_registry_has_lost(
+    serve: Serve, live_settings: Settings, shelf_source: MemorySource
+) -> None:
+    redis_url = live_settings.redis_url.get_secret_value()
+    client = await serve(redis_url=redis_url, queue_name=live_settings.queue_name)
+
+    async def models_part() -> tuple[bool, bool, str]:
+        body = await (await client.get("/readyz")).json()
+        part = next(part for part in body["parts"] if part["name"] == "models")
+        return body["ready"], part["ok"], part["detail"]
+
+    async def says(ready: bool, ok: bool, word: str) -> bool:
+        is_ready, is_ok, detail = await models_part()
+        return (is_ready, is_ok, word in detail) == (ready, ok, True)
+
+    async with serving(live_settings, shelf_source):
+        await until(lambda: says(True, True, "serve what the registry names"))
+        shelf_source.version = None
+        await until(lambda: says(True, False, "champion: the registry has no alias champion any more; version 1"))
+        shelf_source.version = "1"
+        await until(lambda: says(True, True, "serve what the registry names"))
 
 
 async def workers_part(client: Client) -> tuple[bool, str]:

@@ -10,8 +10,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from app import keys
-from app.store.rendered import LARGEST_BYTES
+from app import appkeys
+from app.store.response_cache import LARGEST_BYTES
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
 
@@ -87,11 +87,11 @@ async def test_form_that_is_not_to_be_had_is_406(client: Client, accept: str) ->
 
 @pytest.mark.parametrize("path", [*LISTS, "/predict/roi/"])
 async def test_known_answer_is_304_and_asks_duckdb_nothing(client: Client, path: str) -> None:
-    """With the lake closed, only an answer that needs no query can still be given."""
+    """With the database closed, only an answer that needs no query can still be given."""
     tag = (await client.get(path)).headers["ETag"]
-    snapshot = client.app[keys.SNAPSHOTS].current
+    snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    snapshot.lake._pool.shutdown()
+    snapshot.database._pool.shutdown()
     response = await client.get(path, headers={"If-None-Match": f'"other", W/{tag}'})
     assert (response.status, await response.read(), response.headers["ETag"]) == (304, b"", tag)
     again = await client.get(path)  # rendered once, kept as bytes
@@ -151,16 +151,16 @@ async def test_answer_too_large_to_keep_is_streamed_whole(serve: Serve, tmp_path
     assert len(body) > LARGEST_BYTES
     assert response.headers["Transfer-Encoding"] == "chunked"
     assert len({item["match_id"] for item in orjson.loads(body)["items"]}) == 20_000
-    snapshot = client.app[keys.SNAPSHOTS].current
+    snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    assert snapshot.rendered.size_bytes == 0
+    assert snapshot.response_cache.size_bytes == 0
     for media in (NDJSON, CSV, ARROW, PARQUET):
         rows = rows_of(media, await (await client.get("/predict/predictions/", headers={"Accept": media})).read())
         assert len({row["match_id"] for row in rows}) == 20_000
     head = await client.head("/predict/predictions/")
     assert (head.status, head.headers["ETag"]) == (200, response.headers["ETag"])
     tag = response.headers["ETag"]
-    snapshot.lake._pool.shutdown()  # its tag does not need the bytes
+    snapshot.database._pool.shutdown()  # its tag does not need the bytes
     known = await client.get("/predict/predictions/", headers={"If-None-Match": tag})
     assert (known.status, known.headers["ETag"]) == (304, tag)
 

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app import keys
-from app.queue.port import PredictionQueue
+from app import appkeys
+from app.artifacts.contract import FEATURES, PREDICTIONS
+from app.queue.client import QueueClient
 from app.schemas import LivePredictionOut, TaskOut
 from app.settings import Settings
-from app.store.contract import FEATURES, PREDICTIONS
 from infra.local.children import Child, Command
 from infra.local.ports import accepts, free_port
 from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
@@ -28,9 +28,9 @@ from tests.support.models import FEATURES as NAMES
 from tests.support.models import NAME as MODEL
 from tests.support.models import TinyRegistry, tiny_booster
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
-from worker.claiming import BatchWorker
+from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
-from worker.tasks import DESK
+from worker.tasks import CONTEXT
 
 pytestmark = pytest.mark.timeout(60)  # the first test makes the registry
 WITHOUT_FEATURES = FIRST_ID + 59
@@ -95,7 +95,7 @@ async def test_live_prediction_is_what_the_batch_wrote(live: Client, artifacts: 
 async def test_live_prediction_says_how_old_everything_behind_it_is(live: Client, registry: TinyRegistry) -> None:
     listed = (await json_of(live, "/predict/odds/"))["items"][0]
     found = LivePredictionOut.model_validate(await json_of(live, f"/predict/{listed['match_id']}"))
-    snapshot = live.app[keys.SNAPSHOTS].current
+    snapshot = live.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
     assert (found.model.alias, found.model.version, found.snapshot_id) == ("champion", "1", snapshot.id)
     assert found.features_computed_at == snapshot.manifest.features_computed_at
@@ -109,11 +109,43 @@ async def test_live_prediction_says_how_old_everything_behind_it_is(live: Client
     assert found.explanation is None
 
 
-async def test_another_stage_is_another_model(live: Client) -> None:
+@pytest.mark.parametrize("name", ["alias", "stage"])
+async def test_another_alias_is_another_model(live: Client, name: str) -> None:
+    """Also by the older name of the parameter."""
     champion = await json_of(live, f"/predict/{FIRST_ID}")
-    candidate = await json_of(live, f"/predict/{FIRST_ID}", stage="candidate")
+    candidate = await json_of(live, f"/predict/{FIRST_ID}", **{name: "candidate"})
     assert candidate["model"]["alias"] == "candidate"
     assert candidate["probabilities"] != champion["probabilities"]
+
+
+@pytest.mark.parametrize("name", ["alias", "stage"])
+async def test_task_takes_an_alias(live: Client, name: str) -> None:
+    response = await live.post("/predict/async/", json={"match_id": FIRST_ID, name: "candidate"})
+    location = response.headers["Location"]
+
+    async def is_done() -> bool:
+        return bool((await json_of(live, location))["status"] == "done")
+
+    await until(is_done)
+    assert (await json_of(live, location))["result"]["model"]["alias"] == "candidate"
+
+
+async def test_alias_and_stage_may_not_differ(live: Client) -> None:
+    both = {"alias": "candidate", "stage": "candidate"}
+    assert (await json_of(live, f"/predict/{FIRST_ID}", **both))["model"]["alias"] == "candidate"
+    status, body = await problem_of(live, f"/predict/{FIRST_ID}?alias=champion&stage=candidate")
+    assert (status, body["code"]) == (422, "invalid-request")
+    assert "stage is the older name of alias" in body["detail"]
+    async with live.post("/predict/async/", json={"match_id": FIRST_ID} | both | {"alias": "champion"}) as response:
+        assert response.status == 422
+
+
+async def test_openapi_says_that_stage_is_deprecated(idle: Client) -> None:
+    document = await json_of(idle, "/openapi.json")
+    parameters = {each["name"]: each for each in document["paths"]["/predict/{match_id}"]["get"]["parameters"]}
+    assert (parameters["stage"]["deprecated"], "deprecated" in parameters["alias"]) == (True, False)
+    body = document["components"]["schemas"]["AsyncPredictIn"]["properties"]
+    assert (body["stage"]["deprecated"], "deprecated" in body["alias"]) == (True, False)
 
 
 async def test_explanation_names_every_feature(live: Client) -> None:
@@ -127,10 +159,10 @@ async def test_live_prediction_of_unknown_things(live: Client) -> None:
     assert (status, body["code"], body["match_id"]) == (404, "match-not-found", 1)
     status, body = await problem_of(live, f"/predict/{WITHOUT_FEATURES}")
     assert (status, body["code"]) == (409, "features-missing")
-    status, body = await problem_of(live, f"/predict/{FIRST_ID}?stage=nobody")
+    status, body = await problem_of(live, f"/predict/{FIRST_ID}?alias=nobody")
     assert (status, body["code"]) == (404, "model-not-found")
     assert (await live.get("/predict/abc")).status == 422
-    assert (await live.get(f"/predict/{FIRST_ID}?stage=No%20Such")).status == 422
+    assert (await live.get(f"/predict/{FIRST_ID}?alias=No%20Such")).status == 422
 
 
 async def test_no_worker_is_503(idle: Client) -> None:
@@ -150,7 +182,7 @@ async def test_slow_worker_is_504_and_its_answer_is_not_lost(
 ) -> None:
     """The problem names the task, whose result comes later."""
     live = await serve(**live_part(registry_settings), sync_timeout_s=1)
-    desk.ctx[DESK].thread.submit(time.sleep, 1.5)
+    desk.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
     status, body = await problem_of(live, f"/predict/{FIRST_ID}")
     assert (status, body["code"]) == (504, "prediction-timeout")
 
@@ -190,7 +222,7 @@ async def test_task_of_artifacts_that_are_gone_does_not_borrow_the_age_of_the_ne
 
     await until(is_done)
     stamp(artifacts, now=NOW + timedelta(days=1))
-    await live.app[keys.SNAPSHOTS].refresh()
+    await live.app[appkeys.SNAPSHOTS].refresh()
     assert (await json_of(live, location))["result"]["data_until"] is None
 
 
@@ -212,7 +244,8 @@ async def test_task_waits_for_a_worker_to_come(idle: Client) -> None:
         (b"not json", 422),
         (b"[]", 422),
         (b'{"match_id": 7}', 404),
-        (b'{"match_id": 7, "stage": "' + b"x" * 70_000 + b'"}', 413),
+        (b'{"match_id": 7, "stage": 7}', 422),
+        (b'{"match_id": 7, "alias": "' + b"x" * 70_000 + b'"}', 413),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -230,7 +263,7 @@ async def test_body_of_another_type_is_415(idle: Client) -> None:
 async def test_repeated_question_has_an_age(live: Client) -> None:
     """Each question has an age of its own: another wish or another model is another question."""
     ages = []
-    for question in ("", "", "?explain=true", "?stage=candidate", "?stage=candidate"):
+    for question in ("", "", "?explain=true", "?alias=candidate", "?stage=candidate"):
         async with live.get(f"/predict/{FIRST_ID}{question}") as response:
             assert response.status == 200
             ages.append(response.headers.get("Age"))
@@ -273,7 +306,7 @@ async def test_question_of_a_client_who_hung_up_is_not_computed(
     env |= {"TOUCHLINE_HOME": str(tmp_path), "APP_PORT": str(port)}
     child = Child(Command("api", [sys.executable, "-m", "app"], log=tmp_path / "api.log", env=env))
     try:
-        async with PredictionQueue.open(registry_settings) as queue:
+        async with QueueClient.open(registry_settings) as queue:
             await until(lambda: asyncio.to_thread(accepts, port), timeout_s=40)
             _, writer = await ask_until(queue, port)
             assert await waiting(queue) == 1
@@ -283,7 +316,7 @@ async def test_question_of_a_client_who_hung_up_is_not_computed(
         await asyncio.to_thread(child.stop)
 
 
-async def ask_until(queue: PredictionQueue, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def ask_until(queue: QueueClient, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Ask until the artifacts are open and the question waits in the queue."""
     async with asyncio.timeout(30):
         while True:
@@ -298,11 +331,11 @@ async def ask_until(queue: PredictionQueue, port: int) -> tuple[asyncio.StreamRe
             writer.close()
 
 
-async def waiting(queue: PredictionQueue) -> int:
+async def waiting(queue: QueueClient) -> int:
     return (await queue.queues())[0].queued
 
 
-async def has_waiting(queue: PredictionQueue, count: int) -> bool:
+async def has_waiting(queue: QueueClient, count: int) -> bool:
     return await waiting(queue) == count
 
 

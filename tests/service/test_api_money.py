@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import ODDS
 from app.domain.odds import fair
 from app.domain.roi import Z_95, summarise
 from app.schemas import RegionRoiListOut, RoiOut
-from app.store.contract import ODDS
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from app.artifacts.contract import ODDS
 from app.domain import scoring
 from app.schemas import PerformanceOut
-from app.store.contract import ODDS
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
 

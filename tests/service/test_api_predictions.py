@@ -8,8 +8,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import ODDS, PREDICTIONS
 from app.schemas import FacetsOut, OddsListOut, PredictionDetailOut, PredictionsOut
-from app.store.contract import ODDS, PREDICTIONS
 from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.support.serving import Client, Serve, json_of
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from app import keys
-from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
-from app.store.objects import FolderSource
-from app.store.private import PrivateFolders
+from app import appkeys
+from app.artifacts.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
+from app.artifacts.folder import FolderSource
+from app.artifacts.source import Version
+from app.artifacts.workspace import Workspace
 from app.store.snapshot import OpenRules, Snapshot
 from app.store.snapshots import Snapshots
-from app.store.source import Version
 from tests.support.build_artifacts import stamp, write_artifacts
 from tests.support.serving import Client, Serve, json_of, until
 
@@ -29,7 +29,7 @@ def publish(folder: Path, **changes: object) -> None:
 
 
 async def refresh(client: Client) -> None:
-    await client.app[keys.SNAPSHOTS].refresh()
+    await client.app[appkeys.SNAPSHOTS].refresh()
 
 
 async def count_of(client: Client) -> int:
@@ -59,13 +59,13 @@ async def test_new_artifacts_are_seen_without_being_told(serve: Serve, artifacts
 
 async def test_reader_keeps_the_snapshot_it_began_with(client: Client, artifacts: Path) -> None:
     """The old one closes, files and all, when its last reader is done and not before."""
-    snapshots = client.app[keys.SNAPSHOTS]
+    snapshots = client.app[appkeys.SNAPSHOTS]
     async with snapshots.reading() as old:
         await asyncio.to_thread(publish, artifacts, n_matches=80, seed=5)
         await refresh(client)
         assert snapshots.current is not old
-        assert await old.lake.fetch("SELECT count(*) FROM cards") == [(60,)]
-        assert await old.lake.fetch("SELECT count(*) FROM predictions") == [(60,)]
+        assert await old.database.fetch("SELECT count(*) FROM cards") == [(60,)]
+        assert await old.database.fetch("SELECT count(*) FROM predictions") == [(60,)]
 
     async def is_gone() -> bool:
         return not await asyncio.to_thread(old.folder.exists)
@@ -199,7 +199,7 @@ async def test_watch_outlives_a_failure_nobody_foresaw(artifacts: Path, tmp_path
         faults.append(snapshots.fault)
         return snapshots.current is not None and snapshots.fault is None
 
-    private = await asyncio.to_thread(PrivateFolders, tmp_path / "private")
+    private = await asyncio.to_thread(Workspace, tmp_path / "private")
     rules = OpenRules(feature_cache=tmp_path / "features")
     source = Faltering(artifacts)
     async with Snapshots.open(source, private, rules, poll_s=0.05) as snapshots:
@@ -217,13 +217,13 @@ async def test_listeners_hear_of_the_old_snapshot_and_the_new(client: Client, ar
 
     async def count(old: Snapshot | None, new: Snapshot) -> None:
         assert old is not None
-        heard.append((len(await old.lake.fetch("FROM cards")), len(await new.lake.fetch("FROM cards"))))
+        heard.append((len(await old.database.fetch("FROM cards")), len(await new.database.fetch("FROM cards"))))
 
-    client.app[keys.SNAPSHOTS].on_swap += [fail, count]
+    client.app[appkeys.SNAPSHOTS].on_swap += [fail, count]
     await asyncio.to_thread(publish, artifacts, n_matches=70)
     await refresh(client)
     assert heard == [(60, 70)]
-    assert client.app[keys.SNAPSHOTS].fault is None
+    assert client.app[appkeys.SNAPSHOTS].fault is None
 
 
 async def test_two_processes_over_the_same_artifacts_give_equal_answers(serve: Serve) -> None:
@@ -245,7 +245,7 @@ async def test_files_written_over_in_place_change_no_answer(client: Client, arti
     """A publisher that does not rename breaks the links; what was opened is in memory already."""
     before = await json_of(client, "/predict/cards/")
     await asyncio.to_thread(truncated, artifacts)
-    await client.app[keys.SNAPSHOTS].refresh()
+    await client.app[appkeys.SNAPSHOTS].refresh()
     assert (await json_of(client, "/predict/cards/", limit=199))["items"] == before["items"]
 
 
@@ -253,7 +253,7 @@ def test_folders_of_processes_that_start_together_stay(tmp_path: Path) -> None:
     """One that looks for what the dead left takes nothing from one that is just beginning."""
 
     def begin_and_end(_n: int) -> bool:
-        with PrivateFolders(tmp_path) as folders:
+        with Workspace(tmp_path) as folders:
             return folders.make("snapshot").is_dir()
 
     with ThreadPoolExecutor(8) as starting:
@@ -307,7 +307,7 @@ async def test_a_notification_of_broken_artifacts_is_told_why(client: Client, ar
 async def test_many_notifications_at_once_share_their_looks(client: Client, artifacts: Path) -> None:
     await asyncio.to_thread(publish, artifacts, n_matches=70)
     answers = await asyncio.gather(*[told(client) for _ in range(20)])
-    served = client.app[keys.SNAPSHOTS].current
+    served = client.app[appkeys.SNAPSHOTS].current
     assert served is not None
     # one look brings the new ones; whoever asked while it was made is told by the look after it
     assert {answer["snapshot_id"] for answer in answers} == {served.id}

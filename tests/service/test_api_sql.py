@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pytest
 
-from app import keys
-from app.sql.cells import Cells
+from app import appkeys
+from app.sql.service import QueryProcessPool
 from tests.service.test_api_snapshots import publish
 from tests.support.build_artifacts import FEATURE_NAMES
 from tests.support.serving import Client, Serve, json_of, until
@@ -29,8 +29,8 @@ async def client(serve: Serve) -> Client:
     return await serve(sql_enabled=True, sql_timeout_s=30)
 
 
-def cells_of(client: Client) -> Cells:
-    desk = client.app[keys.SQL]
+def cells_of(client: Client) -> QueryProcessPool:
+    desk = client.app[appkeys.SQL]
     assert desk is not None
     return desk.cells
 
@@ -104,7 +104,7 @@ async def test_new_snapshot_is_asked_from_then_on(client: Client, artifacts: Pat
     """Databases of the last two are kept."""
     for n in (61, 62, 63):
         await asyncio.to_thread(publish, artifacts, n_matches=n)
-        await client.app[keys.SNAPSHOTS].refresh()
+        await client.app[appkeys.SNAPSHOTS].refresh()
         assert (await ask(client, "SELECT count(*) FROM cards"))["rows"] == [[n]]
     kept = await asyncio.to_thread(lambda: sorted(path.name[:5] for path in (tmp_path / "home/cache/sql").iterdir()))
     assert kept == ["base-"] * 2

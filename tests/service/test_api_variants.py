@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app import keys
-from app.store.coding import zstd
-from app.store.rendered import Rendered
+from app import appkeys
+from app.store.compression import zstd
+from app.store.response_cache import ResponseCache
 from tests.support.serving import Client
 
 UNPACK = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress}
@@ -33,10 +33,10 @@ async def get(client: Client, path: str, method: str = "GET", **headers: str) ->
         return Got(response.status, response.headers, await response.read())
 
 
-def rendered_of(client: Client) -> Rendered:
-    snapshot = client.app[keys.SNAPSHOTS].current
+def rendered_of(client: Client) -> ResponseCache:
+    snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    return snapshot.rendered
+    return snapshot.response_cache
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
@@ -81,7 +81,7 @@ async def test_parquet_is_compressed_in_itself_alone(client: Client) -> None:
 
 async def test_streamed_answer_is_compressed_on_its_way(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = await get(client, "/predict/predictions/?format=ndjson")
-    monkeypatch.setattr("app.api.bulk.LARGEST_BYTES", 1000)
+    monkeypatch.setattr("app.api.responses.LARGEST_BYTES", 1000)
     for coding in ("gzip", "br", "zstd"):
         packed = await get(client, "/predict/predictions/?format=ndjson&fields=" + "", Accept_Encoding=coding)
         assert packed.headers.get("Transfer-Encoding") == "chunked"
@@ -90,14 +90,14 @@ async def test_streamed_answer_is_compressed_on_its_way(client: Client, monkeypa
 
 
 async def test_question_asked_by_many_at_once_is_put_to_duckdb_once(client: Client) -> None:
-    gate = client.app[keys.GATE]
-    before = gate.finished
+    limiter = client.app[appkeys.QUERY_LIMITER]
+    before = limiter.finished
     asked = [get(client, CARDS, Accept_Encoding=coding) for coding in ("identity", "gzip", "br") * 7]
     answers = await asyncio.gather(*asked)
     assert {UNPACK[answer.headers.get("Content-Encoding")](answer.body) for answer in answers} == {
         UNPACK[None](answers[0].body)
     }
-    assert gate.finished - before == 2  # the page's keys, then its rows
+    assert limiter.finished - before == 2  # the page's keys, then its rows
 
 
 async def test_hits_and_misses_are_counted(client: Client) -> None:
@@ -110,11 +110,11 @@ async def test_hits_and_misses_are_counted(client: Client) -> None:
 
 
 async def test_same_words_need_no_second_look(client: Client) -> None:
-    """Neither handler nor lake: with both gone the answer is still there, for GET, HEAD and 304."""
+    """Neither handler nor database: with both gone the answer is still there, for GET, HEAD and 304."""
     first = await get(client, CARDS, Accept_Encoding="gzip")
-    snapshot = client.app[keys.SNAPSHOTS].current
+    snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    snapshot.lake._pool.shutdown()
+    snapshot.database._pool.shutdown()
     again = await get(client, CARDS, Accept_Encoding="gzip")
     assert (again.status, again.body) == (200, first.body)
     assert (await get(client, CARDS, "HEAD", Accept_Encoding="gzip")).headers["Content-Length"] == str(len(first.body))

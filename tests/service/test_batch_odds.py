@@ -5,8 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worker.batch.odds import write_odds
-from worker.batch.predictions import write_predictions
+from worker.pipeline.output.odds_file import write_odds
+from worker.pipeline.output.predictions_file import write_predictions
 
 KICKOFF = datetime(2026, 8, 15, 14, tzinfo=UTC)
 BOOKS = ("b365", "b365c", "avgc")
@@ -33,6 +33,7 @@ def a_match(match_id: int, **changes: Any) -> dict[str, Any]:
         "away_score": 0,
         "outcome": 0,
         "odds_captured_at": KICKOFF - timedelta(days=1),
+        "odds_unsound": False,
         **prices,
         **changes,
     }
@@ -42,7 +43,7 @@ def stored(folder: Path, *matches: dict[str, Any]) -> Path:
     schema = pa.schema(
         [("kickoff_utc", UTC_TIME), ("odds_captured_at", UTC_TIME)]
         + [(f"{book}_{side}", pa.float64()) for book in BOOKS for side in SIDES]
-        + [("match_id", pa.int64()), ("tier", pa.int16()), ("has_time", pa.bool_())]
+        + [("match_id", pa.int64()), ("tier", pa.int16()), ("has_time", pa.bool_()), ("odds_unsound", pa.bool_())]
         + [(name, pa.int16()) for name in ("home_score", "away_score", "outcome")]
         + [(n, pa.string()) for n in ("region", "tournament", "division", "season", "home_team", "away_team", "status")]
     )
@@ -78,6 +79,7 @@ def test_a_closing_price_never_stands_in_for_a_missing_one(tmp_path: Path) -> No
         a_match(3, b365_away=1.0),
         a_match(4, odds_captured_at=None),
         a_match(5, b365_away=float("inf")),
+        a_match(7, odds_unsound=True),  # the other books of its row say otherwise
         a_match(6),
     )
     assert [row["match_id"] for row in rows] == [6]

@@ -5,16 +5,21 @@ import subprocess
 import sys
 from itertools import cycle
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
 
-from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS, check
-from infra.local.bench.clients import measure
-from infra.local.bench.start import Start
-from infra.local.bench.synthetic import make_artifacts
+from app.artifacts.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS, check
+from app.queue.redis_keys import RedisKeys
+from infra.bench import hops
+from infra.bench.clients import measure
+from infra.bench.start import Start
+from infra.bench.synthetic import make_artifacts
+from infra.local.children import Child
+from infra.local.redis import Redis
 
 
 def test_synthetic_artifacts_keep_the_contract_at_the_size_asked_for(tmp_path: Path) -> None:
@@ -48,7 +53,7 @@ def test_start_over_its_bounds_breaks_a_promise() -> None:
 @pytest.mark.timeout(60)  # starts a process
 def test_bench_names_what_it_can_measure() -> None:
     said = subprocess.run(
-        [sys.executable, "-m", "infra.local.bench", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "infra.bench", "--help"], capture_output=True, text=True, check=True
     ).stdout
     assert "live: from question to answer over HTTP" in said
 
@@ -77,3 +82,33 @@ async def test_clients_count_what_they_see(port: int) -> None:
 async def test_clients_ask_again_until_the_time_is_up(port: int) -> None:
     seen = await asyncio.to_thread(measure, port, 2, 0.5, cycle(["/new"]))
     assert seen.per_s * 0.5 > 2
+
+
+def test_recorder_counts_own_functions_on_every_thread() -> None:
+    with hops.CallRecorder() as recorder:
+        RedisKeys("before").wake  # noqa: B018  # a call
+        recorder.start_round()
+        thread = Thread(target=lambda: RedisKeys("thread").done)
+        thread.start()
+        thread.join()
+        cycle([RedisKeys("queue").done])
+        calls = recorder.calls()
+    assert calls == {("app/queue/redis_keys.py", "RedisKeys.done"): 2}
+
+
+@pytest.mark.timeout(120)  # a service, a worker and a Redis of their own
+def test_hops_of_an_answer_are_those_of_the_api_and_the_worker(tmp_path: Path) -> None:
+    """The path of a request alone: a heartbeat, which runs meanwhile, is not on it."""
+    redis = Redis(tmp_path / "redis")
+    child = Child(redis.command())
+    try:
+        redis.wait_ready(child)
+        live, cold, warm = hops.measure(tmp_path, redis)
+    finally:
+        child.stop()
+    assert {("app/api/live.py", "predict_match"), ("worker/tasks.py", "predict_batch")} <= set(live.functions)
+    listing = ("app/api/cards.py", "list_cards")
+    assert listing in cold.functions
+    assert listing not in warm.functions
+    assert not any("heartbeat" in file for file in (*live.files, *cold.files, *warm.files))
+    assert 0 < len(warm.functions) < len(cold.functions)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from app import keys
-from app.store.contract import FEATURES, MANIFEST, PREDICTIONS
+from app import appkeys
+from app.artifacts.contract import FEATURES, MANIFEST, PREDICTIONS
 from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.s3_proxy import Proxy, Spoil, answer, corrupt, proxy, reset, stall, truncate
@@ -49,7 +49,7 @@ def upload_newer(s3: S3, folder: Path, prefix: str) -> None:
 
 async def is_well(client: Client) -> bool:
     """Whether a look finds what can be served."""
-    return (await client.app[keys.SNAPSHOTS].refresh()).fault is None
+    return (await client.app[appkeys.SNAPSHOTS].refresh()).fault is None
 
 
 FAULTS: dict[str, tuple[str, Spoil, str]] = {
@@ -85,7 +85,7 @@ async def test_old_snapshot_serves_on_whatever_the_bucket_does(
         served = await json_of(client, "/predict/predictions/")
         assert (served["count"], served["snapshot"]["stale"]) == (60, True), case
         assert said[0] in (await json_of(client, "/readyz", need="reads"))["parts"][0]["detail"]
-    assert client.app[keys.SNAPSHOTS].fault_kind == "unreachable"
+    assert client.app[appkeys.SNAPSHOTS].fault_kind == "unreachable"
     way.spoils = {}
     await until(lambda: is_well(client), timeout_s=30)
     assert (await json_of(client, "/predict/predictions/"))["count"] == 70
@@ -109,13 +109,13 @@ async def test_a_key_that_vanishes_between_listing_and_reading(
     way.before = vanish
     client = await serve(artifacts_uri=f"s3://{BUCKET}/{prefix}")
     assert (await client.get("/predict/cards/")).status == 503
-    assert "NoSuchKey" in str(client.app[keys.SNAPSHOTS].fault)
+    assert "NoSuchKey" in str(client.app[appkeys.SNAPSHOTS].fault)
     way.before = None
     async with s3.client() as bucket:
         await bucket.put_object(Bucket=BUCKET, Key=key, Body=whole)
     await until(lambda: is_well(client), timeout_s=30)
     facts = (await json_of(client, "/predict/predictions/"))["snapshot"]
-    assert (facts["vouched"], facts["source"]) == (False, None)
+    assert (facts["has_manifest"], facts["source"]) == (False, None)
 
 
 async def test_start_without_network_serves_what_was_opened_last(
@@ -148,7 +148,7 @@ async def test_an_object_that_is_not_what_the_manifest_vouches_for_is_not_kept(
     async with s3.client() as bucket:
         await bucket.put_object(Bucket=BUCKET, Key=f"{prefix}/{FEATURES}", Body=other)
     client = await serve(artifacts_uri=f"s3://{BUCKET}/{prefix}")
-    assert f"{FEATURES} is not what the manifest vouches for" in str(client.app[keys.SNAPSHOTS].fault)
+    assert f"{FEATURES} is not what the manifest vouches for" in str(client.app[appkeys.SNAPSHOTS].fault)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "home/cache/objects").glob("?" * 64)}
     assert {name: hashlib.sha256(content).hexdigest() for name, content in kept.items()} == {
         name: name for name in kept
@@ -192,6 +192,6 @@ async def test_cache_that_is_too_small_is_said(
     assert await is_well(client)
     await asyncio.to_thread(upload_newer, s3, tmp_path / "newer", prefix)
     assert not await is_well(client)
-    assert client.app[keys.SNAPSHOTS].fault_kind == "storage"
-    assert "ARTIFACT_CACHE_GB" in str(client.app[keys.SNAPSHOTS].fault)
+    assert client.app[appkeys.SNAPSHOTS].fault_kind == "storage"
+    assert "ARTIFACT_CACHE_GB" in str(client.app[appkeys.SNAPSHOTS].fault)
     assert (await json_of(client, "/predict/predictions/"))["count"] == 60

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import FEATURES, INGEST, ODDS, PREDICTIONS, SCORES, check, history_pattern, read_manifest
-from worker.batch import simulator
-from worker.batch.build import main
+from app.artifacts.contract import FEATURES, INGEST, ODDS, PREDICTIONS, SCORES, check, history_pattern, read_manifest
+from worker.pipeline.build import main
+from worker.pipeline.simulation import simulator
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.artifacts.contract import PREDICTIONS
 from app.settings import Settings
-from app.sql.console import work
-from app.sql.export import Format
-from app.store.contract import PREDICTIONS
-from app.store.lake import connect
-from app.store.literal import literal
+from app.sql.cli.console import work
+from app.sql.cli.export import Format
+from app.store.database import open_connection, to_sql
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
 
@@ -90,9 +89,9 @@ TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 @given(TEXTS | st.floats(allow_nan=False) | st.integers(-(2**63), 2**63 - 1))
 def test_literal_is_the_value(value: str | float) -> None:
-    connection = connect(threads=1)
+    connection = open_connection(threads=1)
     try:
-        assert connection.execute(f"SELECT {literal(value)}").fetchall() == [(value,)]
+        assert connection.execute(f"SELECT {to_sql(value)}").fetchall() == [(value,)]
     finally:
         connection.close()
 
@@ -104,8 +103,8 @@ def test_literal_is_the_value(value: str | float) -> None:
 def test_literal_is_the_time(text: str) -> None:
     """Also where it is a time of no calendar that begins in the year 1."""
     value = datetime.fromisoformat(text)
-    connection = connect(threads=1)
+    connection = open_connection(threads=1)
     try:
-        assert connection.execute(f"SELECT {literal(value)} = ?::TIMESTAMPTZ", [value]).fetchall() == [(True,)]
+        assert connection.execute(f"SELECT {to_sql(value)} = ?::TIMESTAMPTZ", [value]).fetchall() == [(True,)]
     finally:
         connection.close()

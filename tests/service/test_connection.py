@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app import keys
-from app.api import connection
+from app import appkeys
+from app.api import transport
 from app.main import create_app
 from app.server import listening
 from app.settings import Settings
@@ -100,7 +100,7 @@ async def test_client_that_drips_its_head_is_cut_off_and_others_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slowloris: a hundred clients send a header now and then, and never end."""
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(transport, "HEAD_TIMEOUT_S", 1.0)
     async with serving(tmp_path, max_connections=150) as port:
         slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
         dripping = [asyncio.create_task(drip(reader, writer)) for reader, writer in slow]
@@ -126,7 +126,7 @@ async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bo
 async def test_kept_alive_connection_outlives_the_clock_of_its_first_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(transport, "HEAD_TIMEOUT_S", 0.3)
     async with serving(tmp_path) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
@@ -210,4 +210,4 @@ async def test_broken_keys_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no list of API keys"):
         async with serving(tmp_path):
             pass
-    assert keys.KEYRING is not None
+    assert appkeys.KEYRING is not None

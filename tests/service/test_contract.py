@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import (
+from app.artifacts.contract import (
     DRIFT,
     FEATURES,
     FILES,
@@ -125,7 +125,7 @@ PREDICTION_FAULTS: dict[str, tuple[Edit, str]] = {
     "probabilities that sum to 1.1": (put("proba_home", 3, 0.9), "bad-sum"),
     "a probability of 1.2": (put("proba_home", 3, 1.2), "bad-probability"),
     "a probability that is no number": (put("proba_draw", 3, float("nan")), "bad-probability"),
-    "an unknown status": (put("status", 3, "abandoned"), "bad-status"),
+    "an unknown status": (put("status", 3, "unheard_of"), "bad-status"),
     "a result without a score": (put("home_score", 3, None), "bad-outcome"),
     "a result before the match": (put("outcome", -1, 0), "bad-outcome"),
     "a class that is not 0, 1, 2": (put("predicted_class", 3, 3), "bad-prediction"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app.store.contract import MANIFEST
+from app.artifacts.contract import MANIFEST
 from infra.local.children import Child, Command
 from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET

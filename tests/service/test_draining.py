@@ -9,18 +9,18 @@ import pytest
 from arq.connections import ArqRedis
 from pydantic import SecretStr
 
+from app.background.ledger_sync import GROUP, LedgerSync, sync_ledger
 from app.ledger.chain import SHADOWS
 from app.ledger.database import AWAY
 from app.ledger.ledger import Ledger, NoLedger
 from app.ledger.verify import verify
-from app.queue.keys import Keys
-from app.queue.shadows import Shadow, Shadows
+from app.queue.redis_keys import RedisKeys
+from app.queue.shadow_stream import ShadowPrediction, ShadowStream
 from app.settings import Settings
-from app.upkeep.draining import GROUP, Drain, draining
 from tests.support.build_ledger import a_ledger_row
 from tests.support.serving import until
 
-SHADOW = Shadow(
+SHADOW = ShadowPrediction(
     task_id="t1",
     match_id=7,
     snapshot_id="s1",
@@ -50,8 +50,8 @@ async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
-def shadows(settings: Settings, redis: ArqRedis) -> Shadows:
-    return Shadows(redis, Keys(settings.queue_name))
+def shadows(settings: Settings, redis: ArqRedis) -> ShadowStream:
+    return ShadowStream(redis, RedisKeys(settings.queue_name))
 
 
 async def stored(ledger: Ledger) -> list[asyncpg.Record]:
@@ -59,7 +59,7 @@ async def stored(ledger: Ledger) -> list[asyncpg.Record]:
     return list(await pool.fetch("SELECT * FROM shadow_ledger ORDER BY seq"))
 
 
-async def test_a_shadow_answer_joins_its_prediction(settings: Settings, ledger: Ledger, shadows: Shadows) -> None:
+async def test_a_shadow_answer_joins_its_prediction(settings: Settings, ledger: Ledger, shadows: ShadowStream) -> None:
     ledger.record(a_ledger_row(task_id="t1"))
     await ledger.flush()
     await shadows.publish([SHADOW])
@@ -67,7 +67,7 @@ async def test_a_shadow_answer_joins_its_prediction(settings: Settings, ledger: 
     async def is_there() -> bool:
         return bool(await stored(ledger))
 
-    async with draining(settings, ledger):
+    async with sync_ledger(settings, ledger):
         await until(is_there)
     pool = await ledger.database.pool()
     joined = await pool.fetchrow(
@@ -77,8 +77,8 @@ async def test_a_shadow_answer_joins_its_prediction(settings: Settings, ledger: 
     assert tuple(joined) == (0.5, 0.4, "2", SHADOW.computed_at)
 
 
-async def test_what_is_published_again_is_there_once(ledger: Ledger, shadows: Shadows) -> None:
-    drain = Drain(shadows, ledger)
+async def test_what_is_published_again_is_there_once(ledger: Ledger, shadows: ShadowStream) -> None:
+    drain = LedgerSync(shadows, ledger)
     other = replace(SHADOW, shadow_version="3")
     for batch in ([SHADOW], [SHADOW, other], [other]):
         await shadows.publish(batch)
@@ -90,22 +90,22 @@ async def test_what_is_published_again_is_there_once(ledger: Ledger, shadows: Sh
 
 
 async def test_stored_answers_leave_the_stream(
-    settings: Settings, ledger: Ledger, shadows: Shadows, redis: ArqRedis
+    settings: Settings, ledger: Ledger, shadows: ShadowStream, redis: ArqRedis
 ) -> None:
     await shadows.publish([replace(SHADOW, task_id=f"t{n}") for n in range(5)])
-    drain = Drain(shadows, ledger)
+    drain = LedgerSync(shadows, ledger)
     assert await drain.step()
     assert not await drain.step()
-    name = Keys(settings.queue_name).shadows
+    name = RedisKeys(settings.queue_name).shadows
     assert await redis.xlen(name) == 0
     assert (await redis.xpending(name, GROUP))["pending"] == 0
 
 
-async def test_answers_wait_while_the_database_refuses(ledger: Ledger, shadows: Shadows) -> None:
+async def test_answers_wait_while_the_database_refuses(ledger: Ledger, shadows: ShadowStream) -> None:
     await shadows.publish([SHADOW])
     pool = await ledger.database.pool()
     await pool.execute("ALTER TABLE shadow_ledger RENAME TO elsewhere")
-    drain = Drain(shadows, ledger)
+    drain = LedgerSync(shadows, ledger)
     for _ in range(2):
         with pytest.raises(AWAY):
             await drain.step()
@@ -115,17 +115,17 @@ async def test_answers_wait_while_the_database_refuses(ledger: Ledger, shadows: 
 
 
 async def test_an_entry_that_cannot_be_read_holds_up_no_other(
-    settings: Settings, ledger: Ledger, shadows: Shadows, redis: ArqRedis
+    settings: Settings, ledger: Ledger, shadows: ShadowStream, redis: ArqRedis
 ) -> None:
-    await redis.xadd(Keys(settings.queue_name).shadows, {"shadow": b"{}"})
+    await redis.xadd(RedisKeys(settings.queue_name).shadows, {"shadow": b"{}"})
     await shadows.publish([SHADOW])
-    assert await Drain(shadows, ledger).step()
+    assert await LedgerSync(shadows, ledger).step()
     assert len(await stored(ledger)) == 1
-    assert (await redis.xpending(Keys(settings.queue_name).shadows, GROUP))["pending"] == 0
+    assert (await redis.xpending(RedisKeys(settings.queue_name).shadows, GROUP))["pending"] == 0
 
 
-async def test_without_a_ledger_nobody_reads(settings: Settings, shadows: Shadows, redis: ArqRedis) -> None:
+async def test_without_a_ledger_nobody_reads(settings: Settings, shadows: ShadowStream, redis: ArqRedis) -> None:
     await shadows.publish([SHADOW])
-    async with draining(settings, NoLedger()):
-        assert await redis.xlen(Keys(settings.queue_name).shadows) == 1
-        assert await redis.xinfo_groups(Keys(settings.queue_name).shadows) == []
+    async with sync_ledger(settings, NoLedger()):
+        assert await redis.xlen(RedisKeys(settings.queue_name).shadows) == 1
+        assert await redis.xinfo_groups(RedisKeys(settings.queue_name).shadows) == []

@@ -14,21 +14,20 @@ from arq import Worker
 from arq.connections import ArqRedis
 from pydantic import ValidationError
 
-from app.domain.drift import ReportState
+from app.artifacts.contract import DRIFT, DRIFT_HTML, PREDICTIONS, DriftReport
+from app.domain.drift import CheckState, ReportState
+from app.queue.drift_reports import DriftReports
 from app.queue.jobs import Job
-from app.queue.keys import Keys
-from app.queue.reports import DriftReports
-from app.queue.wire import loads
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import loads
 from app.settings import Settings
-from app.store.contract import DRIFT, DRIFT_HTML, PREDICTIONS, DriftReport
 from tests.support.build_artifacts import FEATURE_NAMES, NOW, write_artifacts
 from tests.support.live import MemorySource, serving
 from tests.support.models import FEATURES
 from tests.support.serving import until
-from worker.drift.check import run_bounded
-from worker.drift.states import CheckState
-from worker.drift.windows import NothingToCompare, Training, check_job
+from worker.drift_job import run_bounded
 from worker.main import make_worker, stock_settings
+from worker.pipeline.drift.windows import NothingToCompare, Training, check_job
 
 TRAINED_UNTIL = NOW - timedelta(days=300)
 
@@ -47,11 +46,11 @@ def live_settings(live_settings: Settings, tmp_path: Path, many_matches: Path) -
 
 @pytest.fixture
 def reports(redis: ArqRedis, live_settings: Settings) -> DriftReports:
-    return DriftReports(redis, Keys(live_settings.queue_name))
+    return DriftReports(redis, RedisKeys(live_settings.queue_name))
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "worker.drift", *arguments]
+    argv = [sys.executable, "-m", "worker.pipeline.drift", *arguments]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
@@ -103,7 +102,7 @@ def test_windows_are_those_of_the_training_or_of_the_published_report(many_match
 NOT_INSTALLED = """
 import importlib.util, os, sys
 importlib.util.find_spec = lambda name: None
-from worker.drift.__main__ import main
+from worker.pipeline.drift.__main__ import main
 os._exit(main(["--artifacts", "nowhere", "--out", sys.argv[1]]))
 """
 
@@ -117,9 +116,9 @@ async def test_without_evidently_a_check_says_so(tmp_path: Path) -> None:
 
 TOO_MUCH = """
 import os
-from worker.drift.__main__ import _be_modest, _end
-from worker.drift.states import CheckState
-_be_modest(1500)
+from worker.pipeline.drift.__main__ import _limit_resources, _end
+from app.domain.drift import CheckState
+_limit_resources(1500)
 try:
     bytearray(2 * 10**9)
 except MemoryError:

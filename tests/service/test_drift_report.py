@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import DRIFT, DRIFT_HTML, DriftReport
 from app.domain.drift import FeatureState, ReportState, Verdict
-from app.store.contract import DRIFT, DRIFT_HTML, DriftReport
-from worker.batch.failures import BuildStopped
-from worker.drift import compare
-from worker.drift.process import drift_process
-from worker.drift.report import write_drift_report
-from worker.drift.sample import DriftJob
+from worker.pipeline.drift import comparison as compare
+from worker.pipeline.drift.build_process import drift_process
+from worker.pipeline.drift.drift_report import write_drift_report
+from worker.pipeline.drift.samples import DriftJob
+from worker.pipeline.failures import BuildStopped
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 CUT = START + timedelta(days=500)

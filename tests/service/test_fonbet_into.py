@@ -6,12 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import FILES, MANIFEST, ODDS, PREDICTIONS, check, read_manifest
+from app.artifacts.contract import FILES, MANIFEST, ODDS, PREDICTIONS, check, read_manifest
 from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.unit.test_fonbet import KICKOFF, event, feed, flat
 from tests.unit.test_fonbet_linking import CAPTURED
-from worker.batch.line_import import main
-from worker.batch.publish import staging
+from worker.pipeline.bookmaker_feed.import_odds import main
+from worker.pipeline.output.publication import staging
 
 OURS = 48  # the first coming match of the folder, in England
 OUR_ID = FIRST_ID + OURS

@@ -12,26 +12,26 @@ import pytest
 from arq.connections import ArqRedis
 from pydantic import SecretStr
 
+from app.background.ledger_sync import LateResultRecorder
 from app.ledger.chain import PREDICTIONS
 from app.ledger.ledger import Ledger
-from app.ledger.question import Question
+from app.ledger.rows import PredictionRecord
 from app.ledger.verify import verify
-from app.queue import keys
-from app.queue.port import PredictionQueue
-from app.queue.unheard import Unheard
+from app.queue import redis_keys
+from app.queue.client import QueueClient
+from app.queue.pending_results import PendingResults
 from app.settings import Settings
-from app.upkeep.hearing import Hearing
 from tests.service.test_api_live import artifacts, desk, live_part  # noqa: F401  # fixtures
 from tests.support.build_artifacts import FIRST_ID
 from tests.support.live import a_job
 from tests.support.models import FEATURES
 from tests.support.serving import Client, Serve, json_of, until
-from worker.claiming import BatchWorker
-from worker.tasks import DESK
+from worker.batch_worker import BatchWorker
+from worker.tasks import CONTEXT
 
 pytestmark = pytest.mark.timeout(60)  # the first test makes the registry
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-QUESTION = Question(
+QUESTION = PredictionRecord(
     asked_at=datetime(2026, 8, 1, 12, tzinfo=UTC),
     match_id=7,
     snapshot_id="s1",
@@ -99,7 +99,7 @@ async def test_answer_that_came_after_504_is_in_the_ledger(
     database_url: str,
 ) -> None:
     live = await serve(**live_part(registry_settings), database_url=database_url, sync_timeout_s=1)
-    desk.ctx[DESK].thread.submit(time.sleep, 1.5)
+    desk.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
     async with live.get(f"/predict/{FIRST_ID + 4}") as response:
         problem = await response.json()
         assert (response.status, problem["code"]) == (504, "prediction-timeout")
@@ -111,18 +111,18 @@ async def test_answer_that_came_after_504_is_in_the_ledger(
 class Asked:
     """A task in a real queue, a worker, a ledger, and the notes between them."""
 
-    def __init__(self, settings: Settings, redis: ArqRedis, queue: PredictionQueue, ledger: Ledger) -> None:
-        self.unheard = Unheard(redis, keys.Keys(settings.queue_name))
-        self.hearing = Hearing(self.unheard, ledger)
+    def __init__(self, settings: Settings, redis: ArqRedis, queue: QueueClient, ledger: Ledger) -> None:
+        self.unheard = PendingResults(redis, redis_keys.RedisKeys(settings.queue_name))
+        self.hearing = LateResultRecorder(self.unheard, ledger)
         self.ledger = ledger
         self._redis = redis
-        self._name = keys.Keys(settings.queue_name).unheard
+        self._name = redis_keys.RedisKeys(settings.queue_name).pending_results
         self._queue = queue
 
     async def answered(self) -> str:
         """A task that has been answered, and that is noted."""
         job = await a_job(self._queue, np.zeros(len(FEATURES), "<f4"))
-        task_id, _, _ = await self._queue.predict(job, timeout_s=20)
+        task_id = (await self._queue.predict(job, timeout_s=20)).task_id
         await self.unheard.note(task_id, QUESTION.encode())
         return task_id
 
@@ -139,7 +139,7 @@ class Asked:
 async def asked(
     live_settings: Settings,
     redis: ArqRedis,
-    queue: PredictionQueue,
+    queue: QueueClient,
     worker: BatchWorker,
     database_url: str,
     tmp_path: Path,
@@ -195,14 +195,14 @@ async def test_note_that_cannot_be_read_holds_up_no_other(asked: Asked, database
 
 
 async def test_notes_are_bounded(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "UNHEARD_MAX", 2)
+    monkeypatch.setattr(redis_keys, "PENDING_RESULTS_MAX", 2)
     for n in range(4):
         await asked.unheard.note(f"t{n}", QUESTION.encode())
     assert await asked.n_notes() == 2
 
 
 def test_question_survives_its_writing() -> None:
-    assert Question.decode(QUESTION.encode()) == QUESTION
+    assert PredictionRecord.decode(QUESTION.encode()) == QUESTION
     for broken in (b"{}", b"[]", b"7", b"{", b'{"id": 7}'):
         with pytest.raises(ValueError):  # noqa: PT011  # whatever is wrong with it
-            Question.decode(broken)
+            PredictionRecord.decode(broken)

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.store.contract import ODDS, PREDICTIONS, check, history_pattern, read_manifest
+from app.artifacts.contract import ODDS, PREDICTIONS, check, history_pattern, read_manifest
 from tests.support.build_artifacts import FIRST_ID, NOW, Edit, stamp, write_artifacts
-from worker.batch.history import Earlier, extend
-from worker.batch.publish import Origin, publish, staging
+from worker.pipeline.output.history import EarlierHistory, extend_history
+from worker.pipeline.output.publication import Origin, publish, staging
 
 TOMORROW = NOW + timedelta(days=1)
 UPCOMING = FIRST_ID + 58  # in three days
@@ -29,13 +29,13 @@ def of_match(folder: Path, kind: str, match_id: int) -> list[dict[str, Any]]:
 
 def build(target: Path, now: datetime, **edit: Edit) -> None:
     """Publish a folder as a build does that finds the target's history."""
-    earlier = Earlier.of(target, read_manifest(target)) if target.exists() else Earlier(target)
+    earlier = EarlierHistory.of_folder(target, read_manifest(target)) if target.exists() else EarlierHistory(target)
     with staging(target) as staged:
         write_artifacts(staged, odds_share=1.0)
         for name, change in ((PREDICTIONS, edit.get("predictions")), (ODDS, edit.get("odds"))):
             if change:
                 pq.write_table(change(pq.read_table(staged / name)), staged / name)
-        until = extend(staged, earlier, now)
+        until = extend_history(staged, earlier, now)
         publish(
             staged,
             target,

@@ -11,17 +11,17 @@ from arq.jobs import Job as ArqJob
 from arq.jobs import JobStatus
 from arq.worker import func
 
-from app.queue.background import cancelled
-from app.queue.connection import disconnect
+from app.queue.client import QueueClient
 from app.queue.jobs import Job, TaskStatus
-from app.queue.keys import Keys
-from app.queue.port import PredictionQueue
-from app.queue.wire import job_payload, loads
+from app.queue.redis import disconnect
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import loads, request_payload
+from app.runtime import cancel_and_wait
 from app.settings import Settings
 from tests.support.live import MemorySource, a_job
 from tests.support.models import tiny_booster, tiny_rows
 from tests.support.serving import until
-from worker.claiming import BatchWorker
+from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
 from worker.main import stock_settings
 
@@ -32,7 +32,7 @@ async def is_gone(redis: ArqRedis, *names: str) -> bool:
 
 
 async def test_stock_worker_does_our_jobs(
-    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
+    queue: QueueClient, live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis
 ) -> None:
     options = stock_settings(live_settings, source=lambda _: shelf_source)
     stock = Worker(**options, handle_signals=False, poll_delay=0.05)
@@ -43,24 +43,24 @@ async def test_stock_worker_does_our_jobs(
         answers = await asyncio.gather(
             *[queue.predict(await a_job(queue, row, match_id=n), timeout_s=8) for n, row in enumerate(rows)]
         )
-        assert np.array([answer.result.proba for answer in answers]) == pytest.approx(
+        assert np.array([answer.proba for answer in answers]) == pytest.approx(
             predict_proba(tiny_booster(), rows), abs=1e-6
         )
         assert stock.jobs_complete == 8
         # nothing stays behind of those who waited
-        names = Keys(live_settings.queue_name)
-        await until(lambda: is_gone(redis, names.interest, names.deadlines))
+        names = RedisKeys(live_settings.queue_name)
+        await until(lambda: is_gone(redis, names.waiter_count, names.deadlines))
     finally:
-        await cancelled(work)
+        await cancel_and_wait(work)
         await stock.close()
         await disconnect(options["redis_pool"])
 
 
 async def test_stock_client_uses_our_worker(
-    queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
+    queue: QueueClient, worker: BatchWorker, redis: ArqRedis, live_settings: Settings
 ) -> None:
     row = tiny_rows(1)[0]
-    payload = job_payload(await a_job(queue, row))
+    payload = request_payload(await a_job(queue, row))
     job = await redis.enqueue_job(Job.PREDICT_MATCH, payload)
     assert job is not None
     result = await job.result(timeout=5, poll_delay=0.02)
@@ -74,7 +74,7 @@ async def test_stock_client_uses_our_worker(
     assert (await queue.status(job.job_id)).status is TaskStatus.DONE
 
 
-async def test_stock_client_sees_our_jobs(queue: PredictionQueue, redis: ArqRedis, live_settings: Settings) -> None:
+async def test_stock_client_sees_our_jobs(queue: QueueClient, redis: ArqRedis, live_settings: Settings) -> None:
     task_id = await queue.submit(await a_job(queue, tiny_rows(1)[0]))
     job = ArqJob(task_id, redis, live_settings.queue_name, loads)
     assert await job.status() is JobStatus.queued
@@ -83,8 +83,8 @@ async def test_stock_client_sees_our_jobs(queue: PredictionQueue, redis: ArqRedi
     assert (info.function, info.args[0]["match_id"]) == ("predict_match", 7)
 
 
-async def test_stock_clients_deferred_job_waits(queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis) -> None:
-    payload = job_payload(await a_job(queue, tiny_rows(1)[0]))
+async def test_stock_clients_deferred_job_waits(queue: QueueClient, worker: BatchWorker, redis: ArqRedis) -> None:
+    payload = request_payload(await a_job(queue, tiny_rows(1)[0]))
     started = time.monotonic()
     job = await redis.enqueue_job(Job.PREDICT_MATCH, payload, _defer_by=0.8)
     assert job is not None
@@ -107,20 +107,20 @@ async def test_our_worker_runs_arqs_other_functions(
     assert await job.result(timeout=5, poll_delay=0.02) == 42
 
 
-async def test_malformed_job_fails_alone(queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis) -> None:
+async def test_malformed_job_fails_alone(queue: QueueClient, worker: BatchWorker, redis: ArqRedis) -> None:
     job = await redis.enqueue_job(Job.PREDICT_MATCH, {"match_id": "seven"})
     assert job is not None
     assert (await job.result(timeout=5, poll_delay=0.02))["error"] == "prediction-failed"
 
 
-async def test_nothing_in_redis_is_a_pickle(queue: PredictionQueue, worker: BatchWorker, redis: ArqRedis) -> None:
-    task_id, _, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+async def test_nothing_in_redis_is_a_pickle(queue: QueueClient, worker: BatchWorker, redis: ArqRedis) -> None:
+    task_id = (await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)).task_id
     worker.drain()
     waiting = await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=8))
     for key in (f"arq:result:{task_id}", f"arq:job:{waiting}"):
         assert loads(await redis.get(key))["f"] == Job.PREDICT_MATCH
 
 
-async def is_ready(queue: PredictionQueue) -> bool:
+async def is_ready(queue: QueueClient) -> bool:
     """Whether a worker holds the champion."""
     return any("champion" in worker.models for worker in await queue.workers())

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from app.ledger.chain import PREDICTIONS, Chain, Link
+from app.ledger.chain import PREDICTIONS, Chain, ChainHead
 from app.ledger.database import AWAY
 from app.ledger.ledger import Ledger, NoLedger
 from app.ledger.writer import head
@@ -65,7 +65,7 @@ async def test_closing_lets_the_flusher_end_what_it_has_begun(
     """asyncpg cannot give a connection back whose statement was cancelled while it was being prepared."""
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def slow_head(connection: asyncpg.Connection, chain: Chain) -> Link:
+    async def slow_head(connection: asyncpg.Connection, chain: Chain) -> ChainHead:
         begun.set()
         await connection.execute("SELECT pg_sleep(0.3)")
         ended.set()

@@ -14,9 +14,9 @@ import pytest
 from pydantic import SecretStr
 
 from app.ledger import migrations
-from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, Link
+from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, ChainHead
 from app.ledger.ledger import Ledger
-from app.ledger.row import LedgerRow
+from app.ledger.rows import LedgerRow
 from app.ledger.verify import Verdict, verify
 from app.settings import Settings
 from tests.support.build_ledger import a_ledger_row, a_shadow_row
@@ -51,7 +51,7 @@ async def write(settings: Settings, rows: list[LedgerRow]) -> None:
             ledger.record(row)
 
 
-async def fault(database: asyncpg.Connection, *expected: Link) -> str | None:
+async def fault(database: asyncpg.Connection, *expected: ChainHead) -> str | None:
     return (await verify(database, PREDICTIONS, expected)).fault
 
 

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 
-from app import keys
+from app import appkeys
+from app.artifacts.contract import ODDS, PREDICTIONS
 from app.domain.outcomes import Outcome
 from app.domain.results import MatchResult
 from app.ledger.ledger import Ledger
-from app.ledger.row import LedgerRow, ShadowRow
+from app.ledger.rows import LedgerRow, ShadowRow
 from app.ledger.settlement import predicted_matches, settle
 from app.settings import Settings
-from app.store.contract import ODDS, PREDICTIONS
-from app.store.results import results_of
+from app.store.results import find_results
 from tests.support.build_artifacts import FIRST_ID, NOW, write_artifacts
 from tests.support.build_ledger import a_ledger_row, a_shadow_row
 from tests.support.serving import Serve, json_of, until
@@ -100,8 +100,10 @@ async def test_predicted_matches_come_once_each_in_portions(ledger: Ledger, monk
 
 async def test_a_snapshot_tells_results_and_closing_prices(serve: Serve) -> None:
     client = await serve()
-    async with client.app[keys.SNAPSHOTS].reading() as snapshot:  # type: ignore[union-attr]  # it serves an application
-        found = {each.match_id - FIRST_ID: each for each in await results_of(snapshot, range(FIRST_ID, FIRST_ID + 99))}
+    async with client.app[appkeys.SNAPSHOTS].reading() as snapshot:  # type: ignore[union-attr]  # it serves an application
+        found = {
+            each.match_id - FIRST_ID: each for each in await find_results(snapshot, range(FIRST_ID, FIRST_ID + 99))
+        }
     assert found.keys() == set(range(N))
     assert all(found[n].outcome is not None for n in range(N_FINISHED))
     assert sum(found[n].closing is not None for n in range(N_FINISHED)) > N_FINISHED / 2
@@ -114,8 +116,8 @@ async def test_artifacts_without_closing_prices_settle_too(serve: Serve, artifac
 
     write_artifacts(artifacts, edit={ODDS: without})
     client = await serve()
-    async with client.app[keys.SNAPSHOTS].reading() as snapshot:  # type: ignore[union-attr]
-        (found,) = await results_of(snapshot, [FIRST_ID])
+    async with client.app[appkeys.SNAPSHOTS].reading() as snapshot:  # type: ignore[union-attr]
+        (found,) = await find_results(snapshot, [FIRST_ID])
     assert found.outcome is not None
     assert found.closing is None
 
@@ -147,14 +149,14 @@ def shadows_of(rows: list[LedgerRow]) -> list[ShadowRow]:
 @pytest.mark.timeout(60)
 async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: Path, database_url: str) -> None:
     client = await serve(database_url=database_url)
-    ledger = client.app[keys.LEDGER]  # type: ignore[union-attr]
+    ledger = client.app[appkeys.LEDGER]  # type: ignore[union-attr]
     rows = rows_before_kickoff(artifacts)
     late = replace(a_ledger_row(match_id=FIRST_ID, proba_home=1.0), answered_at=NOW + timedelta(days=90))
     pool = await write(ledger, *rows, late)
     await ledger.store_shadows(shadows_of(rows))
     # the same artifacts, built a day later: the process that opens them settles
     write_artifacts(artifacts, now=NOW + timedelta(hours=1))
-    await client.app[keys.SNAPSHOTS].refresh()  # type: ignore[union-attr]
+    await client.app[appkeys.SNAPSHOTS].refresh()  # type: ignore[union-attr]
 
     async def is_settled() -> bool:
         return await n_settled(pool) == N_FINISHED + 1
@@ -163,21 +165,26 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     found = await json_of(client, "/monitoring/quality", days=3650)
     assert (found["state"], found["n_late"], found["n_waiting"]) == ("ok", 1, N - N_FINISHED)
     assert 0 <= found["settled_age_s"] < 60
-    answered, shadow = found["items"]
+    (answered, shadow), (comparison,) = found["items"], found["comparisons"]
     outcomes = np.array([match["outcome"] for match in pq.read_table(artifacts / PREDICTIONS).to_pylist()[:N_FINISHED]])
     expected = -np.log(np.array([0.5, 0.3, 0.2])[outcomes.astype(int)]).mean()
     assert (answered["role"], answered["n"], answered["log_loss"]["value"]) == (
         "answered", N_FINISHED, pytest.approx(expected),
     )  # fmt: skip
+    assert answered["ece_floor"] == pytest.approx(floor_of_one_forecast(0.5, 0.3, 0.2))
     # 0.5 at 3.0 is the best edge of every match
-    assert answered["money"]["n_bets"] == N_FINISHED
-    assert answered["money"]["n_wins"] == int((outcomes == 0).sum())
+    assert (answered["money"]["n_bets"], answered["money"]["n_wins"]) == (N_FINISHED, int((outcomes == 0).sum()))
     assert answered["money"]["n_closing"] > N_FINISHED / 2
     assert answered["money"]["closing_value_pct"]["low"] < answered["money"]["closing_value_pct"]["high"]
     assert (shadow["role"], shadow["model_version"], shadow["n"]) == ("shadow", "2", N_FINISHED)
-    (comparison,) = found["comparisons"]
-    assert comparison["n"] == N_FINISHED
-    assert comparison["log_loss"]["value"] == pytest.approx(shadow["log_loss"]["value"] - expected)
+    value = comparison["log_loss"]["value"]
+    assert (comparison["n"], value) == (N_FINISHED, pytest.approx(shadow["log_loss"]["value"] - expected))
+
+
+def floor_of_one_forecast(*probabilities: float) -> float:
+    """The same forecast of every match: three bins with one outcome each."""
+    deviations = [np.sqrt(p * (1 - p) / N_FINISHED) for p in probabilities]
+    return float(np.sqrt(2 / np.pi) * np.mean(deviations))
 
 
 @pytest.mark.timeout(60)
@@ -198,7 +205,7 @@ async def test_a_corrected_score_in_a_later_snapshot_changes_the_scores(
 
         await until(is_settled, timeout_s=20)
         write_artifacts(artifacts, now=NOW, edit={PREDICTIONS: with_home_win})
-        await client.app[keys.SNAPSHOTS].refresh()  # type: ignore[union-attr]
+        await client.app[appkeys.SNAPSHOTS].refresh()  # type: ignore[union-attr]
         await until(is_corrected, timeout_s=20)
         assert await n_settled(pool) == N_FINISHED + 1
 

@@ -13,8 +13,10 @@ import psutil
 import pytest
 import redis as redis_client
 
-from app.store.manifest import MANIFEST, FileStamp, Manifest
+from app.artifacts.manifest import MANIFEST, FileStamp, Manifest
+from app.settings import Settings
 from infra.local import postgres as postgres_module
+from infra.local.__main__ import Machine
 from infra.local.children import Child, Command, LocalError, run_once
 from infra.local.home import Home, fingerprint
 from infra.local.ports import free_port, is_taken
@@ -151,6 +153,52 @@ def test_a_port_somebody_listens_on_is_taken() -> None:
 
 
 @pytest.mark.timeout(60)  # starts a process
+def machine(tmp_path: Path, **settings: int) -> Machine:
+    ports = {"app_port": free_port(), "dashboard_port": free_port(), "worker_metrics_port": 0}
+    values = ports | settings
+    return Machine(Settings(touchline_home=tmp_path, **values), Home(tmp_path))  # type: ignore[arg-type]  # only ports
+
+
+@pytest.mark.parametrize("name", ["app_port", "dashboard_port", "worker_metrics_port"])
+def test_a_port_in_use_is_told_before_anything_starts(tmp_path: Path, name: str) -> None:
+    machine(tmp_path).check_ports()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(LocalError, match=f"Port {port} is in use; .* set {name.upper()} to another"):
+            machine(tmp_path, **{name: port}).check_ports()
+
+
+def test_two_services_on_one_port_are_told_before_anything_starts(tmp_path: Path) -> None:
+    port = free_port()
+    with pytest.raises(LocalError, match=f"APP_PORT and DASHBOARD_PORT are both {port}"):
+        machine(tmp_path, app_port=port, dashboard_port=port).check_ports()
+    with pytest.raises(LocalError, match=f"DASHBOARD_PORT and WORKER_METRICS_PORT are both {port}"):
+        machine(tmp_path, dashboard_port=port, worker_metrics_port=port).check_ports()
+
+
+def test_logs_of_a_service_take_no_more_than_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.local.children.LOG_BYTES", 200_000)
+    talker = "import sys, time\nfor n in range(10**6): print(n, 'x' * 200, flush=True); time.sleep(0.0002)"
+    log = tmp_path / "logs" / "talker.log"
+    supervisor = Supervisor()
+    command = Command("talker", [sys.executable, "-c", talker], log=log)
+    supervisor.start(Service("talker", lambda: command, lambda _child: None))
+
+    def has_rotated(times: int) -> bool:
+        supervisor.watch()
+        return log.with_name(f"talker.log.{times}").exists()
+
+    assert eventually(lambda: has_rotated(3), 60)
+    oldest = log.with_name("talker.log.3").read_text()
+    assert eventually(lambda: has_rotated(3) and log.with_name("talker.log.3").read_text() != oldest, 60)
+    supervisor.stop()
+    assert sorted(path.name for path in log.parent.iterdir()) == ["talker.log", *(f"talker.log.{n}" for n in (1, 2, 3))]
+    first, *_, last = log.with_name("talker.log.1").read_text().splitlines()
+    assert int(first.split()[0]) < int(last.split()[0])  # whole lines, and the newest before the cut
+    numbers = [int(line.split()[0]) for line in log.read_text().splitlines() if line.endswith("x")]
+    assert numbers[0] > int(first.split()[0])
+
+
 def test_a_home_serves_one_run_at_a_time(tmp_path: Path) -> None:
     script = "import sys, pathlib; from infra.local.home import Home; Home(pathlib.Path(sys.argv[1])).prepare()"
     Home(tmp_path).prepare()

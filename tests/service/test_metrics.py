@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from app import keys
+from app import appkeys
+from app.artifacts.contract import DRIFT
 from app.settings import Settings
-from app.store.contract import DRIFT
-from app.telemetry.service import REQUEST_BOUNDS_S, Metrics
+from app.telemetry.api_metrics import REQUEST_BOUNDS_S, Metrics
 from tests.support.build_artifacts import stamp
 from tests.support.live import MemorySource, serving
 from tests.support.serving import Client, Serve, until
@@ -120,7 +120,7 @@ async def test_drift_is_there_without_anybody_asking_and_follows_the_artifacts(c
         stamp(artifacts)
 
     await asyncio.to_thread(drift_more)
-    await client.app[keys.SNAPSHOTS].refresh()
+    await client.app[appkeys.SNAPSHOTS].refresh()
     await until(lambda: says(client, "model_feature_drift_score 0.5"))
     assert "snapshot_swaps_total 2.0" in await scraped(client)
 
@@ -138,4 +138,4 @@ def test_counts_go_on_across_snapshots() -> None:
     artifacts.follow_rendered("a", 5, 2)
     artifacts.follow_rendered("a", 7, 2)
     artifacts.follow_rendered("b", 1, 1)
-    assert dict(artifacts.rendered.state()) == {("hit",): 8.0, ("miss",): 3.0}
+    assert dict(artifacts.response_cache.state()) == {("hit",): 8.0, ("miss",): 3.0}

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from app.queue.__main__ import main as jobs_main
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
 from app.settings import Settings
 from tests.support.live import MemorySource, a_job
 from tests.support.models import tiny_rows
@@ -47,11 +47,11 @@ def test_process_that_cannot_start_is_tried_more_and_more_seldom(tmp_path: Path)
 
 
 async def test_process_answers_until_it_is_told_to_stop(
-    queue: PredictionQueue, live_settings: Settings, shelf_source: MemorySource
+    queue: QueueClient, live_settings: Settings, shelf_source: MemorySource
 ) -> None:
     serving = asyncio.create_task(serve(live_settings, source=lambda _: shelf_source))
     await until(lambda: is_served(queue))
-    _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
+    result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
     assert result.model_version == "1"
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 5)
@@ -92,6 +92,6 @@ def wait_for_marks(folder: Path, n: int) -> list[int]:
     return sorted(int(mark.name) for mark in folder.iterdir())
 
 
-async def is_served(queue: PredictionQueue) -> bool:
+async def is_served(queue: QueueClient) -> bool:
     """Whether a worker holds the champion."""
     return any("champion" in worker.models for worker in await queue.workers())

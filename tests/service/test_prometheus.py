@@ -11,7 +11,7 @@ import yaml
 
 from infra.local.children import Child, Command
 from infra.local.ports import free_port
-from infra.local.promtool import prometheus
+from infra.tools.promtool import prometheus
 from tests.support.serving import Client, until
 
 pytestmark = pytest.mark.timeout(90)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import promtool as tools
 from infra.local.children import LocalError
+from infra.tools import promtool as tools
 
 pytestmark = pytest.mark.timeout(300)  # the first run downloads them
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from app.store.contract import DRIFT_HTML, FILES, MANIFEST, PREDICTIONS, check, read_manifest
+from app.artifacts.contract import DRIFT_HTML, FILES, MANIFEST, PREDICTIONS, check, read_manifest
 from tests.support.build_artifacts import NOW, write_artifacts
-from worker.batch.failures import BuildStopped
-from worker.batch.publish import Origin, publish, staging
+from worker.pipeline.failures import BuildStopped
+from worker.pipeline.output.publication import Origin, publish, staging
 
 ORIGIN = Origin(source="simulated", simulated=True, seed=3, data_until=NOW, features_computed_at=NOW)
 

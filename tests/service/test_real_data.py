@@ -12,19 +12,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import FEATURES, ODDS, PREDICTIONS
 from app.domain.odds import fair
-from app.store.as_of import seen
-from app.store.contract import FEATURES, ODDS, PREDICTIONS
+from app.store.as_of import as_of_snapshot
 from app.store.snapshot import OpenRules, Snapshot, open_snapshot
 from tests.support.build_artifacts import stamp, write_drift
-from worker.batch.fonbet import read_line
-from worker.batch.history import Earlier, extend
-from worker.batch.line_import import import_line
-from worker.batch.odds import write_odds
-from worker.batch.predictions import write_predictions
-from worker.batch.reader import Ingest, read_folder
-from worker.batch.roi_tables import write_roi_tables
-from worker.batch.settlement import Rules, judge
+from worker.pipeline.bookmaker_feed.fonbet import read_feed
+from worker.pipeline.bookmaker_feed.import_odds import import_feed
+from worker.pipeline.ingest.reader import Ingest, read_folder
+from worker.pipeline.output.history import EarlierHistory, extend_history
+from worker.pipeline.output.odds_file import write_odds
+from worker.pipeline.output.predictions_file import write_predictions
+from worker.pipeline.output.roi_tables import write_roi_tables
+from worker.pipeline.output.value_bets import BettingRules, settle_matches
 
 FOLDER = Path(os.environ.get("TOUCHLINE_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data")  # noqa: TID251
 BUILT = datetime(2026, 8, 20, 12, tzinfo=UTC)
@@ -94,17 +94,17 @@ def test_snapshots_of_one_season_are_one_season() -> None:
 
 
 def test_live_line_of_2019_has_its_matches_and_none_to_take(real: Ingest, tmp_path: Path) -> None:
-    line = read_line(sorted((FOLDER / "fonbet" / "live_2019").glob("*.json.gz")))
+    line = read_feed(sorted((FOLDER / "fonbet" / "live_2019").glob("*.json.gz")))
     assert len(line.matches) >= 30
     pq.write_table(real.matches, tmp_path / "matches.parquet")
-    result = import_line(line, tmp_path / "matches.parquet", datetime(2019, 8, 19, 18, tzinfo=UTC))
+    result = import_feed(line, tmp_path / "matches.parquet", datetime(2019, 8, 19, 18, tzinfo=UTC))
     assert set(result.counts()) == {"in_play"}
 
 
 def test_line_of_october_2023_links_to_the_matches_it_priced(real: Ingest, tmp_path: Path) -> None:
-    line = read_line([FOLDER / "fonbet" / "derived_2023" / "odds_2023-10-03.json.gz"])
+    line = read_feed([FOLDER / "fonbet" / "derived_2023" / "odds_2023-10-03.json.gz"])
     pq.write_table(real.matches, tmp_path / "matches.parquet")
-    result = import_line(line, tmp_path / "matches.parquet", datetime(2023, 10, 3, tzinfo=UTC))
+    result = import_feed(line, tmp_path / "matches.parquet", datetime(2023, 10, 3, tzinfo=UTC))
     assert len(result.links) > 700
     assert result.counts()["linked"] >= 300
     ours = dict(zip(real.matches["match_id"].to_pylist(), real.matches["b365_home"].to_pylist(), strict=True))
@@ -115,7 +115,7 @@ def test_line_of_october_2023_links_to_the_matches_it_priced(real: Ingest, tmp_p
 
 
 def test_excerpt_of_2026_holds_no_football() -> None:
-    line = read_line([FOLDER / "fonbet" / "line_2026_excerpt" / "events_list_excerpt.json"])
+    line = read_feed([FOLDER / "fonbet" / "line_2026_excerpt" / "events_list_excerpt.json"])
     assert not line.matches
 
 
@@ -128,7 +128,7 @@ def priced(real: Ingest, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
     write_predictions(folder / "matches.parquet", market_chances(real.matches), folder / PREDICTIONS, BUILT)
     write_odds(folder / "matches.parquet", folder / ODDS, simulated=False)
-    assert extend(folder, Earlier(folder), BUILT) == BUILT
+    assert extend_history(folder, EarlierHistory(folder), BUILT) == BUILT
     return folder
 
 
@@ -160,9 +160,9 @@ def test_history_holds_prices_from_before_each_match_and_its_closing_prices(pric
 async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path) -> None:
     moment = datetime(2025, 1, 1, 12, tzinfo=UTC)
     snapshot = await asyncio.to_thread(opened, priced, tmp_path)
-    async with seen(snapshot, moment) as then:
-        ((n, last, late, bets, clv),) = await then.lake.fetch(_OF_THEN)
-        ((n_now,),) = await snapshot.lake.fetch(
+    async with as_of_snapshot(snapshot, moment) as then:
+        ((n, last, late, bets, clv),) = await then.database.fetch(_OF_THEN)
+        ((n_now,),) = await snapshot.database.fetch(
             "SELECT count(*) FROM cards WHERE kickoff_utc < TIMESTAMPTZ '2025-01-01'"
         )
     assert n_now <= n <= n_now + 100
@@ -171,14 +171,14 @@ async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path)
     assert bets > 1000
     # the average of many books against Bet365's price: where that is the better one, it beats the closing line too
     assert -2 < clv < 10
-    await asyncio.to_thread(snapshot.lake.close)
+    await asyncio.to_thread(snapshot.database.close)
 
 
 def opened(folder: Path, home: Path) -> Snapshot:
     """The folder as a snapshot; what the history does not need is made up."""
-    judged = judge(folder / PREDICTIONS, folder / ODDS)
+    settled = settle_matches(folder / PREDICTIONS, folder / ODDS)
     regions = pc.unique(pq.read_table(folder / PREDICTIONS, columns=["region"])["region"]).to_pylist()
-    write_roi_tables(judged, regions, folder, BUILT, Rules())
+    write_roi_tables(settled, regions, folder, BUILT, BettingRules())
     ids = pq.read_table(folder / PREDICTIONS, columns=["match_id"])
     pq.write_table(ids.append_column("x", pa.array(np.zeros(len(ids), np.float32))), folder / FEATURES)
     write_drift(folder, ["x"], BUILT, simulated=False)

@@ -10,9 +10,9 @@ from arq.connections import ArqRedis
 from pydantic import SecretStr, ValidationError
 
 from app.errors import QueueUnavailable
-from app.queue.connection import connect
-from app.queue.keys import Keys
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
+from app.queue.redis import connect
+from app.queue.redis_keys import RedisKeys
 from app.settings import Settings
 from tests.support.build_redis import behind_tls, on_a_socket, under_a_sentinel
 from tests.support.live import Marked, MemorySource, a_job, serving, settings_for
@@ -45,9 +45,9 @@ def tls(redis_url: str, port: int, folder: Path, **changes: object) -> Settings:
 
 async def version_that_answers(settings: Settings) -> str:
     """One question through port, Redis and a worker."""
-    async with PredictionQueue.open(settings) as queue, serving(settings, MemorySource()):
+    async with QueueClient.open(settings) as queue, serving(settings, MemorySource()):
         answer = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=8)
-    return answer.result.model_version
+    return answer.model_version
 
 
 async def test_unix_socket_and_a_user_with_few_rights(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ async def test_every_key_has_an_end_or_a_bound(
     redis_url: str, redis: ArqRedis, live_settings: Settings, shelf_source: MemorySource
 ) -> None:
     """After answers, a failure and a cancellation; ours begin with the queue's name, arq's with arq."""
-    names = Keys(live_settings.queue_name)
+    names = RedisKeys(live_settings.queue_name)
     before = set(await redis.keys())
-    async with PredictionQueue.open(live_settings) as queue:
+    async with QueueClient.open(live_settings) as queue:
         await queue.cancel(await queue.submit(await a_job(queue, tiny_rows(1)[0], match_id=1)))
         async with serving(live_settings, shelf_source):
             rows = tiny_rows(20)
@@ -123,7 +123,7 @@ async def test_every_key_has_an_end_or_a_bound(
             asked = [queue.predict(await a_job(queue, row, match_id=n), timeout_s=8) for n, row in enumerate(rows)]
             await asyncio.gather(*asked, return_exceptions=True)
             found = set(await redis.keys()) - before
-    bounded = {names.dead.encode(), names.letters.encode(), names.workers.encode()}
+    bounded = {names.dead.encode(), names.dead_letters.encode(), names.workers.encode()}
     assert bounded <= found
     for name in found - bounded:
         assert name.startswith((b"arq:", live_settings.queue_name.encode()))
@@ -131,5 +131,5 @@ async def test_every_key_has_an_end_or_a_bound(
 
 
 async def ping(settings: Settings) -> None:
-    async with PredictionQueue.open(settings) as queue:
+    async with QueueClient.open(settings) as queue:
         await queue.ping()

@@ -5,9 +5,9 @@ import pytest
 
 from app.settings import Settings
 from tests.support.build_matches import WorldPlan, make_matches, write_matches
-from worker.batch.features import build_features, feature_names
-from worker.batch.fitting import World
-from worker.batch.progress import SilentProgress
+from worker.pipeline.features.form import build_features, feature_names
+from worker.pipeline.progress import SilentProgress
+from worker.pipeline.training.fitting import Dataset
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -18,8 +18,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A store with a champion and a candidate, and all that went into it."""
-    from worker.batch.registry import Provenance, Registry  # noqa: PLC0415 - seconds of import
-    from worker.batch.training import train  # noqa: PLC0415
+    from worker.pipeline.training.registry import Provenance, Registry  # noqa: PLC0415 - seconds of import
+    from worker.pipeline.training.training import train  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("registry")
     matches = write_matches(folder, make_matches(WorldPlan(seasons=7, teams=12, first_year=2018)))
@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize(("alias", "n_features"), [("champion", 508), ("candidate", 7)])
 def test_worker_loads_what_was_registered(trained, alias, n_features):
     """By alias, with signature, tags and metrics; loading verifies the golden rows."""
-    from worker.models import Registry as Shelf  # noqa: PLC0415
+    from worker.registry import ModelRegistry as Shelf  # noqa: PLC0415
 
     settings, result, _, _ = trained
     shelf, version = Shelf(settings), getattr(result, alias)
@@ -52,21 +52,21 @@ def test_worker_loads_what_was_registered(trained, alias, n_features):
 
 def test_batch_and_loaded_champion_agree(trained):
     """The probabilities of the table are those of the registered model, for the matches it is answerable for."""
-    from worker.batch.walk import predict_all  # noqa: PLC0415
-    from worker.models import Registry as Shelf  # noqa: PLC0415
+    from worker.pipeline.training.segments import predict_all  # noqa: PLC0415
+    from worker.registry import ModelRegistry as Shelf  # noqa: PLC0415
 
     settings, result, matches, features = trained
     table = predict_all(matches, features, result, SilentProgress())
     mine = np.asarray(table["model_stage"].to_pylist()) == "champion"
     batch = np.stack([table[f"proba_{side}"].to_numpy()[mine] for side in ("home", "draw", "away")], axis=1)
     loaded = Shelf(settings).load("champion", result.champion.version)
-    rows = World.read(matches, features).features[mine]
+    rows = Dataset.read(matches, features).features[mine]
     assert np.abs(loaded.predictor.probabilities(rows) - batch).max() < 1e-6
 
 
 def test_every_match_is_predicted_and_only_the_oldest_in_sample(trained):
     """Each row names its model; a match in its own model's training says so."""
-    from worker.batch.walk import predict_all  # noqa: PLC0415
+    from worker.pipeline.training.segments import predict_all  # noqa: PLC0415
 
     _, result, matches, features = trained
     table = predict_all(matches, features, result, SilentProgress())

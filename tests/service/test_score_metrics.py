@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from app.background.gauges import MIN_N, follow_quality
 from app.domain.outcomes import Outcome
 from app.domain.results import MatchResult
 from app.ledger.ledger import Ledger
 from app.ledger.settlement import settle
-from app.queue.background import running
+from app.runtime import run_in_background
 from app.settings import Settings
-from app.telemetry.exposition import Registry
-from app.telemetry.scores import ScoreMetrics
-from app.upkeep.scoring import MIN_N, follow_quality
+from app.telemetry.api_metrics import ScoreMetrics
+from app.telemetry.metrics import Registry
 from tests.support.build_ledger import a_ledger_row
 from tests.support.serving import Serve, json_of, until
 
@@ -59,7 +59,7 @@ async def test_quality_is_scored_from_the_ledger(tmp_path: Path, database_url: s
         await ledger.flush()
         results = [MatchResult(n, KICKOFF, True, Outcome.HOME, 2, 1, None) for n in range(MIN_N)]
         await settle(await ledger.database.pool(), results, "s1", datetime.now(UTC))
-        async with running(follow_quality(ledger, metrics, settings)):
+        async with run_in_background(follow_quality(ledger, metrics, settings)):
 
             async def is_scored() -> bool:
                 return "model_quality{" in registry.text()[0].decode()

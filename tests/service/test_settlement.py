@@ -6,16 +6,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.artifacts.contract import ODDS, PREDICTIONS
 from app.domain.staking import Staking
-from app.store.contract import ODDS, PREDICTIONS
 from tests.support.build_artifacts import FIRST_ID, Edit, write_artifacts
-from worker.batch.settlement import Judged, Rules, judge
+from worker.pipeline.output.value_bets import BettingRules, SettledMatches, settle_matches
 
 
-def judged(folder: Path, **edit: Edit) -> Judged:
+def settled(folder: Path, **edit: Edit) -> SettledMatches:
     names = {"predictions": PREDICTIONS, "odds": ODDS}
     write_artifacts(folder, odds_share=1.0, edit={names[name]: change for name, change in edit.items()})
-    return judge(folder / PREDICTIONS, folder / ODDS)
+    return settle_matches(folder / PREDICTIONS, folder / ODDS)
 
 
 def replaced(name: str, values: list[object]) -> Edit:
@@ -25,7 +25,7 @@ def replaced(name: str, values: list[object]) -> Edit:
 
 
 def test_only_finished_matches_predicted_out_of_sample_count(tmp_path: Path) -> None:
-    found = judged(tmp_path)
+    found = settled(tmp_path)
     assert found.match_id.tolist() == [FIRST_ID + i for i in range(6, 48)]
 
 
@@ -34,11 +34,11 @@ def test_a_price_from_after_the_kickoff_is_no_price(tmp_path: Path) -> None:
         times = [at + timedelta(days=2) if i == 20 else at for i, at in enumerate(odds["captured_at"].to_pylist())]
         return replaced("captured_at", times)(odds)
 
-    assert FIRST_ID + 20 not in judged(tmp_path, odds=late).match_id
+    assert FIRST_ID + 20 not in settled(tmp_path, odds=late).match_id
 
 
 def test_the_bet_is_on_the_outcome_with_the_best_edge_at_its_price(tmp_path: Path) -> None:
-    found = judged(tmp_path)
+    found = settled(tmp_path)
     predictions = {row["match_id"]: row for row in pq.read_table(tmp_path / PREDICTIONS).to_pylist()}
     odds = {row["match_id"]: row for row in pq.read_table(tmp_path / ODDS).to_pylist()}
     for i, match_id in enumerate(found.match_id.tolist()):
@@ -51,19 +51,19 @@ def test_the_bet_is_on_the_outcome_with_the_best_edge_at_its_price(tmp_path: Pat
 
 
 def test_bets_are_those_at_or_above_the_threshold(tmp_path: Path) -> None:
-    found = judged(tmp_path)
+    found = settled(tmp_path)
     bets = found.bets(0.05)
     assert 0 < len(bets) < len(found)
     assert (bets.edge >= 0.05).all()
 
 
 def test_matches_come_in_the_order_of_their_end(tmp_path: Path) -> None:
-    assert (np.diff(judged(tmp_path).settled_us) >= 0).all()
+    assert (np.diff(settled(tmp_path).settled_us) >= 0).all()
 
 
 def test_quarter_kelly_stakes_are_small_and_capped(tmp_path: Path) -> None:
-    bets = judged(tmp_path).bets(0.05)
-    stake = bets.stake(Staking.KELLY, Rules())
+    bets = settled(tmp_path).bets(0.05)
+    stake = bets.stake(Staking.KELLY, BettingRules())
     assert ((stake > 0) & (stake <= 0.05)).all()
     assert stake[0] == pytest.approx(min(0.25 * bets.edge[0] / (bets.odds[0] - 1), 0.05))
 
@@ -77,7 +77,7 @@ def test_closing_line_value_is_known_where_closing_prices_are(tmp_path: Path) ->
             odds = replaced(f"closing_{side}", prices)(odds)
         return odds
 
-    found = judged(tmp_path, odds=closing)
+    found = settled(tmp_path, odds=closing)
     at = int(np.flatnonzero(found.match_id == FIRST_ID + 10)[0])
     assert found.closing_edge[at] == pytest.approx(found.odds[at] / 3 - 1)
     assert np.isnan(np.delete(found.closing_edge, at)).all()
@@ -89,7 +89,7 @@ def test_teams_with_too_little_history_are_not_judged(tmp_path: Path) -> None:
         away = pa.array([None if i == 21 else 12 for i in range(len(predictions))], pa.int16())
         return predictions.append_column("n_history_home", home).append_column("n_history_away", away)
 
-    found = judged(tmp_path, predictions=few).match_id
+    found = settled(tmp_path, predictions=few).match_id
     assert FIRST_ID + 20 not in found
     # a count that nobody gave rules nothing out
     assert FIRST_ID + 21 in found

@@ -12,20 +12,19 @@ import pytest
 from arq.connections import ArqRedis
 from pydantic import ValidationError
 
-from app.queue import keys
-from app.queue import shadows as stream
-from app.queue.jobs import PredictResult
-from app.queue.port import PredictionQueue
-from app.queue.shadows import Shadow, Shadows
+from app.queue import redis_keys
+from app.queue import shadow_stream as stream
+from app.queue.client import QueueClient
+from app.queue.jobs import PredictionResult
+from app.queue.shadow_stream import ShadowPrediction, ShadowStream
 from app.settings import Settings
 from tests.support.live import MemorySource, a_job, an_info, serving, settings_for
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
 from tests.support.serving import until
 from worker import shadow as shadowing
-from worker.claiming import BatchWorker
+from worker.batch_worker import BatchWorker
 from worker.inference import Probabilities, Rows, predict_proba
-from worker.loaded import LoadedModel
-from worker.predictors import BoosterPredictor, Predictor
+from worker.predictors import BoosterPredictor, LoadedModel, Predictor
 
 GROUP = "scores"
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
@@ -80,9 +79,9 @@ def live_settings(redis_url: str) -> Settings:
 
 
 @pytest.fixture
-async def shadows(redis: ArqRedis, live_settings: Settings) -> Shadows:
+async def shadows(redis: ArqRedis, live_settings: Settings) -> ShadowStream:
     """The stream, with a group of readers."""
-    shadows = Shadows(redis, keys.Keys(live_settings.queue_name))
+    shadows = ShadowStream(redis, redis_keys.RedisKeys(live_settings.queue_name))
     await shadows.join(GROUP)
     return shadows
 
@@ -99,13 +98,13 @@ def beside(live_settings: Settings) -> Callable[[Predictor], object]:
     return start
 
 
-async def ask_all(queue: PredictionQueue, rows: npt.NDArray[np.float32], **changes: object) -> list[PredictResult]:
+async def ask_all(queue: QueueClient, rows: npt.NDArray[np.float32], **changes: object) -> list[PredictionResult]:
     jobs = [await a_job(queue, row, match_id=n, **changes) for n, row in enumerate(rows)]
-    return [answer for _, answer, _ in await asyncio.gather(*[queue.predict(job, timeout_s=8) for job in jobs])]
+    return await asyncio.gather(*[queue.predict(job, timeout_s=8) for job in jobs])
 
 
-async def read_until(shadows: Shadows, count: int) -> list[Shadow]:
-    found: list[Shadow] = []
+async def read_until(shadows: ShadowStream, count: int) -> list[ShadowPrediction]:
+    found: list[ShadowPrediction] = []
     async with asyncio.timeout(8):
         while len(found) < count:
             entries = await shadows.read(GROUP, "reader")
@@ -188,10 +187,10 @@ async def test_entry_that_was_not_acknowledged_comes_again(queue, shadows, besid
 async def test_stream_nobody_reads_is_bounded(redis, live_settings, shadows, monkeypatch):
     monkeypatch.setattr(stream, "SHADOWS_MAX", 10)
     asked = ("task", 1, "snapshot", "request", "champion", "1", (0.5, 0.3, 0.2))
-    shadow = Shadow(*asked, "candidate", "tiny", "9", "run", (0.4, 0.3, 0.3), NOW)
+    shadow = ShadowPrediction(*asked, "candidate", "tiny", "9", "run", (0.4, 0.3, 0.3), NOW)
     await shadows.publish([shadow] * 1000)
     # approximate: whole nodes of a hundred go at once
-    assert await redis.xlen(keys.Keys(live_settings.queue_name).shadows) <= 200
+    assert await redis.xlen(redis_keys.RedisKeys(live_settings.queue_name).shadows) <= 200
 
 
 def test_shadow_that_no_worker_loads_is_refused(redis_url: str) -> None:
@@ -199,7 +198,7 @@ def test_shadow_that_no_worker_loads_is_refused(redis_url: str) -> None:
         settings_for(redis_url, shadow_alias="nobody")
 
 
-async def has_entries(shadows: Shadows, reader: str) -> bool:
+async def has_entries(shadows: ShadowStream, reader: str) -> bool:
     return bool(await shadows.read(GROUP, reader))
 
 

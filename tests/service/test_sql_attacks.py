@@ -186,7 +186,32 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("sql", WRITES + READS + SETTINGS)
+WHERE_FILES_LIE = [
+    "SELECT path FROM duckdb_databases()",
+    "SELECT path FROM DuckDB_Databases",
+    "SELECT path FROM system.main.duckdb_databases()",
+    'SELECT path FROM "system"."main"."duckdb_databases"()',
+    "TABLE duckdb_databases",
+    "FROM pragma_database_list",
+    "PRAGMA database_list",
+    "SELECT current_setting('allowed_paths')",
+    "SELECT value FROM duckdb_settings() WHERE name LIKE 'allowed%'",
+    "SELECT setting FROM pg_catalog.pg_settings WHERE name LIKE 'allowed%'",
+    "SHOW allowed_paths",
+    "SHOW secret_directory",
+    "SELECT * FROM query('SELECT path FROM duckdb_data' || 'bases()')",
+    "SELECT * FROM query_table('duckdb_data' || 'bases')",
+    "SELECT * FROM query/**/('SELECT 1')",
+    """SELECT * FROM "query"('SELECT 1')""",
+    "FROM json_execute_serialized_sql(json_serialize_sql('SELECT path FROM duckdb_data' || 'bases()'))",
+    "EXPLAIN ANALYZE SELECT * FROM duckdb_databases() WHERE path LIKE '/a%'",
+    "PIVOT duckdb_databases() ON path USING count(*)",
+    "CREATE TABLE mine AS PIVOT cards ON region USING count(*)",
+    "COPY (PIVOT cards ON region USING count(*)) TO '{artifacts}/x.csv'",
+]
+
+
+@pytest.mark.parametrize("sql", WRITES + READS + SETTINGS + WHERE_FILES_LIE)
 def test_attack_is_refused_and_changes_nothing(victim: Victim, sql: str) -> None:
     """Nor does the answer say where files lie."""
     before = victim.checksums()
@@ -204,6 +229,27 @@ def test_harmless_looks_find_no_secret(victim: Victim) -> None:
         status, answer = victim.sql(f"SELECT * FROM {source}")
         assert (status, answer["rows"]) == (200, []), source
     assert victim.checksums() == before
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "PIVOT cards ON status USING count(*) GROUP BY region",
+        "FROM (PIVOT cards ON status USING count(*) GROUP BY region)",
+        "WITH c AS (SELECT region, status FROM cards) PIVOT c ON status USING count(*)",
+        "-- a comment\n(PIVOT cards ON status USING count(*) GROUP BY region)",
+        "PIVOT cards ON status IN ('finished', 'upcoming') USING count(*) GROUP BY region",
+    ],
+)
+def test_pivot_is_a_query_with_or_without_in(victim: Victim, sql: str) -> None:
+    status, answer = victim.sql(sql)
+    assert status == 200, answer
+    assert {"finished", "upcoming"} < {column["name"] for column in answer["columns"]}
+    assert len(answer["rows"]) == 3
+
+
+def test_a_column_may_be_called_query(victim: Victim) -> None:
+    assert victim.sql("SELECT query FROM (SELECT 1 AS query)")[1]["rows"] == [[1]]
 
 
 TOO_MUCH = [

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from app.sql.parent import Parent, Parents
+from app.sql.forkserver_client import ForkServer, ForkServerKeeper
 from tests.support.serving import until
 from tests.support.waiting import eventually, is_alive
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)  # new interpreters, on a machine that may 
 
 def confined(code: str, *argv: str) -> str:
     """What a confined Python says to that code."""
-    program = f"import os, sys, socket, subprocess\nfrom app.sql.confine import confine, limit\nconfine()\n{code}"
+    program = f"import os, sys, socket, subprocess\nfrom app.sql.sandbox import confine, limit\nconfine()\n{code}"
     done = subprocess.run(
         [sys.executable, "-B", "-c", program, *argv],
         env={"PYTHONPATH": str(ROOT)},
@@ -103,7 +103,7 @@ def test_it_dies_with_its_parent() -> None:
     """A service that is killed outright leaves none behind."""
     program = (
         "import asyncio\n"
-        "from app.sql.cells import Cells\n"
+        "from app.sql.service import Cells\n"
         "async def main():\n"
         "    async with Cells.open(limit=2) as cells:\n"
         "        parent = await cells._parents.get()\n"
@@ -135,14 +135,14 @@ def open_in(pid: int) -> list[str]:
 
 
 @pytest.fixture
-async def parent(tmp_path: Path) -> AsyncIterator[Parent]:
+async def parent(tmp_path: Path) -> AsyncIterator[ForkServer]:
     """The process that forks."""
-    async with Parents.open(tmp_path) as parents:
+    async with ForkServerKeeper.open(tmp_path) as parents:
         yield await parents.get()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that nobody may trace")
-async def test_fork_holds_nothing_of_its_parent_open(parent: Parent) -> None:
+async def test_fork_holds_nothing_of_its_parent_open(parent: ForkServer) -> None:
     """With the socket of the orders it could have others killed; with those of other forks read their answers."""
     forks = [await parent.fork() for _ in range(2)]
 
@@ -157,7 +157,7 @@ async def test_fork_holds_nothing_of_its_parent_open(parent: Parent) -> None:
         await parent.end(fork)
 
 
-async def test_fork_that_dies_at_once_has_an_exit_code(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fork_that_dies_at_once_has_an_exit_code(parent: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = asyncio.open_unix_connection
 
     async def too_late(*, sock: socket.socket) -> Any:

@@ -24,10 +24,10 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from app.settings import Settings
-from app.sql.console import main, work
-from app.sql.export import Format
-from app.sql.prompt import is_whole
-from app.telemetry.logs import set_up_logging
+from app.sql.cli.console import main, work
+from app.sql.cli.export import Format
+from app.sql.cli.prompt import is_whole
+from app.telemetry.logging import set_up_logging
 from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 
@@ -217,7 +217,7 @@ async def test_ctrl_c_drops_what_was_typed_and_ctrl_d_leaves(capfdbinary: pytest
 @contextmanager
 def console(*argv: str, **streams: object) -> Iterator["subprocess.Popen[bytes]"]:
     """The console as a process."""
-    command = [sys.executable, "-m", "app.sql.console", *argv]
+    command = [sys.executable, "-m", "app.sql.cli.console", *argv]
     with subprocess.Popen(command, **streams) as process:  # type: ignore[call-overload]  # streams by name
         try:
             yield process

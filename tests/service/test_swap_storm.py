@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.bulk import BULK_MEDIA
+from app.api.responses import BULK_MEDIA
 from tests.support.storm import make_sets, storm
 
 

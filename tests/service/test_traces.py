@@ -14,14 +14,14 @@ import pytest
 import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from app import keys
-from app.queue.port import PredictionQueue
+from app import appkeys
+from app.queue.client import QueueClient
 from app.settings import Settings
 from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.support.live import Marked, MemorySource, a_job, serving
 from tests.support.models import FEATURES
 from tests.support.serving import Client, Serve, until
-from worker.claiming import BatchWorker
+from worker.batch_worker import BatchWorker
 
 TRACE_ID, SPAN_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GIVEN = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01", "X-Request-ID": "request-7"}
@@ -83,7 +83,7 @@ async def test_line_of_a_request_names_request_and_trace(client: Client) -> None
     assert {"method", "status", "duration_ms"} <= line.keys()
 
 
-async def test_lines_of_the_worker_name_request_and_trace(queue: PredictionQueue, worker: BatchWorker) -> None:
+async def test_lines_of_the_worker_name_request_and_trace(queue: QueueClient, worker: BatchWorker) -> None:
     """The context that the job brings is there when a library's line is written, as any line's is."""
     seen: list[dict[str, Any]] = []
 
@@ -93,7 +93,7 @@ async def test_lines_of_the_worker_name_request_and_trace(queue: PredictionQueue
             return True
 
     listener = Listener()
-    log = logging.getLogger("worker.claiming")
+    log = logging.getLogger("worker.batch_worker")
     log.addFilter(listener)
     try:
         job = await a_job(
@@ -125,7 +125,7 @@ async def test_collector_gets_the_request_the_wait_and_the_inference_as_one_trac
             await until(lambda: is_ready(client))
             answer = await client.get(f"/predict/{FIRST_ID}", headers=GIVEN)
             assert answer.status == 200, await answer.text()
-        export = client.app[keys.EXPORT]
+        export = client.app[appkeys.EXPORT]
         assert export is not None
 
         async def is_whole() -> bool:
@@ -156,7 +156,7 @@ async def test_unsampled_trace_is_passed_on_and_not_exported(serve: Serve) -> No
         unsampled = {"traceparent": f"00-{TRACE_ID}-{SPAN_ID}-00"}
         answer = await client.get("/predict/odds/", headers=unsampled)
         assert answer.headers["traceparent"].endswith("-00")
-        export = client.app[keys.EXPORT]
+        export = client.app[appkeys.EXPORT]
         assert export is not None
         await asyncio.to_thread(export.flush)
     assert collector.spans == {}

@@ -16,15 +16,14 @@ import numpy as np
 import psutil
 import pytest
 
-from app.queue.port import PredictionQueue
+from app.queue.client import QueueClient
 from app.settings import Settings
-from app.telemetry.pool import PoolMetrics
 from infra.local.ports import free_port
 from tests.service.test_metrics import check
 from tests.support.live import Marked, a_job
 from tests.support.serving import until
-from worker.claiming import BatchWorker
-from worker.reports import serve_metrics, tell, told
+from worker.batch_worker import BatchWorker
+from worker.metrics import PoolMetrics, receive_metrics, send_metrics, serve_metrics
 
 
 def scraped(url: str) -> str:
@@ -42,9 +41,7 @@ async def rendered(worker: BatchWorker) -> str:
     return (await asyncio.to_thread(lambda: PoolMetrics([state]).text()))[0].decode()
 
 
-async def test_batches_waits_and_models_are_counted(
-    queue: PredictionQueue, worker: BatchWorker, promtool: Path
-) -> None:
+async def test_batches_waits_and_models_are_counted(queue: QueueClient, worker: BatchWorker, promtool: Path) -> None:
     rows = [np.arange(6, dtype="<f4") + n for n in range(8)]
     jobs = [await a_job(queue, row, match_id=n) for n, row in enumerate(rows)]
     await asyncio.gather(*(queue.predict(job, timeout_s=8) for job in jobs))
@@ -62,7 +59,7 @@ async def test_batches_waits_and_models_are_counted(
     assert await asyncio.to_thread(check, promtool, text) == ""
 
 
-async def test_failed_tries_and_dead_letters_are_counted(queue: PredictionQueue, worker: BatchWorker) -> None:
+async def test_failed_tries_and_dead_letters_are_counted(queue: QueueClient, worker: BatchWorker) -> None:
     job = await a_job(queue, np.full(6, Marked.MARK, dtype="<f4"))
     with pytest.raises(Exception, match="ZeroDivisionError"):
         await queue.predict(job, timeout_s=8)
@@ -73,14 +70,14 @@ async def test_failed_tries_and_dead_letters_are_counted(queue: PredictionQueue,
 
 async def test_process_tells_through_its_pipe_until_nobody_listens(worker: BatchWorker) -> None:
     ours, theirs = Pipe(duplex=False)
-    telling = asyncio.create_task(tell(worker.tally.metrics, theirs))
+    telling = asyncio.create_task(send_metrics(worker.tally.metrics, theirs))
 
     async def has_told() -> bool:
-        state = told(ours)
+        state = receive_metrics(ours)
         return state is not None and "worker_jobs_total" in state
 
     await until(has_told)
-    assert told(ours) is None
+    assert receive_metrics(ours) is None
     ours.close()
     await asyncio.wait_for(telling, 5)  # the pipe is broken: it ends without a fuss
 

@@ -16,20 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.store.contract import (
-    DRIFT,
-    DRIFT_HTML,
-    FEATURES,
-    FILES,
-    MANIFEST,
-    ODDS,
-    OPTIONAL,
-    PREDICTIONS,
-)
-from app.store.manifest import FileStamp, Manifest
-from worker.batch.history import Earlier, extend
-from worker.batch.roi_tables import write_roi_tables
-from worker.batch.settlement import Rules, judge
+from app.artifacts.contract import DRIFT, DRIFT_HTML, FEATURES, FILES, MANIFEST, ODDS, OPTIONAL, PREDICTIONS
+from app.artifacts.manifest import FileStamp, Manifest
+from worker.pipeline.output.history import EarlierHistory, extend_history
+from worker.pipeline.output.roi_tables import write_roi_tables
+from worker.pipeline.output.value_bets import BettingRules, settle_matches
 
 NOW = datetime(2026, 8, 20, 12, tzinfo=UTC)
 FIRST_ID = 2**62  # as large as real ids: one that passes through a double is no longer itself
@@ -85,9 +76,9 @@ def write_artifacts(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
-    history_until = extend(folder, Earlier(folder), now) if with_history else None
-    judged = judge(folder / PREDICTIONS, folder / ODDS)
-    write_roi_tables(judged, list(REGIONS), folder, now, Rules(min_bets=min_bets))
+    history_until = extend_history(folder, EarlierHistory(folder), now) if with_history else None
+    settled = settle_matches(folder / PREDICTIONS, folder / ODDS)
+    write_roi_tables(settled, list(REGIONS), folder, now, BettingRules(min_bets=min_bets))
     for name, change in (edit or {}).items():
         pq.write_table(change(tables[name]), folder / name)
     write_drift(folder, feature_names, now, simulated=simulated)

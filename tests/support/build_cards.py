@@ -12,7 +12,7 @@ EARLIER = datetime(2026, 11, 23, 9, tzinfo=UTC)
 def a_snapshot(**changes: Any) -> SnapshotOut:
     """A fresh simulated snapshot."""
     values = {"id": "s1", "source": "simulated", "simulated": True, "built_at": EARLIER, "data_until": EARLIER}
-    return SnapshotOut.model_validate(values | {"stale": False, "vouched": True} | changes)
+    return SnapshotOut.model_validate(values | {"stale": False, "has_manifest": True} | changes)
 
 
 def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:

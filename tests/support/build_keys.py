@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.access import keyfile
-from app.access.key import Key, new_key
-from app.access.scope import Scope
+from app.auth import keys as auth_keys
+from app.auth.keys import Key, Scope, new_key
 
 EVERYTHING = frozenset(Scope)
 
@@ -17,4 +16,4 @@ def a_key(*scopes: Scope, owner: str = "tester", lasts_s: float | None = None) -
 
 def as_setting(*keys: Key) -> str:
     """The keys as API_KEYS takes them."""
-    return keyfile.dump(keys).decode()
+    return auth_keys.dump_keys(keys).decode()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from app.ledger.row import LedgerRow, ShadowRow
+from app.ledger.rows import LedgerRow, ShadowRow
 
 
 def a_ledger_row(**changes: Any) -> LedgerRow:

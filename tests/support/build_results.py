@@ -4,7 +4,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from worker.batch.reader import Ingest
+from worker.pipeline.ingest.reader import Ingest
 
 HEAD = "Div,Date,Time,HomeTeam,AwayTeam,FTHG,FTAG,FTR,B365H,B365D,B365A,AvgCH,AvgCD,AvgCA"
 NEW_HEAD = "Country,League,Season,Date,Time,Home,Away,HG,AG,Res,PSCH,PSCD,PSCA"

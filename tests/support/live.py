@@ -13,19 +13,18 @@ import pytest
 import xgboost as xgb
 from arq.connections import ArqRedis
 
-from app.queue.connection import REDIS_ERRORS, connect, disconnect
-from app.queue.jobs import ModelInfo, PredictJob
-from app.queue.keys import Keys
-from app.queue.port import PredictionQueue
-from app.queue.roster import Roster
+from app.queue.client import QueueClient
+from app.queue.jobs import ModelInfo, PredictionRequest
+from app.queue.redis import REDIS_ERRORS, connect, disconnect
+from app.queue.redis_keys import RedisKeys
+from app.queue.workers import WorkerRegistry
 from app.settings import Settings
 from tests.support.models import FEATURES, NAME, TinyRegistry, tiny_booster
-from worker.claiming import BatchWorker
+from worker.batch_worker import BatchWorker
 from worker.inference import Probabilities, Rows
-from worker.loaded import LoadedModel, ModelRefused
 from worker.main import make_worker
-from worker.predictors import BoosterPredictor
-from worker.shelf import ModelSource
+from worker.model_manager import ModelSource
+from worker.predictors import BoosterPredictor, LoadedModel, ModelRefused
 
 # fewer features, and in another order
 CANDIDATE_FEATURES = ("rest_days_diff", "elo_away", "elo_home")
@@ -67,9 +66,9 @@ def settings_for(redis_url: str, **changes: object) -> Settings:
 
 
 @pytest.fixture
-async def queue(live_settings: Settings) -> AsyncIterator[PredictionQueue]:
+async def queue(live_settings: Settings) -> AsyncIterator[QueueClient]:
     """The port."""
-    async with PredictionQueue.open(live_settings) as queue:
+    async with QueueClient.open(live_settings) as queue:
         yield queue
 
 
@@ -115,12 +114,13 @@ class Marked:
 
 
 class MemorySource:
-    """A registry in memory: alias champion, whose version a test moves; version "bad" is refused.
+    """A registry in memory: one alias, whose version a test moves; version "bad" is refused.
 
     The next `failures` loads of a sound version fail as they do while the artifact store is away.
     """
 
     def __init__(self) -> None:
+        self.alias = "champion"
         self.version: str | None = "1"
         self.loads: list[str] = []
         self.is_away = False
@@ -131,7 +131,7 @@ class MemorySource:
         self.looks += 1
         if self.is_away:
             raise ConnectionError("the registry is away")
-        return self.version if alias == "champion" else None
+        return self.version if alias == self.alias else None
 
     def load(self, alias: str, version: str) -> LoadedModel:
         self.loads.append(version)
@@ -171,7 +171,7 @@ async def serving(settings: Settings, source: ModelSource | None = None) -> Asyn
     try:
         await asyncio.wait({work, started}, return_when=asyncio.FIRST_COMPLETED)
         with suppress(*REDIS_ERRORS):
-            await _says_so(Roster(redis, Keys(settings.queue_name)), work)
+            await _says_so(WorkerRegistry(redis, RedisKeys(settings.queue_name)), work)
         yield worker
     finally:
         started.cancel()
@@ -182,14 +182,14 @@ async def serving(settings: Settings, source: ModelSource | None = None) -> Asyn
         await disconnect(redis)
 
 
-async def _says_so(roster: Roster, work: "asyncio.Task[None]") -> None:
+async def _says_so(roster: WorkerRegistry, work: "asyncio.Task[None]") -> None:
     """Wait for the beat with the models: a question before it is of no version's, and its answer is not shared."""
-    while not work.done() and not any(beat.ready for beat in await roster.beats()):
+    while not work.done() and not any(beat.ready for beat in await roster.heartbeats()):
         await asyncio.sleep(0.01)
-        roster.forget()
+        roster.invalidate()
 
 
-async def a_job(queue: PredictionQueue, row: Rows, **changes: object) -> PredictJob:
+async def a_job(queue: QueueClient, row: Rows, **changes: object) -> PredictionRequest:
     """A question about a feature row of the tiny models."""
     values: dict[str, object] = {
         "match_id": 7,
@@ -202,4 +202,4 @@ async def a_job(queue: PredictionQueue, row: Rows, **changes: object) -> Predict
         "deadline_at": time.time() + 30,
         "explain": False,
     }
-    return PredictJob(**values | changes)  # type: ignore[arg-type]  # the tests name the fields
+    return PredictionRequest(**values | changes)  # type: ignore[arg-type]  # the tests name the fields

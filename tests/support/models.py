@@ -1,8 +1,12 @@
 """Tiny real models in a real MLflow registry; MLflow is imported late, for most tests need it not at all."""
 # ruff: noqa: PLC0415
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,18 +73,18 @@ class TinyRegistry:
         *,
         names: tuple[str, ...] = FEATURES,
         alias: str | None = None,
-        golden: dict[str, Any] | None = None,
+        golden: Any = None,
         signature: Any = None,
+        **run: Any,
     ) -> str:
-        """Register a booster with golden rows; its version."""
+        """Register a booster with golden rows; its version. `run` is what `log_run` takes."""
         if golden is None:
             rows = tiny_rows(4, width=len(names))
-            golden = {"features": none_for_nan(rows), "probabilities": predict_proba(booster, rows).tolist()}
+            golden = golden_document(rows, predict_proba(booster, rows))
 
         def log() -> None:
             import mlflow.xgboost
 
-            mlflow.log_dict(golden, "golden.json")
             mlflow.xgboost.log_model(
                 booster,
                 name="model",
@@ -90,10 +94,18 @@ class TinyRegistry:
                 pip_requirements=["xgboost-cpu"],
             )
 
-        return self._register(log, alias)
+        return self.log_run(log, alias=alias, golden=golden, **run)
 
-    def add_sklearn(self, model: Any, *, names: tuple[str, ...] = FEATURES, alias: str | None = None) -> str:
-        """Register a scikit-learn model; its version."""
+    def add_sklearn(
+        self,
+        model: Any,
+        *,
+        names: tuple[str, ...] = FEATURES,
+        alias: str | None = None,
+        kind: str = "double",
+        **run: Any,
+    ) -> str:
+        """Register a scikit-learn model; its version. `run` is what `log_run` takes."""
 
         def log() -> None:
             import mlflow.sklearn
@@ -101,16 +113,16 @@ class TinyRegistry:
             mlflow.sklearn.log_model(
                 model,
                 name="model",
-                signature=signature_of(names, "double"),
+                signature=signature_of(names, kind),
                 registered_model_name=NAME,
                 pip_requirements=["scikit-learn"],
                 serialization_format="cloudpickle",
             )
 
-        return self._register(log, alias)
+        return self.log_run(log, alias=alias, **run)
 
-    def add_pyfunc(self, model: Any, *, kind: str = "double") -> str:
-        """Register any Python object that predicts; its version."""
+    def add_pyfunc(self, model: Any, *, kind: str = "double", signature: Any = None, **run: Any) -> str:
+        """Register any Python object that predicts; its version. `run` is what `log_run` takes."""
 
         def log() -> None:
             import mlflow.pyfunc
@@ -118,31 +130,63 @@ class TinyRegistry:
             mlflow.pyfunc.log_model(
                 name="model",
                 python_model=model,
-                signature=signature_of(FEATURES, kind),
+                signature=signature or signature_of(FEATURES, kind),
                 registered_model_name=NAME,
                 pip_requirements=["pandas"],
             )
 
-        return self._register(log, None)
+        return self.log_run(log, **run)
+
+    def add_flavor(self, flavor: str, model: Any, *, kind: str = "float", **run: Any) -> str:
+        """Register a model by the named module of MLflow; its version. `run` is what `log_run` takes."""
+
+        def log() -> None:
+            import_module(f"mlflow.{flavor}").log_model(
+                model,
+                name="model",
+                signature=signature_of(FEATURES, kind),
+                registered_model_name=NAME,
+                pip_requirements=[flavor],
+            )
+
+        return self.log_run(log, **run)
 
     def point(self, alias: str, version: str) -> None:
         """Move an alias."""
         self.client.set_registered_model_alias(NAME, alias, version)
 
-    def _register(self, log: Any, alias: str | None) -> str:
+    def log_run(
+        self,
+        log: Callable[[], None],
+        *,
+        alias: str | None = None,
+        golden: Any = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
+        params: Mapping[str, Any] = MappingProxyType({}),
+        trained_until: str = "2024-07-01T00:00:00+00:00",
+    ) -> str:
+        """Log a run with what `log` registers in it; the version. `golden` is a document, or text that is none."""
         import mlflow
 
         mlflow.set_tracking_uri(self.uri)
         experiment = self.client.get_experiment_by_name("tiny")
         with mlflow.start_run(experiment_id=experiment.experiment_id) as run:
             mlflow.log_metric("log_loss", 1.01)
-            mlflow.set_tag("trained_until", "2024-07-01T00:00:00+00:00")
+            mlflow.log_params(dict(params))
+            mlflow.set_tags({"trained_until": trained_until, **tags})
+            if golden is not None:
+                mlflow.log_text(golden if isinstance(golden, str) else json.dumps(golden), "golden.json")
             log()
-        found = self.client.search_model_versions(f"name = '{NAME}'")
-        version = str(next(each.version for each in found if each.run_id == run.info.run_id))
+        versions = self.client.search_model_versions(f"name = '{NAME}'")
+        version = str(next(each.version for each in versions if each.run_id == run.info.run_id))
         if alias is not None:
             self.point(alias, version)
         return version
+
+
+def golden_document(rows: Rows, probabilities: Any) -> dict[str, Any]:
+    """golden.json of rows and the home, draw, away that a model gives for them."""
+    return {"features": none_for_nan(rows), "probabilities": np.asarray(probabilities, dtype=float).tolist()}
 
 
 def none_for_nan(rows: Rows) -> list[list[float | None]]:

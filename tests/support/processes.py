@@ -28,6 +28,7 @@ class Dawdler:
     """A model that takes its time; scikit-learn's interface, and always the same answer."""
 
     ANSWER = (0.5, 0.3, 0.2)
+    classes_ = ("home", "draw", "away")
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s = pause_s
@@ -37,7 +38,7 @@ class Dawdler:
         return self
 
     def predict_proba(self, rows: Sized) -> list[tuple[float, float, float]]:
-        """Late for one row; at once for the two that warm a model up."""
+        """Late for one row; at once for the many that warm a model up."""
         time.sleep(self._pause_s if len(rows) == 1 else 0)
         return [self.ANSWER] * len(rows)
 

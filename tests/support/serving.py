@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from blockbuster import blockbuster_ctx
 
-from app import keys
+from app import appkeys
 from app.main import create_app
 from app.settings import Settings
 from tests.support.build_artifacts import write_artifacts
@@ -35,7 +35,7 @@ def no_blocking() -> Iterator[None]:
             # asyncpg looks for its own files when it connects, once
             function.can_block_in("asyncpg/connect_utils.py", {"_parse_connect_arguments"})
             # a loop of its own in a thread of its own, for this very reason
-            function.can_block_in("app/store/bucket.py", {"<lambda>"})
+            function.can_block_in("app/artifacts/s3.py", {"<lambda>"})
             # whoever measures coverage locks its data at a line of ours now and then; that is not our call
             function.can_block_in("coverage/collector.py", {"lock_data"})
             # tracebacks quote the source
@@ -63,7 +63,7 @@ async def serve(aiohttp_client: Any, tmp_path: Path, artifacts: Path) -> Serve:
         }
         app = create_app(Settings(**values | changes))  # type: ignore[arg-type]  # pydantic checks them
         client: Client = await aiohttp_client(app)
-        await app[keys.SNAPSHOTS].refresh()
+        await app[appkeys.SNAPSHOTS].refresh()
         return client
 
     return start

@@ -26,8 +26,8 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.api.bulk import BULK_MEDIA
-from app.store.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
+from app.api.responses import BULK_MEDIA
+from app.artifacts.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
 from infra.local.children import Child, Command
 from tests.support.build_artifacts import stamp, write_artifacts
 from tests.support.serving import NO_REDIS, until

@@ -1,36 +1,39 @@
-"""The API on a port, in a thread with a loop of its own: one for a whole module of synchronous tests."""
+"""The API as `python -m app` serves it, in a thread with a loop of its own: one for a module of synchronous tests."""
 
 import asyncio
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
-from aiohttp import web
-
-from app import keys
+from app import appkeys
 from app.main import create_app
+from app.server import listening
 from app.settings import Settings
+from tests.support.live import MemorySource, serving
+
+START_TIMEOUT_S = 120
 
 
 class Server:
-    """The API until told to stop."""
+    """The API until told to stop, with a worker that holds tiny models where one is wanted."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, with_worker: bool = False) -> None:
+        self._settings = settings.model_copy(update={"app_port": 0})
+        self._with_worker = with_worker
         self.url: queue.Queue[str] = queue.Queue()
 
     async def serve(self) -> None:
         """Serve; the address goes into `url`."""
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         app = create_app(self._settings)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        await app[keys.SNAPSHOTS].refresh()
-        self.url.put(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        await self._stopped.wait()
-        await runner.cleanup()
+        async with AsyncExitStack() as stack:
+            server = await stack.enter_async_context(listening(app))
+            await app[appkeys.SNAPSHOTS].refresh()
+            if self._with_worker:
+                await stack.enter_async_context(serving(self._settings, MemorySource()))
+            self.url.put(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            await self._stopped.wait()
 
     def stop(self) -> None:
         """From another thread."""
@@ -38,13 +41,13 @@ class Server:
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[str]:
+def served(settings: Settings, *, with_worker: bool = False) -> Iterator[str]:
     """The address of an API whose artifacts are open."""
-    server = Server(settings)
+    server = Server(settings, with_worker=with_worker)
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),))
     thread.start()
     try:
-        yield server.url.get(timeout=60)
+        yield server.url.get(timeout=START_TIMEOUT_S)
     finally:
         server.stop()
         thread.join(30)

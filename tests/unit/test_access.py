@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.access import __main__ as command
-from app.access import keyfile
-from app.access.key import new_key, prefix_of
-from app.access.keyring import Keyring, file_of, read_keys
-from app.access.rate import PER_MINUTE, is_loopback, per_minute_of
-from app.access.scope import Scope
+from app.auth import __main__ as command
+from app.auth import keys as auth_keys
+from app.auth.keyring import Keyring, keys_file, load_keys
+from app.auth.keys import Scope, new_key, prefix_of
+from app.auth.rate_limit import PER_MINUTE, is_loopback, read_limit
 from app.errors import KeyInvalid
 from app.settings import Settings
 from tests.support.build_keys import a_key, as_setting
@@ -82,7 +81,7 @@ def test_two_keys_of_one_owner_live_side_by_side_while_one_is_rotated(
 ) -> None:
     old = run(monkeypatch, capsys, "create", "the shop", "--scopes", "read,predict")
     new = run(monkeypatch, capsys, "rotate", prefix_of(old), "--overlap-days", "2")
-    keys = read_keys(Settings())
+    keys = load_keys(Settings())
     assert [(key.owner, key.scopes) for key in keys] == [("the shop", {Scope.READ, Scope.PREDICT})] * 2
     assert {prefix_of(text) for text in (old, new)} == {Keyring(keys).find(text).prefix for text in (old, new)}
     left = keys[0].expires_at
@@ -98,9 +97,9 @@ def test_rotation_never_lengthens_a_life(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     old = run(monkeypatch, capsys, "create", "a", "--scopes", "read", "--days", "1")
-    before = read_keys(Settings())[0].expires_at
+    before = load_keys(Settings())[0].expires_at
     run(monkeypatch, capsys, "rotate", prefix_of(old), "--overlap-days", "30")
-    assert read_keys(Settings())[0].expires_at == before
+    assert load_keys(Settings())[0].expires_at == before
 
 
 def test_rotated_key_lasts_as_long_as_the_old_one_was_to(
@@ -109,7 +108,7 @@ def test_rotated_key_lasts_as_long_as_the_old_one_was_to(
     old = run(monkeypatch, capsys, "create", "a", "--scopes", "read", "--days", "90")
     run(monkeypatch, capsys, "rotate", prefix_of(old))
     run(monkeypatch, capsys, "rotate", prefix_of(old), "--days", "5")
-    lives = [key.expires_at - key.created_at for key in read_keys(Settings())[1:] if key.expires_at]
+    lives = [key.expires_at - key.created_at for key in load_keys(Settings())[1:] if key.expires_at]
     assert [round(life / timedelta(days=1), 3) for life in lives] == [90, 5]
 
 
@@ -149,39 +148,39 @@ def test_unknown_prefix_is_one_sentence(
 
 def test_file_is_readable_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    with keyfile.editing(path) as keys:
+    with auth_keys.edit_keys(path) as keys:
         keys.append(a_key()[1])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(keyfile.read(path)) == 1
+    assert len(auth_keys.read_keys(path)) == 1
 
 
 def test_failed_edit_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
-    with suppress(ZeroDivisionError), keyfile.editing(path) as keys:
+    with suppress(ZeroDivisionError), auth_keys.edit_keys(path) as keys:
         keys.append(a_key()[1])
         raise ZeroDivisionError
-    assert keyfile.read(path) == []
+    assert auth_keys.read_keys(path) == []
 
 
 @pytest.mark.parametrize("raw", ["", "{}", '[{"prefix": "abcd", "secret": "hunter2"}]', '"hunter2"'])
 def test_what_is_no_list_of_keys_is_refused_and_not_quoted(raw: str) -> None:
     with pytest.raises(ValueError, match="no list of API keys") as refused:
-        keyfile.parse(raw)
+        auth_keys.parse_keys(raw)
     assert "hunter2" not in str(refused.value)
 
 
 def test_two_keys_with_one_prefix_are_refused() -> None:
     key = a_key()[1]
     with pytest.raises(ValueError, match=f"same prefix: {key.prefix}"):
-        keyfile.parse(as_setting(key, key))
+        auth_keys.parse_keys(as_setting(key, key))
 
 
 def test_keys_come_from_the_environment_and_the_file(tmp_path: Path) -> None:
     (_, given), (_, kept) = a_key(), new_key("b", READ)
     settings = Settings(touchline_home=tmp_path, api_keys=as_setting(given))
-    with keyfile.editing(file_of(settings)) as keys:
+    with auth_keys.edit_keys(keys_file(settings)) as keys:
         keys.append(kept)
-    assert read_keys(settings) == [given, kept]
+    assert load_keys(settings) == [given, kept]
     assert given.sha256 not in repr(settings)
 
 
@@ -190,7 +189,7 @@ def test_keys_come_from_the_environment_and_the_file(tmp_path: Path) -> None:
     [("127.0.0.1", None, 0), ("::1", None, 0), ("0.0.0.0", None, PER_MINUTE), ("0.0.0.0", 0, 0), ("127.0.0.1", 7, 7)],
 )
 def test_rate_limit_is_off_on_loopback_unless_set(host: str, set_to: int | None, expected: int) -> None:
-    assert per_minute_of(Settings(app_host=host, rate_limit_per_minute=set_to)) == expected
+    assert read_limit(Settings(app_host=host, rate_limit_per_minute=set_to)) == expected
 
 
 def test_names_are_no_loopback_but_localhost() -> None:

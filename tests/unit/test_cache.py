@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from app.store.cache import Cache
-from app.store.source import CannotStore, FileVersion, Version
+from app.artifacts.disk_cache import DiskCache
+from app.artifacts.source import CannotStore, FileVersion, Version
 
 TAGS = {name: letter * 64 for name, letter in (("old", "a"), ("mid", "b"), ("new", "c"))}
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Cache:
+def cache(tmp_path: Path) -> DiskCache:
     """Room for 250 bytes."""
     (tmp_path / "cache").mkdir()
-    return Cache(tmp_path / "cache", 250)
+    return DiskCache(tmp_path / "cache", 250)
 
 
 def version(*names: str, size_bytes: int = 100) -> Version:
@@ -25,13 +25,13 @@ def version(*names: str, size_bytes: int = 100) -> Version:
     return Version(manifest=None, files=files)
 
 
-def store(cache: Cache, name: str, target: Path) -> None:
+def store(cache: DiskCache, name: str, target: Path) -> None:
     """Store 100 bytes that `target` uses."""
     with cache.storing(TAGS[name], target) as part:
         part.write(b"x" * 100)
 
 
-def store_unused(cache: Cache, folder: Path, *names: str) -> None:
+def store_unused(cache: DiskCache, folder: Path, *names: str) -> None:
     for age, name in enumerate(reversed(names)):
         store(cache, name, folder / "target")
         (folder / "target").unlink()
@@ -44,7 +44,7 @@ def kept_in(folder: Path) -> set[str]:
     return {names[path.name] for path in (folder / "cache").iterdir() if path.name in names}
 
 
-def test_a_file_is_kept_and_linked(cache: Cache, tmp_path: Path) -> None:
+def test_a_file_is_kept_and_linked(cache: DiskCache, tmp_path: Path) -> None:
     store(cache, "old", tmp_path / "one/file")
     assert cache.link(TAGS["old"], tmp_path / "other/file")
     assert (tmp_path / "other/file").read_bytes() == b"x" * 100
@@ -52,7 +52,7 @@ def test_a_file_is_kept_and_linked(cache: Cache, tmp_path: Path) -> None:
     assert not cache.link(TAGS["new"], tmp_path / "new")
 
 
-def test_a_file_that_could_not_be_written_whole_is_not_kept(cache: Cache, tmp_path: Path) -> None:
+def test_a_file_that_could_not_be_written_whole_is_not_kept(cache: DiskCache, tmp_path: Path) -> None:
     def break_off() -> None:
         with cache.storing(TAGS["old"], tmp_path / "target") as part:
             part.write(b"half")
@@ -64,19 +64,19 @@ def test_a_file_that_could_not_be_written_whole_is_not_kept(cache: Cache, tmp_pa
     assert not (tmp_path / "target").exists()
 
 
-def test_the_longest_unused_goes_when_room_is_needed(cache: Cache, tmp_path: Path) -> None:
+def test_the_longest_unused_goes_when_room_is_needed(cache: DiskCache, tmp_path: Path) -> None:
     store_unused(cache, tmp_path, "old", "mid")
     cache.make_room(version("new"))
     assert kept_in(tmp_path) == {"mid"}
 
 
-def test_nothing_goes_while_there_is_room(cache: Cache, tmp_path: Path) -> None:
+def test_nothing_goes_while_there_is_room(cache: DiskCache, tmp_path: Path) -> None:
     store_unused(cache, tmp_path, "old", "mid")
     cache.make_room(version("new", size_bytes=50))
     assert kept_in(tmp_path) == {"old", "mid"}
 
 
-def test_what_is_in_use_stays_and_the_bound_holds(cache: Cache, tmp_path: Path) -> None:
+def test_what_is_in_use_stays_and_the_bound_holds(cache: DiskCache, tmp_path: Path) -> None:
     """Whoever needs more than is free is told so."""
     store(cache, "old", tmp_path / "used-by-one")
     store(cache, "mid", tmp_path / "used-by-other")
@@ -85,14 +85,14 @@ def test_what_is_in_use_stays_and_the_bound_holds(cache: Cache, tmp_path: Path) 
     assert kept_in(tmp_path) == {"old", "mid"}
 
 
-def test_what_is_wanted_again_stays(cache: Cache, tmp_path: Path) -> None:
+def test_what_is_wanted_again_stays(cache: DiskCache, tmp_path: Path) -> None:
     """The version that is to be opened may share files with the one before."""
     store_unused(cache, tmp_path, "old", "mid")
     cache.make_room(version("old", "new"))
     assert kept_in(tmp_path) == {"old"}
 
 
-def test_the_version_opened_last_is_remembered_with_its_files(cache: Cache, tmp_path: Path) -> None:
+def test_the_version_opened_last_is_remembered_with_its_files(cache: DiskCache, tmp_path: Path) -> None:
     store_unused(cache, tmp_path, "old", "mid")
     cache.keep("s3://one", version("old"))
     cache.make_room(version("new"))
@@ -103,14 +103,14 @@ def test_the_version_opened_last_is_remembered_with_its_files(cache: Cache, tmp_
     assert cache.kept("s3://one") is None
 
 
-def test_what_nobody_has_used_for_a_day_goes(cache: Cache, tmp_path: Path) -> None:
+def test_what_nobody_has_used_for_a_day_goes(cache: DiskCache, tmp_path: Path) -> None:
     store_unused(cache, tmp_path, "old", "mid")
     os.utime(tmp_path / "cache" / TAGS["old"], (0, 0))
     cache.make_room(version("mid"))
     assert kept_in(tmp_path) == {"mid"}
 
 
-def test_parts_of_killed_processes_go_and_those_of_living_ones_stay(cache: Cache, tmp_path: Path) -> None:
+def test_parts_of_killed_processes_go_and_those_of_living_ones_stay(cache: DiskCache, tmp_path: Path) -> None:
     dead, living = tmp_path / "cache/part-dead", tmp_path / "cache/part-living"
     for path in (dead, living):
         path.touch()
@@ -122,7 +122,7 @@ def test_parts_of_killed_processes_go_and_those_of_living_ones_stay(cache: Cache
     assert living.exists()
 
 
-def test_a_memory_that_cannot_be_read_is_none(cache: Cache, tmp_path: Path) -> None:
+def test_a_memory_that_cannot_be_read_is_none(cache: DiskCache, tmp_path: Path) -> None:
     cache.keep("s3://one", version())
     (path,) = (tmp_path / "cache").glob("*.version")
     path.write_text("{")

@@ -1,11 +1,16 @@
-"""Calibration: the formula is found again, and the baked booster answers what the formula says."""
+"""Calibration: the formula is found again, and the calibrated booster answers what the formula says."""
 
 import numpy as np
 import pytest
 import xgboost as xgb
 
-from worker.batch.calibration import Calibration, bake, fit, softmax
 from worker.inference import predict_proba
+from worker.pipeline.training.calibration import Calibration, fit_calibration, fold_calibration_into_booster, softmax
+
+
+def calibrate(calibration, margins):
+    """Return what the formula says."""
+    return softmax(margins / calibration.temperature + np.asarray(calibration.bias))
 
 
 @pytest.fixture(scope="module")
@@ -27,26 +32,28 @@ def booster(rows):
 @pytest.mark.parametrize(
     "calibration", [Calibration(1.0), Calibration(2.5, (0.3, 0.0, -0.4)), Calibration(0.6, (-0.1, 0.0, 0.2))]
 )
-def test_baked_booster_answers_the_formula(booster, rows, calibration):
-    """softmax(margin / T + b), by inplace_predict of the baked booster."""
+def test_calibrated_booster_answers_the_formula(booster, rows, calibration):
+    """softmax(margin / T + b), by inplace_predict of the calibrated booster."""
     margins = np.asarray(booster.inplace_predict(rows, predict_type="margin"), dtype=np.float64)
-    difference = predict_proba(bake(booster, calibration), rows) - calibration.apply(margins)
+    difference = predict_proba(fold_calibration_into_booster(booster, calibration), rows) - calibrate(
+        calibration, margins
+    )
     assert np.abs(difference).max() < 1e-6
 
 
-def test_baked_booster_survives_saving(booster, rows, tmp_path):
+def test_calibrated_booster_survives_saving(booster, rows, tmp_path):
     """In the format the registry keeps."""
-    baked = bake(booster, Calibration(1.7, (0.2, 0.0, 0.1)))
-    baked.save_model(tmp_path / "model.ubj")
+    calibrated = fold_calibration_into_booster(booster, Calibration(1.7, (0.2, 0.0, 0.1)))
+    calibrated.save_model(tmp_path / "model.ubj")
     loaded = xgb.Booster(model_file=tmp_path / "model.ubj")
-    assert np.array_equal(predict_proba(loaded, rows), predict_proba(baked, rows))
+    assert np.array_equal(predict_proba(loaded, rows), predict_proba(calibrated, rows))
 
 
-def test_contributions_add_up_to_the_baked_margin(booster, rows):
+def test_contributions_add_up_to_the_calibrated_margin(booster, rows):
     """An explanation of a calibrated booster explains its calibrated margin."""
-    baked = bake(booster, Calibration(1.7, (0.2, 0.0, 0.1)))
-    contributions = baked.predict(xgb.DMatrix(rows), pred_contribs=True).sum(axis=2)
-    np.testing.assert_allclose(contributions, baked.inplace_predict(rows, predict_type="margin"), atol=1e-4)
+    calibrated = fold_calibration_into_booster(booster, Calibration(1.7, (0.2, 0.0, 0.1)))
+    contributions = calibrated.predict(xgb.DMatrix(rows), pred_contribs=True).sum(axis=2)
+    np.testing.assert_allclose(contributions, calibrated.inplace_predict(rows, predict_type="margin"), atol=1e-4)
 
 
 def test_fit_finds_the_calibration_again():
@@ -54,8 +61,8 @@ def test_fit_finds_the_calibration_again():
     rng = np.random.default_rng(2)
     margins = rng.normal(size=(40_000, 3)) * 2
     truth = Calibration(2.0, (0.5, 0.0, -0.3))
-    draws = (truth.apply(margins).cumsum(axis=1) < rng.random((40_000, 1))).sum(axis=1)
-    found = fit(margins, draws)
+    draws = (calibrate(truth, margins).cumsum(axis=1) < rng.random((40_000, 1))).sum(axis=1)
+    found = fit_calibration(margins, draws)
     assert found.temperature == pytest.approx(2.0, rel=0.03)
     np.testing.assert_allclose(found.bias, truth.bias, atol=0.05)
 
@@ -64,7 +71,7 @@ def test_margins_without_sense_are_left_as_they_are():
     """Outcomes against the margins would need a negative temperature."""
     margins = np.tile(np.eye(3) * 3, (200, 1))
     outcomes = np.tile([1, 2, 0], 200)
-    assert fit(margins, outcomes) == Calibration()
+    assert fit_calibration(margins, outcomes) == Calibration()
 
 
 def test_softmax_survives_large_margins():

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_without_npm_the_check_says_what_to_install(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "infra.local.javascript"],
+        [sys.executable, "-m", "infra.tools.javascript"],
         cwd=ROOT,
         env={"PATH": str(tmp_path)},
         capture_output=True,

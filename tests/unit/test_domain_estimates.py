@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.domain.estimates import difference, mean
+from app.domain.statistics import difference, mean
 
 
 def test_mean_and_interval_of_a_known_case() -> None:

@@ -117,7 +117,7 @@ def test_a_row_with_an_impossible_price_says_nothing(bad: float) -> None:
     edges = edge(np.full((2, 3), 1 / 3), odds)
     index, best = best_edge(edges)
     assert index.tolist() == [2, -1]
-    assert is_value(best, 0.05).tolist() == [True, False]
+    assert is_value(best, np.zeros(2, dtype=np.bool_), 0.05).tolist() == [True, False]
 
 
 @given(st.floats(1.0000001, 1e9), st.floats(1.0000001, 1e9), st.floats(1.0000001, 1e9), methods)
@@ -139,4 +139,10 @@ def test_edge_is_the_expected_profit_of_one_unit() -> None:
 
 
 def test_value_begins_at_the_threshold() -> None:
-    assert is_value(np.array([0.049, 0.05, np.nan]), 0.05).tolist() == [False, True, False]
+    enough = np.zeros(3, dtype=np.bool_)
+    assert is_value(np.array([0.049, 0.05, np.nan]), enough, 0.05).tolist() == [False, True, False]
+
+
+def test_no_edge_is_value_without_history() -> None:
+    too_little = np.array([True, False, True])
+    assert is_value(np.array([0.06, 0.06, np.nan]), too_little, 0.05).tolist() == [False, True, False]

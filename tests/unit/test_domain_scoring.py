@@ -7,6 +7,7 @@ from sklearn.metrics import log_loss as reference_log_loss
 
 from app.domain.scoring import (
     brier,
+    calibration_noise_floor,
     expected_calibration_error,
     log_loss,
     reliability,
@@ -66,7 +67,7 @@ def test_scores_stay_in_their_ranges(n: int, seed: int) -> None:
 
 def test_scores_of_no_matches_are_not_numbers() -> None:
     found = score(np.empty((0, 3)), np.empty(0, dtype=np.int64))
-    assert np.isnan([found.log_loss, found.brier, found.rps, found.ece]).all()
+    assert np.isnan([found.log_loss, found.brier, found.rps, found.ece, found.ece_floor]).all()
 
 
 def test_a_calibrated_forecaster_has_a_small_error_and_an_overconfident_one_a_large() -> None:
@@ -92,3 +93,24 @@ def test_wilson_interval_holds_the_frequency(n: int, data: st.DataObject) -> Non
 def test_wilson_interval_of_a_known_case() -> None:
     assert wilson(0.1, 100) == pytest.approx((0.05523, 0.17437), abs=1e-5)
     assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("n", "tolerance"), [(30, 0.12), (300, 0.06), (3000, 0.06)])
+@pytest.mark.parametrize("n_bins", [3, 15])
+def test_noise_floor_is_the_mean_error_of_perfect_forecasters(n: int, tolerance: float, n_bins: int) -> None:
+    probabilities, _ = forecasts(n)
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(300):
+        outcomes = np.minimum((probabilities.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 2)
+        errors.append(expected_calibration_error(probabilities, outcomes, n_bins))
+    assert calibration_noise_floor(probabilities, n_bins) == pytest.approx(np.mean(errors), rel=tolerance)
+
+
+def test_certain_forecasts_have_no_noise() -> None:
+    assert calibration_noise_floor(np.eye(3)) == 0
+
+
+def test_noise_floor_of_outcomes_that_share_a_bin() -> None:
+    """One match, all three outcomes in one bin: exactly one happens, so the bin's count has no variance."""
+    assert calibration_noise_floor(THIRDS[:1], n_bins=2) == pytest.approx(0, abs=1e-12)

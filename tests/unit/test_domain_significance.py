@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.significance import discoveries, p_value
+from app.domain.statistics import discoveries, p_value
 
 Z_95 = 1.959963984540054
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.spread import Bar, edges_around, grid, histogram
+from app.domain.statistics import Bar, edges_around, grid, histogram
 
 
 def test_bars_have_open_ends_and_take_their_lower_edge() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.build_matches import PRICES, SIDES, change_after, make_matches, to_table
-from worker.batch.elo import expectation, points, priced_expectation, rate
+from worker.pipeline.features.elo import compute_ratings, expectation, expectation_of_price, points
 
 
 def rows_of(*overrides):
@@ -23,21 +23,21 @@ def rows_of(*overrides):
 
 def test_winner_rises_and_loser_falls():
     """The score alone moves both teams."""
-    before, after = rate(rows_of({}, {}))
+    before, after = compute_ratings(rows_of({}, {}))
     assert after[0] > before[0]
     assert after[1] < before[1]
 
 
 def test_larger_win_moves_more():
     """A goal difference of four says more than one of one."""
-    narrow, wide = (rate(rows_of({"home_score": goals}, {}))[1, 0] for goals in (1, 4))
+    narrow, wide = (compute_ratings(rows_of({"home_score": goals}, {}))[1, 0] for goals in (1, 4))
     assert wide > narrow
 
 
 def test_price_outweighs_score():
     """A favourite who lost is still rated above the winner."""
     prices = {"psc_home": 1.2, "psc_draw": 7.0, "psc_away": 15.0}
-    _, after = rate(rows_of({"home_score": 0, "away_score": 1, "outcome": 2, **prices}, {}))
+    _, after = compute_ratings(rows_of({"home_score": 0, "away_score": 1, "outcome": 2, **prices}, {}))
     assert after[0] > after[1]
 
 
@@ -45,28 +45,28 @@ def test_price_of_unplayed_match_teaches_nothing():
     """What is known of a match counts once it was played."""
     prices = {"psc_home": 1.2, "psc_draw": 7.0, "psc_away": 15.0}
     unplayed = {"status": "upcoming", "home_score": None, "away_score": None, "outcome": None}
-    before, after = rate(rows_of(unplayed | prices, {}))
+    before, after = compute_ratings(rows_of(unplayed | prices, {}))
     assert np.array_equal(before, after)
 
 
 def test_matches_of_one_day_do_not_see_each_other():
     """Even where kick-off times differ: a match may still be running when the next begins."""
     same_day = {"kickoff_utc": datetime(2024, 1, 1, 20, tzinfo=UTC)}
-    first, second = rate(rows_of({}, same_day))
+    first, second = compute_ratings(rows_of({}, same_day))
     assert np.array_equal(first, second)
 
 
 def test_same_name_in_two_regions_is_two_teams():
     """A win in one country says nothing about a namesake in another."""
     elsewhere = {"region": "Sudland", "division": "SUD"}
-    ratings = rate(rows_of(elsewhere, {}, elsewhere))
+    ratings = compute_ratings(rows_of(elsewhere, {}, elsewhere))
     assert ratings[1, 0] == ratings[0, 0]
     assert ratings[2, 0] > ratings[0, 0]
 
 
 def test_difference_holds_home_advantage():
     """The third number is what the home side is ahead by."""
-    ((home, away, difference),) = rate(rows_of({}))
+    ((home, away, difference),) = compute_ratings(rows_of({}))
     assert difference > home - away
 
 
@@ -74,7 +74,7 @@ def test_results_after_a_date_change_nothing_before():
     """No look-ahead, to the last bit."""
     table, moment = make_matches(), datetime(2021, 10, 1, 16, tzinfo=UTC)
     before = np.array([kickoff < moment for kickoff in table["kickoff_utc"].to_pylist()])
-    ratings, changed = rate(table), rate(change_after(table, moment))
+    ratings, changed = compute_ratings(table), compute_ratings(change_after(table, moment))
     assert np.array_equal(ratings[before], changed[before])
     assert not np.array_equal(ratings[~before], changed[~before])
 
@@ -88,6 +88,6 @@ def test_points_invert_expectation(advantage):
 def test_sharpest_known_price_is_taken():
     """Pinnacle's closing price before Bet365's, and none where nothing is known."""
     both = {"psc_home": 2.0, "psc_draw": 4.0, "psc_away": 4.0, "b365_home": 5.0, "b365_draw": 4.0, "b365_away": 1.7}
-    first, second = priced_expectation(rows_of(both, {}))
+    first, second = expectation_of_price(rows_of(both, {}))
     assert first == pytest.approx(0.5 + 0.25 / 2)
     assert np.isnan(second)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from app.telemetry.exposition import OTHER, SERIES, Counter, Gauge, Histogram, Registry
+from app.telemetry.metrics import OTHER, SERIES, Counter, Gauge, Histogram, Registry
 
 
 def lines(registry: Registry) -> list[str]:

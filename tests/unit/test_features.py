@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.build_matches import WorldPlan, change_after, make_matches, to_table, write_matches
-from worker.batch.features import STATS, WINDOWS, build_features, feature_names
-from worker.batch.progress import SilentProgress
+from worker.pipeline.features.form import STATS, WINDOWS, build_features, feature_names
+from worker.pipeline.progress import SilentProgress
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from app.errors import FeedFull
-from app.feed.feed import Feed
-from app.feed.log import EventLog
+from app.events.feed import EventLog, Feed
 
 
 def kinds(log: EventLog, last_id: str) -> list[str] | None:

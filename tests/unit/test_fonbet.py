@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.batch.fonbet import BadFeed, LineMatch, read_line
+from worker.pipeline.bookmaker_feed.fonbet import BadFeed, FeedMatch, read_feed
 
 KICKOFF = datetime(2026, 9, 12, 14, tzinfo=UTC)
 SPORTS = [
@@ -42,15 +42,15 @@ def feed(folder: Path, name: str = "feed.json", version: int = 0, **parts: Any) 
 
 @pytest.mark.parametrize("factors", [flat(), grouped()], ids=["2019", "2026"])
 def test_both_shapes_of_prices_give_the_match(tmp_path: Path, factors: list[dict[str, Any]]) -> None:
-    line = read_line([feed(tmp_path, customFactors=factors)])
-    expected = LineMatch(7, "Англия. Премьер-лига", "Арсенал", "Челси", KICKOFF, (2.1, 3.4, 3.6), is_live=False)
+    line = read_feed([feed(tmp_path, customFactors=factors)])
+    expected = FeedMatch(7, "Англия. Премьер-лига", "Арсенал", "Челси", KICKOFF, (2.1, 3.4, 3.6), is_live=False)
     assert line.matches == [expected]
 
 
 def test_gzipped_feed_is_read(tmp_path: Path) -> None:
     path = feed(tmp_path)
     path.write_bytes(gzip.compress(path.read_bytes()))
-    assert len(read_line([path]).matches) == 1
+    assert len(read_feed([path]).matches) == 1
 
 
 NOT_OURS = [event(sportId=50), event(level=2, parentId=6), event(sportId=99)]
@@ -58,9 +58,9 @@ NOT_OURS = [event(sportId=50), event(level=2, parentId=6), event(sportId=99)]
 
 @pytest.mark.parametrize("other", NOT_OURS, ids=["hockey", "half", "unknown segment"])
 def test_what_is_no_football_match_is_not_in_the_line(tmp_path: Path, other: dict[str, Any]) -> None:
-    line = read_line([feed(tmp_path, events=[other])])
+    line = read_feed([feed(tmp_path, events=[other])])
     assert not line.matches
-    assert not line.left_out
+    assert not line.skipped
 
 
 LEFT_OUT = [
@@ -78,14 +78,14 @@ LEFT_OUT = [
 
 @pytest.mark.parametrize(("parts", "reason"), LEFT_OUT)
 def test_football_without_a_price_to_take_is_counted(tmp_path: Path, parts: dict[str, Any], reason: str) -> None:
-    line = read_line([feed(tmp_path, **parts)])
+    line = read_feed([feed(tmp_path, **parts)])
     assert not line.matches
-    assert line.left_out == {reason: 1}
+    assert line.skipped == {reason: 1}
 
 
 def test_block_of_other_markets_does_not_touch_1x2(tmp_path: Path) -> None:
     blocks = [{"eventId": 7, "state": "partial", "factors": [930]}]
-    assert len(read_line([feed(tmp_path, eventBlocks=blocks)]).matches) == 1
+    assert len(read_feed([feed(tmp_path, eventBlocks=blocks)]).matches) == 1
 
 
 def test_increments_apply_in_the_order_of_versions_not_of_files(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_increments_apply_in_the_order_of_versions_not_of_files(tmp_path: Path) 
     second = feed(tmp_path, "b.json", 200, customFactors=flat(odds={921: 2.2}))
     snapshot = feed(tmp_path, "c.json")
     for order in ([snapshot, first, second], [second, first, snapshot]):
-        assert read_line(order).matches[0].odds == (2.2, 3.4, 3.6)
+        assert read_feed(order).matches[0].odds == (2.2, 3.4, 3.6)
 
 
 def test_increment_can_withdraw_unblock_and_add(tmp_path: Path) -> None:
@@ -101,15 +101,15 @@ def test_increment_can_withdraw_unblock_and_add(tmp_path: Path) -> None:
     unblocked = feed(tmp_path, "1.json", 100, eventBlocks=[{"eventId": 7, "state": "unblocked"}])
     withdrawn = feed(tmp_path, "2.json", 200, customFactors=flat(odds={922: 0}))
     added = feed(tmp_path, "3.json", 300, events=[event(8)], customFactors=grouped(8))
-    assert not read_line([snapshot]).matches
-    assert len(read_line([snapshot, unblocked]).matches) == 1
-    line = read_line([snapshot, unblocked, withdrawn, added])
+    assert not read_feed([snapshot]).matches
+    assert len(read_feed([snapshot, unblocked]).matches) == 1
+    line = read_feed([snapshot, unblocked, withdrawn, added])
     assert [each.event_id for each in line.matches] == [8]
-    assert line.left_out == {"no_1x2": 1}
+    assert line.skipped == {"no_1x2": 1}
 
 
 def test_live_match_says_so(tmp_path: Path) -> None:
-    assert read_line([feed(tmp_path, events=[event(place="live")])]).matches[0].is_live
+    assert read_feed([feed(tmp_path, events=[event(place="live")])]).matches[0].is_live
 
 
 def derived(folder: Path, **changes: Any) -> Path:
@@ -121,7 +121,7 @@ def derived(folder: Path, **changes: Any) -> Path:
 
 
 def test_derived_table_gives_the_match(tmp_path: Path) -> None:
-    (match,) = read_line([derived(tmp_path)]).matches
+    (match,) = read_feed([derived(tmp_path)]).matches
     assert (match.event_id, match.odds, match.kickoff) == (7, (2.1, 3.4, 3.6), KICKOFF)
 
 
@@ -137,9 +137,9 @@ def test_derived_table_gives_the_match(tmp_path: Path) -> None:
 def test_derived_events_that_are_no_football_match_with_prices(
     tmp_path: Path, changes: dict[str, Any], reason: dict[str, int]
 ) -> None:
-    line = read_line([derived(tmp_path, **changes)])
+    line = read_feed([derived(tmp_path, **changes)])
     assert not line.matches
-    assert line.left_out == reason
+    assert line.skipped == reason
 
 
 @pytest.mark.parametrize("content", ["", "[]", "<html>", '{"a": 1}', '{"x": {"bids": {}}}'])
@@ -147,4 +147,4 @@ def test_file_that_is_no_feed_is_a_named_error(tmp_path: Path, content: str) -> 
     path = tmp_path / "feed.json"
     path.write_text(content)
     with pytest.raises(BadFeed):
-        read_line([path])
+        read_feed([path])

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.test_fonbet import KICKOFF, event, feed, flat
-from worker.batch.fonbet import LineMatch
-from worker.batch.leagues import Leagues
-from worker.batch.line_import import default_capture, main, spellings
-from worker.batch.linking import Linker, OurMatch
-from worker.batch.matches import Match, table_of
-from worker.batch.spelling import likeness
+from worker.pipeline.bookmaker_feed.fonbet import FeedMatch
+from worker.pipeline.bookmaker_feed.import_odds import default_capture, main, spellings
+from worker.pipeline.bookmaker_feed.linking import Linker, OurMatch
+from worker.pipeline.bookmaker_feed.spelling import likeness
+from worker.pipeline.ingest.leagues import Leagues
+from worker.pipeline.ingest.matches import Match, table_of
 
 CAPTURED = KICKOFF - timedelta(hours=5)
 ENGLAND = "Англия. Премьер-лига"
@@ -23,8 +23,8 @@ def our(match_id: int, home: str, away: str, region: str = "England", kickoff: d
     return OurMatch(match_id, kickoff, region, home, away)
 
 
-def theirs(home: str, away: str, tournament: str = ENGLAND, *, is_live: bool = False, number: int = 1) -> LineMatch:
-    return LineMatch(number, tournament, home, away, KICKOFF, (2.1, 3.4, 3.6), is_live)
+def theirs(home: str, away: str, tournament: str = ENGLAND, *, is_live: bool = False, number: int = 1) -> FeedMatch:
+    return FeedMatch(number, tournament, home, away, KICKOFF, (2.1, 3.4, 3.6), is_live)
 
 
 OURS = [our(1, "Arsenal", "Chelsea"), our(2, "Burnley", "Everton"), our(3, "Lens", "Lille", "France")]
@@ -59,7 +59,7 @@ def test_names_in_either_alphabet_find_the_match(home: str, away: str, tournamen
         (theirs("Арсенал", "Эвертон"), "no_name_alike"),
     ],
 )
-def test_what_cannot_be_linked_says_why(line: LineMatch, reason: str) -> None:
+def test_what_cannot_be_linked_says_why(line: FeedMatch, reason: str) -> None:
     link = Linker(OURS, spellings()).link(line, CAPTURED)
     assert (link.match, link.reason) == (None, reason)
 

@@ -2,14 +2,14 @@ import asyncio
 
 import pytest
 
-from app.store.kept import Kept
+from app.store.lru import RefCountedCache
 
 
 class Workshop:
     """Makes and drops things, and remembers which."""
 
     def __init__(self, limit: int = 10) -> None:
-        self.kept = Kept[str](limit, len)
+        self.kept = RefCountedCache[str](limit, len)
         self.made: list[str] = []
         self.dropped: list[str] = []
 
@@ -22,7 +22,7 @@ class Workshop:
         self.dropped.append(thing)
 
     async def use(self, thing: str) -> str:
-        async with self.kept.using(thing, lambda: self.make(thing), self.drop) as found:
+        async with self.kept.acquire(thing, lambda: self.make(thing), self.drop) as found:
             return found
 
 
@@ -42,7 +42,7 @@ async def test_the_least_lately_used_makes_room() -> None:
 
 async def test_what_is_in_use_is_not_dropped() -> None:
     shop = Workshop()
-    async with shop.kept.using("aaaa", lambda: shop.make("aaaa"), shop.drop):
+    async with shop.kept.acquire("aaaa", lambda: shop.make("aaaa"), shop.drop):
         await shop.use("bbbbbbbb")
         assert shop.dropped == []
     await shop.use("cccc")
@@ -56,7 +56,7 @@ async def test_what_could_not_be_made_is_tried_again() -> None:
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        async with shop.kept.using("abc", fail, shop.drop):
+        async with shop.kept.acquire("abc", fail, shop.drop):
             pass
     assert len(shop.kept) == 0
     assert await shop.use("abc") == "abc"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, UNFIT, Link, follow
-from app.ledger.row import LedgerRow
+from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, UNFIT, ChainHead, next_hash
+from app.ledger.rows import LedgerRow
 from app.ledger.writer import encoded
 from tests.support.build_ledger import a_ledger_row
 
@@ -24,9 +24,9 @@ def encode(row: LedgerRow) -> bytes:
 
 
 def test_a_hash_covers_place_predecessor_and_contents() -> None:
-    first = follow(GENESIS, b"contents")
-    assert first == Link(1, sha256(bytes(32) + struct.pack(">q", 1) + b"contents").digest())
-    assert follow(first, b"contents").row_hash != first.row_hash
+    first = next_hash(GENESIS, b"contents")
+    assert first == ChainHead(1, sha256(bytes(32) + struct.pack(">q", 1) + b"contents").digest())
+    assert next_hash(first, b"contents").row_hash != first.row_hash
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(LedgerRow)])
@@ -72,13 +72,13 @@ def test_what_fits_no_column_is_refused_alone(change: dict[str, Any]) -> None:
 
 @given(st.integers(0, 2**63 - 1), st.binary(min_size=32, max_size=32))
 def test_a_link_survives_its_text(seq: int, row_hash: bytes) -> None:
-    assert Link.parse(str(Link(seq, row_hash))) == Link(seq, row_hash)
+    assert ChainHead.parse(str(ChainHead(seq, row_hash))) == ChainHead(seq, row_hash)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:", "1:zz", "-1:" + "00" * 32, "1:" + "00" * 31, "x:" + "00" * 32])
 def test_what_is_no_link_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  any message
-        Link.parse(text)
+        ChainHead.parse(text)
 
 
 def test_each_chain_has_a_lock_of_its_own() -> None:

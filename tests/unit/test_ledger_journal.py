@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ledger.journal import FILES_AT_ONCE, PORTION, Journal, read_rows
-from app.ledger.row import LedgerRow
+from app.ledger.rows import LedgerRow
 from tests.support.build_ledger import a_ledger_row
 
 

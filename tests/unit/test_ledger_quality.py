@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.domain.scoring import losses
-from app.ledger.quality import Role, Rules, VersionQuality, quality
+from app.ledger.evaluation import Role, Rules, VersionQuality, evaluate_ledger
 
 START = datetime(2026, 8, 1, tzinfo=UTC)
 RULES = Rules(value_edge=0.05, min_bets=2, min_n=2)
@@ -19,6 +19,7 @@ def a_row(match_id: int = 7, outcome: int = 0, **changes: Any) -> dict[str, Any]
     row: dict[str, Any] = {
         "match_id": match_id, "task_id": "t1", "model_name": "m", "model_version": "1", "model_alias": "champion",
         "answered_at": START, "outcome": outcome, "shadow_name": None, "shadow_version": None,
+        "n_history_home": None, "n_history_away": None,
     }  # fmt: skip
     row |= three("proba", 0.5, 0.3, 0.2) | three("odds", 2.2, 3.2, 4.0) | three("closing", 2.0, 3.6, 4.5)
     return row | three("shadow", None, None, None) | changes
@@ -34,7 +35,7 @@ def a_shadowed_row(match_id: int, outcome: int, *proba: float, version: str = "2
 
 
 def version(rows: list[dict[str, Any]], role: Role = Role.ANSWERED, rules: Rules = RULES) -> VersionQuality:
-    (found,) = [each for each in quality(rows, rules).versions if each.role is role]
+    (found,) = [each for each in evaluate_ledger(rows, rules).versions if each.role is role]
     return found
 
 
@@ -68,7 +69,7 @@ def test_the_last_prediction_of_a_match_counts_and_no_other() -> None:
 
 
 def test_each_version_is_judged_on_its_own() -> None:
-    found = quality([a_row(1), a_row(1, model_version="3", model_alias="candidate")], RULES).versions
+    found = evaluate_ledger([a_row(1), a_row(1, model_version="3", model_alias="candidate")], RULES).versions
     assert [(each.version, each.n, each.aliases) for each in found] == [
         ("1", 1, ("champion",)),
         ("3", 1, ("candidate",)),
@@ -101,7 +102,7 @@ def test_shadow_beside_the_version_that_answered() -> None:
     outcomes = rng.integers(0, 3, 50)
     probabilities = rng.dirichlet([4, 3, 3], 50)
     rows = [a_shadowed_row(n, int(outcomes[n]), *probabilities[n]) for n in range(50)]
-    found = quality(rows, RULES)
+    found = evaluate_ledger(rows, RULES)
     assert [(each.role, each.version, each.n) for each in found.versions] == [
         (Role.ANSWERED, "1", 50),
         (Role.SHADOW, "2", 50),
@@ -119,7 +120,7 @@ def test_shadow_beside_the_version_that_answered() -> None:
 
 def test_two_shadow_versions_do_not_count_a_match_twice_for_the_version_that_answered() -> None:
     rows = [a_shadowed_row(1, 0, 0.6, 0.2, 0.2, version=version) for version in ("2", "3")] + [a_row(2)]
-    found = quality(rows, RULES)
+    found = evaluate_ledger(rows, RULES)
     assert [(each.role, each.version, each.n) for each in found.versions] == [
         (Role.ANSWERED, "1", 2), (Role.SHADOW, "2", 1), (Role.SHADOW, "3", 1),
     ]  # fmt: skip
@@ -127,5 +128,5 @@ def test_two_shadow_versions_do_not_count_a_match_twice_for_the_version_that_ans
 
 
 def test_nothing_settled_is_nothing() -> None:
-    found = quality([], RULES)
+    found = evaluate_ledger([], RULES)
     assert (found.versions, found.comparisons) == ([], [])

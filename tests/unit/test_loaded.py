@@ -8,8 +8,7 @@ from app.errors import FeaturesMismatch, PredictionFailed
 from tests.support.live import an_info
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
 from worker.inference import contributions
-from worker.loaded import TOP_FEATURES, LoadedModel
-from worker.predictors import BoosterPredictor, TablePredictor
+from worker.predictors import TOP_FEATURES, BoosterPredictor, LoadedModel, TablePredictor
 
 
 @pytest.fixture
@@ -46,6 +45,6 @@ def test_explanation_holds_the_heaviest_features_of_each_outcome(model: LoadedMo
 
 @pytest.mark.parametrize("answer", [[[0.5, 0.5]], [[0.9, 0.9, 0.9]], [[1.5, -0.5, 0.0]], [[np.nan, 0.5, 0.5]]])
 def test_answer_that_is_no_distribution_fails(answer: list[list[float]]) -> None:
-    predictor = TablePredictor(lambda _: np.array(answer), FEATURES)
+    predictor = TablePredictor(lambda _: np.array(answer), dict.fromkeys(FEATURES, "float64"))
     with pytest.raises(PredictionFailed):
         predictor.probabilities(tiny_rows(1))

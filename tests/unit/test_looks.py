@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.store.looks import SharedLooks
+from app.store.snapshots import CoalescedRefresh
 
 
 class Place:
@@ -22,7 +22,7 @@ class Place:
         return seen
 
 
-async def asked(looks: SharedLooks[int], n: int) -> "list[asyncio.Task[int]]":
+async def asked(looks: CoalescedRefresh[int], n: int) -> "list[asyncio.Task[int]]":
     """Tasks that have asked."""
     tasks = [asyncio.create_task(looks.ask()) for _ in range(n)]
     for _ in range(5):
@@ -32,7 +32,7 @@ async def asked(looks: SharedLooks[int], n: int) -> "list[asyncio.Task[int]]":
 
 async def test_a_hundred_askers_cost_two_looks_and_none_learns_of_an_older_state() -> None:
     place = Place()
-    looks = SharedLooks(place.look, interval_s=0)
+    looks = CoalescedRefresh(place.look, interval_s=0)
     first = await asked(looks, 1)
     place.state = 1
     later = await asked(looks, 100)
@@ -45,7 +45,7 @@ async def test_a_hundred_askers_cost_two_looks_and_none_learns_of_an_older_state
 async def test_looks_keep_their_distance() -> None:
     place = Place()
     place.go_on.set()
-    looks = SharedLooks(place.look, interval_s=0.1)
+    looks = CoalescedRefresh(place.look, interval_s=0.1)
     loop = asyncio.get_running_loop()
     start = loop.time()
     for _ in range(3):
@@ -55,7 +55,7 @@ async def test_looks_keep_their_distance() -> None:
 
 async def test_an_asker_who_goes_away_takes_nothing_from_the_others() -> None:
     place = Place()
-    looks = SharedLooks(place.look, interval_s=0)
+    looks = CoalescedRefresh(place.look, interval_s=0)
     gone, stays = await asked(looks, 2)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -72,7 +72,7 @@ async def test_a_look_that_fails_fails_for_its_askers_and_the_next_one_is_made()
             raise RuntimeError("nobody foresaw this")
         return "seen"
 
-    looks = SharedLooks(look, interval_s=0)
+    looks = CoalescedRefresh(look, interval_s=0)
     for task in await asked(looks, 2):
         with pytest.raises(RuntimeError):
             await task
@@ -82,7 +82,7 @@ async def test_a_look_that_fails_fails_for_its_askers_and_the_next_one_is_made()
 
 async def test_closing_ends_what_is_being_done() -> None:
     place = Place()
-    looks = SharedLooks(place.look, interval_s=0)
+    looks = CoalescedRefresh(place.look, interval_s=0)
     (first,) = await asked(looks, 1)
     (second,) = await asked(looks, 1)
     await looks.close()

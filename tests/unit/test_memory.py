@@ -7,9 +7,9 @@ import pytest
 
 LOOK = """
 import gc
-from app.memory import settled
+from app.runtime import freeze_gc
 before = gc.get_threshold()
-with settled():
+with freeze_gc():
     kept = gc.get_freeze_count()
     loop = []; loop.append(loop); del loop
     print(kept > 1000, gc.collect() >= 1)

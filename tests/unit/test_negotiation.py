@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.negotiation import codings_of, form_of
-from app.store.coding import Coding, compressed, compressed_pieces, zstd
-from app.store.forms import Form
+from app.store.compression import Coding, compress, compress_pieces, zstd
+from app.store.formats import Format
 
-ALL = tuple(Form)
+ALL = tuple(Format)
 UNPACK = {
     Coding.IDENTITY: lambda body: body,
     Coding.GZIP: gzip.decompress,
@@ -24,20 +24,20 @@ UNPACK = {
 @pytest.mark.parametrize(
     ("accept", "form"),
     [
-        ("*/*", Form.JSON),
+        ("*/*", Format.JSON),
         ("", None),
-        ("application/x-ndjson", Form.NDJSON),
-        ("application/vnd.apache.parquet, */*;q=0.1", Form.PARQUET),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Form.JSON),
-        ("application/json;q=0, */*;q=0.5", Form.NDJSON),
-        ("text/csv;q=0.5, application/json;q=0.5", Form.CSV),
-        ("application/*;q=0.2, application/vnd.apache.arrow.stream;q=0.3", Form.ARROW),
-        ("text/csv; header=present; q=0.7, application/json;q=0.6", Form.CSV),
+        ("application/x-ndjson", Format.NDJSON),
+        ("application/vnd.apache.parquet, */*;q=0.1", Format.PARQUET),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format.JSON),
+        ("application/json;q=0, */*;q=0.5", Format.NDJSON),
+        ("text/csv;q=0.5, application/json;q=0.5", Format.CSV),
+        ("application/*;q=0.2, application/vnd.apache.arrow.stream;q=0.3", Format.ARROW),
+        ("text/csv; header=present; q=0.7, application/json;q=0.6", Format.CSV),
         ("text/csv;q=0, application/json;q=0", None),
         ("image/png", None),
     ],
 )
-def test_form_is_the_one_liked_best(accept: str, form: Form | None) -> None:
+def test_form_is_the_one_liked_best(accept: str, form: Format | None) -> None:
     if form is None:
         with pytest.raises(web.HTTPNotAcceptable):
             form_of(accept, ALL)
@@ -75,6 +75,6 @@ def test_any_header_gives_some_coding_and_no_failure(header: str) -> None:
 def test_compressed_bytes_come_back_as_they_went(pieces: list[bytes], coding: Coding) -> None:
     """Whole or piece by piece; and the same bytes are always compressed to the same."""
     body = b"".join(pieces)
-    assert UNPACK[coding](compressed(coding, body)) == body
-    assert compressed(coding, body) == compressed(coding, body)
-    assert UNPACK[coding](b"".join(compressed_pieces(coding, iter(pieces)))) == body
+    assert UNPACK[coding](compress(coding, body)) == body
+    assert compress(coding, body) == compress(coding, body)
+    assert UNPACK[coding](b"".join(compress_pieces(coding, iter(pieces)))) == body

@@ -2,8 +2,8 @@
 
 import orjson
 
-from app.telemetry.exposition import State
-from app.telemetry.pool import PoolMetrics, WorkerMetrics, read_state
+from app.telemetry.metrics import State
+from worker.metrics import PoolMetrics, WorkerMetrics, read_state
 
 
 def told(*, done: int, reclaimed: int = 0, retries: int = 0) -> State:

@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.store.lake import connect
-from app.store.odds import Odds
-from app.store.prices import Prices, read_prices
+from app.store.database import open_connection
+from app.store.odds import Odds, Prices, read_prices
 
 AT = datetime(2026, 8, 1, 12, 0, 0, 123456, tzinfo=UTC)
 CARDS = """
@@ -20,7 +19,7 @@ LARGE = 2**62 + 1  # an id that passes through a double is no longer itself
 @pytest.fixture
 def prices() -> Prices:
     """Three matches, of which the middle one has no odds."""
-    connection = connect()
+    connection = open_connection()
     connection.execute(CARDS)
     rows = [(LARGE, 1.5, 4.0, 7.0, AT), (LARGE - 1, None, None, None, None), (7, 2.0, 3.0, 4.0, AT)]
     connection.executemany("INSERT INTO cards VALUES (?, ?, ?, ?, ?)", rows)
@@ -42,6 +41,6 @@ def test_unknown_match_has_none(prices: Prices, match_id: int) -> None:
 
 
 def test_no_matches_at_all() -> None:
-    connection = connect()
+    connection = open_connection()
     connection.execute(CARDS)
     assert read_prices(connection).find(1) is None

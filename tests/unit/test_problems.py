@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from app import errors, keys
+from app import appkeys, errors
 from app.api.headers import add_headers
 from app.api.middleware import request_id
-from app.api.problems import problems
+from app.api.problems import problem_middleware
 from app.errors import ServiceError
 from app.schemas import ProblemOut
 from app.settings import Settings
@@ -22,9 +22,9 @@ async def answer_to(aiohttp_client: Any, failure: Exception) -> Any:
     async def fail(request: web.Request) -> web.Response:
         raise failure
 
-    app = web.Application(middlewares=[request_id, problems])
-    app[keys.SETTINGS] = Settings()
-    app[keys.EXPORT] = None
+    app = web.Application(middlewares=[request_id, problem_middleware])
+    app[appkeys.SETTINGS] = Settings()
+    app[appkeys.EXPORT] = None
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", fail)
     client = await aiohttp_client(app)

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress as Bars
 
-from worker.batch.progress import BarProgress, LineProgress, Progress, SilentProgress, shown
+from worker.pipeline.progress import BarProgress, LineProgress, Progress, SilentProgress, shown
 
 
 def one_step(progress: Progress) -> None:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.support.build_results import GOOD, HEAD, NEW_HEAD, OTHER, rows_of, write
-from worker.batch import dates
-from worker.batch.matches import match_id
-from worker.batch.reader import read_folder
-from worker.batch.report import FileReport, closing_table
+from worker.pipeline.ingest import dates
+from worker.pipeline.ingest.ingest_report import FileReport
+from worker.pipeline.ingest.matches import match_id
+from worker.pipeline.ingest.reader import read_folder
+from worker.pipeline.summary import closing_table
 
 
 def only(folder: Path) -> tuple[list[dict[str, Any]], FileReport]:
@@ -75,11 +76,13 @@ def test_match_without_a_time_is_placed_at_three_in_the_afternoon(tmp_path: Path
     assert (match["has_time"], match["season"], match["outcome"]) == (False, "1993/94", 2)
 
 
+BAD_GOALS = ["x,1", "-1,0", "1,", "1e999,0", "1.5,1", "100,0"]
 SKIPPED = [
     (",,,,,,,,,,,,,", "blank_row"),
     ("E0,16/08/2024,20:00,,Fulham,1,0,H", "missing_team"),
     ("E0,99/99/2024,20:00,Man United,Fulham,1,0,H", "bad_date"),
     ("E0,16/08/2024,20:00,Fulham,Fulham,1,0,H", "same_team_twice"),
+    *((f"E0,16/08/2024,20:00,Man United,Fulham,{goals},H,,,,,,", "bad_score") for goals in BAD_GOALS),
 ]
 
 
@@ -114,7 +117,9 @@ PRICES = [
     ("1.6,1.02,5.25", "bad_odds_triple"),
     ("1.6,4.2,52.5", "bad_odds_triple"),
     ("1.6,abc,5.25", "bad_odds_triple"),
-    ("1.6,nan,5.25", "bad_odds_triple"),
+    ("1.6,nan,5.25", "partial_odds_triple"),
+    ("1e17,1.2,5.25", "bad_odds_triple"),
+    ("1.6,4.2,1002", "bad_odds_triple"),
     ("1.6,,5.25", "partial_odds_triple"),
     (",,5.25", "partial_odds_triple"),
 ]
@@ -173,12 +178,18 @@ def test_season_row_without_a_score_is_cancelled(tmp_path: Path) -> None:
     assert report.repaired["missing_score"] == 1
 
 
-@pytest.mark.parametrize("goals", ["x,1", "-1,0", "1,", "1e999,0", "nan,1"])
-def test_score_that_is_none_is_counted(tmp_path: Path, goals: str) -> None:
-    write(tmp_path, "E0.csv", HEAD, OTHER, f"E0,16/08/2024,20:00,Man United,Fulham,{goals},H")
+@pytest.mark.parametrize("goals", [",", "NA,NA", "-,-", "nan,nan"])
+def test_score_that_is_missing_is_no_score(tmp_path: Path, goals: str) -> None:
+    write(tmp_path, "E0.csv", HEAD, OTHER, f"E0,10/08/2024,20:00,Man United,Fulham,{goals},,,,,,,")
     matches, report = only(tmp_path)
-    assert {each["status"] for each in matches} == {"finished", "cancelled"}
-    assert report.repaired["bad_score"] == 1
+    assert [each["status"] for each in matches] == ["awaiting_result", "finished"]
+    assert not report.repaired
+
+
+def test_score_of_a_spreadsheet_is_a_whole_number(tmp_path: Path) -> None:
+    write(tmp_path, "E0.csv", HEAD, GOOD.replace(",1,0,H", ",1.0,0.0,H"))
+    (match,), report = only(tmp_path)
+    assert (match["home_score"], match["outcome"], dict(report.repaired)) == (1, 0, {})
 
 
 def test_goals_stand_against_a_wrong_letter(tmp_path: Path) -> None:
@@ -266,7 +277,7 @@ def test_closing_table_and_json_say_the_same(tmp_path: Path) -> None:
     Console(width=120, file=out).print(closing_table(report))
     shown = out.getvalue()
     totals = report.as_dict()
-    assert totals["rows_in"] == totals["matches"] + sum(totals["skipped"].values()) == 5
+    assert totals["rows_in"] == totals["matches"] + sum(totals["skipped"].values()) == 11
     assert all(cause in shown for cause in totals["skipped"])
 
 

@@ -4,9 +4,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.build_results import GOOD, HEAD, LIST_HEAD, NEW_HEAD, rows_of, write
-from worker.batch.reader import read_folder
+from worker.pipeline.ingest.reader import Ingest
+from worker.pipeline.ingest.reader import read_folder as read_at
 
 PLAYED = "E0,16/08/2024,20:00,Man United,Fulham,1,0,H"
+
+
+NOW = datetime(2024, 8, 22, 12, tzinfo=UTC)
+
+
+def read_folder(folder: Path) -> Ingest:
+    """Return the folder as known on 22 August 2024."""
+    return read_at(folder, now=NOW)
 
 
 def listed(day: str, home: str = "Man United", away: str = "Fulham", prices: str = "1.7,4,5") -> str:
@@ -91,7 +100,8 @@ def test_list_of_the_extra_leagues_takes_its_season_from_the_divisions_calendar(
         "USA,MLS,17/08/2024,23:30,X,Austin FC,2,3.5,3.7",
     ]
     write(tmp_path, "fixtures/new_league_fixtures_2024-08-16.csv", head, *rows)
-    upcoming = [row for row in rows_of(read_folder(tmp_path)) if row["status"] == "upcoming"]
+    listed_on = datetime(2024, 8, 16, 12, tzinfo=UTC)
+    upcoming = [row for row in rows_of(read_at(tmp_path, now=listed_on)) if row["status"] == "upcoming"]
     assert {row["division"]: row["season"] for row in upcoming} == {"ROU": "2024/25", "USA": "2024"}
     assert {row["avg_home"] for row in upcoming} == {4.0, 2.0}
 

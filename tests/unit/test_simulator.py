@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worker.batch import goals
-from worker.batch.bookmaker import quote
-from worker.batch.clubs import COUNTRIES
-from worker.batch.reader import Ingest, read_folder
-from worker.batch.rounds import pairings
-from worker.batch.simulator import simulate
+from worker.pipeline.ingest.reader import Ingest, read_folder
+from worker.pipeline.simulation.countries import COUNTRIES
+from worker.pipeline.simulation.simulated_country import draw_scores, outcome_chances, pairings, quote, score_chances
+from worker.pipeline.simulation.simulator import simulate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -28,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def world(folder: Path) -> Ingest:
     """The folder as the reader sees it."""
-    return read_folder(folder)
+    return read_folder(folder, now=NOW)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -75,8 +73,9 @@ def test_nothing_after_now_has_a_result_and_nothing_before_is_coming(world: Inge
 
 @pytest.mark.parametrize("month", range(1, 13))
 def test_every_division_has_matches_to_come_all_year_round(tmp_path: Path, month: int) -> None:
-    simulate(tmp_path, seed=1, now=datetime(2026, month, 28, 18, tzinfo=UTC), n_seasons=1)
-    table = read_folder(tmp_path).matches.to_pandas()
+    now = datetime(2026, month, 28, 18, tzinfo=UTC)
+    simulate(tmp_path, seed=1, now=now, n_seasons=1)
+    table = read_folder(tmp_path, now=now).matches.to_pandas()
     divisions = {league.division for country in COUNTRIES for league in country.leagues}
     assert set(table[table.status == "upcoming"].division) == divisions
 
@@ -106,9 +105,9 @@ def test_bookmakers_know_more_the_later_they_speak(world: Ingest) -> None:
 
 def test_score_chances_sum_to_one_and_draws_exceed_independence() -> None:
     rates = np.array([1.6, 0.9]), np.array([1.1, 1.4])
-    scores = goals.score_chances(*rates)
+    scores = score_chances(*rates)
     np.testing.assert_allclose(scores.sum(axis=(1, 2)), 1)
-    outcomes = goals.outcome_chances(scores)
+    outcomes = outcome_chances(scores)
     np.testing.assert_allclose(outcomes.sum(axis=1), 1)
     assert outcomes[0, 0] > outcomes[0, 2]
     assert outcomes[1, 2] > outcomes[1, 0]
@@ -116,10 +115,10 @@ def test_score_chances_sum_to_one_and_draws_exceed_independence() -> None:
 
 
 def test_drawn_scores_follow_the_chances() -> None:
-    scores = goals.score_chances(np.full(40_000, 1.5), np.full(40_000, 1.1))
-    home, away = goals.draw_scores(scores, np.random.default_rng(3))
+    scores = score_chances(np.full(40_000, 1.5), np.full(40_000, 1.1))
+    home, away = draw_scores(scores, np.random.default_rng(3))
     assert home.mean() == pytest.approx(1.5, abs=0.03)
-    assert (home == away).mean() == pytest.approx(goals.outcome_chances(scores[:1])[0, 1], abs=0.01)
+    assert (home == away).mean() == pytest.approx(outcome_chances(scores[:1])[0, 1], abs=0.01)
 
 
 def test_quoted_prices_carry_the_margin() -> None:

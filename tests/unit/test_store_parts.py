@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
-from app.store import twin
-from app.store.cursor import Cursor, Order, digest
+from app.store import features
+from app.store.cards import Cursor, Order, digest
+from app.store.database import to_bitstring
 from app.store.features import FeatureRows, open_features
-from app.store.literal import bitstring
 from app.store.selection import Selection
 
 MICROSECONDS = st.integers(-62_000_000_000_000_000, 62_000_000_000_000_000)
@@ -65,7 +65,7 @@ def test_selection_binds_what_was_asked_and_nothing_else() -> None:
 
 @given(places=st.sets(st.integers(0, 99)), length=st.integers(100, 200))
 def test_bitstring_has_ones_at_its_places(places: set[int], length: int) -> None:
-    bits = bitstring(np.array(sorted(places), np.int64), length)
+    bits = to_bitstring(np.array(sorted(places), np.int64), length)
     assert len(bits) == length
     assert {place for place, bit in enumerate(bits) if bit == "1"} == places
 
@@ -76,7 +76,7 @@ def test_feature_rows_are_those_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_group_size: int, block_bytes: int
 ) -> None:
     """Whatever the row groups, however few columns fit at a time; an unknown value is NaN."""
-    monkeypatch.setattr(twin, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(features, "_BLOCK_BYTES", block_bytes)
     random = np.random.default_rng(0)
     ids = random.permutation(1000)[:100].astype(np.int64) + 2**60
     values = random.normal(size=(100, 5)).astype(np.float32)

@@ -6,22 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.store.coding import Coding
-from app.store.flights import Flights
-from app.store.rendered import Answer, Rendered
+from app.store.compression import Coding
+from app.store.lru import SingleFlight
+from app.store.response_cache import CachedResponse, ResponseCache
 
 
-def kept(rendered: Rendered, key: str) -> bytes | None:
+def kept(rendered: ResponseCache, key: str) -> bytes | None:
     answer = rendered.find(key)
     return answer.body if answer else None
 
 
-def an_answer(size_bytes: int = 40) -> Answer:
-    return Answer("tag", {"ETag": "tag"}, b"x" * size_bytes)
+def an_answer(size_bytes: int = 40) -> CachedResponse:
+    return CachedResponse("tag", {"ETag": "tag"}, b"x" * size_bytes)
 
 
 def test_bytes_least_lately_asked_for_go_first_and_their_tag_stays() -> None:
-    rendered = Rendered(limit_bytes=100)
+    rendered = ResponseCache(limit_bytes=100)
     for key in ("a", "b"):
         rendered.keep(key, an_answer())
     assert kept(rendered, "a") is not None
@@ -34,7 +34,7 @@ def test_bytes_least_lately_asked_for_go_first_and_their_tag_stays() -> None:
 
 
 def test_tags_are_bounded_too() -> None:
-    rendered = Rendered(limit_tags=2)
+    rendered = ResponseCache(limit_tags=2)
     for key in ("a", "b", "c"):
         rendered.keep(key, an_answer())
     assert rendered.find("a") is None
@@ -43,7 +43,7 @@ def test_tags_are_bounded_too() -> None:
 
 def test_answer_without_a_byte_is_dropped_like_any_other() -> None:
     """As the NDJSON of no rows is."""
-    rendered = Rendered(limit_bytes=100)
+    rendered = ResponseCache(limit_bytes=100)
     rendered.keep("nothing", an_answer(0))
     for key in ("a", "b", "c"):
         rendered.keep(key, an_answer())
@@ -54,7 +54,7 @@ def test_answer_without_a_byte_is_dropped_like_any_other() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60), st.booleans()), max_size=60))
 def test_size_is_that_of_what_is_kept_and_never_past_the_bound(steps: list[tuple[str, int, bool]]) -> None:
-    rendered = Rendered(limit_bytes=150)
+    rendered = ResponseCache(limit_bytes=150)
     for key, size_bytes, is_coded in steps:
         answer = an_answer(size_bytes)
         rendered.keep(key, answer)
@@ -66,7 +66,7 @@ def test_size_is_that_of_what_is_kept_and_never_past_the_bound(steps: list[tuple
 
 
 def test_words_lead_to_the_answer_they_meant() -> None:
-    rendered = Rendered(limit_tags=2)
+    rendered = ResponseCache(limit_tags=2)
     rendered.keep("key", an_answer())
     rendered.alias("words", "key", (Coding.GZIP,))
     answer, codings = rendered.recall("words") or pytest.fail("unknown words")
@@ -78,26 +78,26 @@ def test_words_lead_to_the_answer_they_meant() -> None:
 
 
 async def test_work_for_several_is_done_once() -> None:
-    flights, begun, go_on = Flights(), [], asyncio.Event()
+    flights, begun, go_on = SingleFlight(), [], asyncio.Event()
 
     async def work() -> str:
         begun.append(1)
         await go_on.wait()
         return "done"
 
-    asking = [asyncio.create_task(flights.join("key", work)) for _ in range(5)]
+    asking = [asyncio.create_task(flights.do("key", work)) for _ in range(5)]
     await asyncio.sleep(0)
     asking[0].cancel()  # the one who began it goes away; the others get their answer
     await asyncio.sleep(0)
     go_on.set()
     assert await asyncio.gather(*asking[1:]) == ["done"] * 4
     assert begun == [1]
-    assert await flights.join("key", work) == "done"
+    assert await flights.do("key", work) == "done"
     assert begun == [1, 1]
 
 
 async def test_work_nobody_waits_for_is_stopped() -> None:
-    flights, ended = Flights(), asyncio.Event()
+    flights, ended = SingleFlight(), asyncio.Event()
 
     async def work() -> None:
         try:
@@ -105,7 +105,7 @@ async def test_work_nobody_waits_for_is_stopped() -> None:
         finally:
             ended.set()
 
-    asking = [asyncio.create_task(flights.join("key", work)) for _ in range(2)]
+    asking = [asyncio.create_task(flights.do("key", work)) for _ in range(2)]
     await asyncio.sleep(0.01)
     for each in asking:
         each.cancel()
@@ -113,11 +113,11 @@ async def test_work_nobody_waits_for_is_stopped() -> None:
 
 
 async def test_failure_is_everybodys() -> None:
-    flights = Flights()
+    flights = SingleFlight()
 
     async def work() -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    ends = await asyncio.gather(*[flights.join("key", work) for _ in range(3)], return_exceptions=True)
+    ends = await asyncio.gather(*[flights.do("key", work) for _ in range(3)], return_exceptions=True)
     assert [type(end) for end in ends] == [ZeroDivisionError] * 3

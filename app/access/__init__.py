@@ -1,1 +1,0 @@
-"""Who may ask: API keys, what each may do, and how often."""

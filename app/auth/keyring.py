@@ -1,0 +1,101 @@
+"""The API keys this process honours, as old as a second."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from app.auth import keys as auth_keys
+from app.auth.keys import Key, new_key, prefix_of
+from app.errors import KeyInvalid
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+REREAD_S = 1.0
+_NOBODY = new_key("nobody", frozenset())[1]
+
+
+def keys_file(settings: Settings) -> Path:
+    """Where the keys of these settings lie."""
+    return settings.api_keys_file or settings.touchline_home / "keys.json"
+
+
+def load_keys(settings: Settings) -> list[Key]:
+    """All keys that settings name, of the environment and the file; OSError or ValueError when they cannot be read."""
+    given = settings.api_keys
+    return [
+        *(auth_keys.parse_keys(given.get_secret_value()) if given else ()),
+        *auth_keys.read_keys(keys_file(settings)),
+    ]
+
+
+class Keyring:
+    """Finds keys. Once it has held one, it never opens again: a file that vanishes or breaks changes nothing."""
+
+    def __init__(self, keys: Sequence[Key] = ()) -> None:
+        self._by_prefix: dict[str, Key] = {}
+        self.is_open = True  # no key was ever needed
+        self.replace(keys)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> "AsyncIterator[Keyring]":
+        """The keys of these settings, followed until the end; OSError or ValueError when they cannot be read now."""
+        keyring = cls(await asyncio.to_thread(load_keys, settings))
+        watch = asyncio.create_task(keyring._watch(settings), name="keys")
+        try:
+            yield keyring
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    def replace(self, keys: Sequence[Key]) -> None:
+        """Honour these and no others."""
+        self._by_prefix = {key.prefix: key for key in keys}
+        self.is_open = self.is_open and not keys
+
+    def find(self, text: str) -> Key:
+        """The key that was shown; KeyInvalid when it is unknown, revoked or expired."""
+        # a prefix that nobody has takes as much work as one that exists
+        key = self._by_prefix.get(prefix_of(text), _NOBODY)
+        if not key.matches(text) or key is _NOBODY:
+            raise KeyInvalid("No such API key.")
+        ended = key.ended(datetime.now(UTC))
+        if ended:
+            raise KeyInvalid(f"The API key {key.prefix} is {ended}.")
+        return key
+
+    async def _watch(self, settings: Settings) -> None:
+        path, seen, fault = keys_file(settings), None, None
+        while True:
+            try:
+                stamp = await asyncio.to_thread(_stamp, path)
+                if stamp != seen:
+                    self._take(await asyncio.to_thread(load_keys, settings), is_there=stamp is not None)
+                seen, fault = stamp, None
+            except (OSError, ValueError) as error:
+                if str(error) != fault:
+                    log.error("the file of API keys cannot be read; the last ones stay good", fault=str(error))
+                fault = str(error)
+            await asyncio.sleep(REREAD_S)
+
+    def _take(self, keys: list[Key], *, is_there: bool) -> None:
+        if not (is_there or self.is_open or keys):
+            log.error("the file of API keys is gone; the last ones stay good")
+            return
+        was_open, before = self.is_open, self._by_prefix
+        self.replace(keys)
+        if self._by_prefix != before:
+            log.info("API keys read", keys=len(keys), required_from_now=was_open and not self.is_open)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,161 @@
+"""`scripts/sql`: SQL of the operator over the current artifacts, at a prompt or once."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from app.settings import Settings
+from app.sql.cli.export import Format, write
+from app.sql.cli.session import ConsoleSession, run
+from app.sql.databases import Databases
+from app.store.database import DatabaseError, Interrupted, QueryLimiter
+from app.store.snapshot import Snapshot
+from app.store.snapshots import open_snapshots
+from app.telemetry.logging import set_up_logging
+
+OK, FAILED, MISUSED, NO_ARTIFACTS, INTERRUPTED = 0, 1, 2, 3, 130
+_SUFFIXES = {".csv": Format.CSV, ".json": Format.JSON, ".parquet": Format.PARQUET}
+
+
+class Misuse(Exception):
+    """The command line asks for what cannot be; the message says what."""
+
+
+class Console:
+    """What is asked of a session, with what goes to which stream."""
+
+    def __init__(self, session: ConsoleSession, form: Format, out: Path | None) -> None:
+        self.session = session
+        self._form = form
+        self._out = out
+
+    async def answer(self, sql: str) -> int:
+        """Run it, write its rows, and say in one sentence what went wrong; an exit code."""
+        try:
+            await self._run(sql)
+        except Interrupted:
+            say("Interrupted.")
+            return INTERRUPTED
+        except BrokenPipeError:
+            # the reader has seen enough, as `head` does; Python would complain when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (DatabaseError, ValueError, OSError) as error:
+            say(_sentence(error))
+            return FAILED
+        return OK
+
+    async def _run(self, sql: str) -> None:
+        connection = await self.session.connection(sql)
+        with _interrupting(self.session.interrupt):
+            rows = await asyncio.to_thread(run, connection, sql)
+            if rows is None:
+                return
+            n_rows = await asyncio.to_thread(write, rows, self._form, self._out)
+        if self._out is not None:
+            say(f"{n_rows} rows in {self._out}")
+
+
+@contextmanager
+def _interrupting(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C ends the statement, not the console."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _sentence(error: Exception) -> str:
+    said = str(error).partition("\n")[0]
+    if "LocalFileSystem" in said:
+        return "Statements read and write no files here; --out FILE writes the rows of a query."
+    return said
+
+
+def say(text: str) -> None:
+    """To the person, not into the rows."""
+    sys.stderr.write(f"{text}\n")
+
+
+async def work(settings: Settings, sql: str | None, form: Format, out: Path | None) -> int:
+    """Open the artifacts and answer; an exit code."""
+    async with open_snapshots(settings, QueryLimiter()) as snapshots:
+        look = await snapshots.refresh()
+        if snapshots.current is None:
+            say(f"There are no artifacts to ask: {look.fault}. scripts/run builds some; ARTIFACTS_URI names others.")
+            return NO_ARTIFACTS
+        async with snapshots.reading() as snapshot, _session(snapshot, settings) as session:
+            console = Console(session, form, out)
+            if sql is not None:
+                return await console.answer(sql)
+            # only a conversation needs a terminal's library
+            from app.sql.cli.prompt import converse  # noqa: PLC0415
+
+            await converse(console, snapshot, settings.touchline_home / "sql-history")
+            return OK
+
+
+@asynccontextmanager
+async def _session(snapshot: Snapshot, settings: Settings) -> AsyncIterator[ConsoleSession]:
+    databases = Databases(settings.touchline_home / "cache" / "sql")
+    session = ConsoleSession(snapshot, databases, memory=settings.query_memory, threads=settings.query_threads)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/sql", description=__doc__)
+    parser.add_argument("-c", dest="sql", metavar="SQL", help="run this and end; else there is a prompt")
+    parser.add_argument("--format", choices=list(Format), type=Format, help="default: by --out's name, else table")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write the rows there")
+    return parser.parse_args(argv)
+
+
+def _form(form: Format | None, out: Path | None, *, is_once: bool) -> Format:
+    if out is None:
+        if form is Format.PARQUET and (not is_once or sys.stdout.isatty()):
+            raise Misuse("Parquet is not for terminals: say --out FILE.")
+        return form or Format.TABLE
+    chosen = form or _SUFFIXES.get(out.suffix)
+    if chosen is None or chosen is Format.TABLE:
+        raise Misuse(f"{out} can be written as --format csv, json or parquet.")
+    return chosen
+
+
+def _checked(out: Path | None, settings: Settings) -> None:
+    """Nothing is written among the artifacts or the service's own files."""
+    if out is None:
+        return
+    kept = [settings.touchline_home / "cache", Path(settings.artifacts_uri)]
+    if any(out.resolve().is_relative_to(folder.resolve()) for folder in kept):
+        raise Misuse(f"{out} lies among the artifacts, which are only read.")
+    if not out.parent.is_dir():
+        raise Misuse(f"{out.parent} is no folder.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the command line and work; an exit code."""
+    arguments = _arguments(argv)
+    settings = Settings()
+    set_up_logging("ERROR", "console")
+    try:
+        form = _form(arguments.format, arguments.out, is_once=arguments.sql is not None)
+        _checked(arguments.out, settings)
+        return asyncio.run(work(settings, arguments.sql, form, arguments.out))
+    except Misuse as misuse:
+        say(str(misuse))
+        return MISUSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

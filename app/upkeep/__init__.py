@@ -1,1 +1,0 @@
-"""What the API process does beside answering."""

@@ -1,0 +1,1 @@
+"""Tools of tests and documentation: browser, helm, promtool, dashboards, screenshots."""

@@ -1,0 +1,1 @@
+"""Imports the odds of a bookmaker's feed."""

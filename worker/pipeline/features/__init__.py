@@ -1,0 +1,1 @@
+"""Computes what a model knows of a match before kick-off."""

@@ -1,0 +1,1 @@
+"""Reads match files into the table of matches."""

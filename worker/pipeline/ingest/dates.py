@@ -1,0 +1,207 @@
+"""Read dates, times and seasons as files write them, and say when prices were collected."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+UK = ZoneInfo("Europe/London")
+DEFAULT_KICKOFF = time(15)
+COLLECTED_AT = time(15)  # "Friday afternoon" and "Tuesday afternoon" in the publisher's note
+LATEST_COLLECTION = timedelta(hours=1)  # before kick-off, when the afternoon of collection would be too late
+FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY = 4, 5, 6, 0, 1
+_DAYS_SINCE_COLLECTION = {FRIDAY: 0, SATURDAY: 1, SUNDAY: 2, MONDAY: 3, TUESDAY: 0, 2: 1, 3: 2}
+_NUMBERS = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?:[ T]00:00(?::00)?)?$")
+_ISO_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[ T]\d\d:\d\d(?::\d\d)?)?$")
+_ISO_WITHIN = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
+_COMPACT_DATE = re.compile(r"((?:19|20)\d\d)(\d\d)(\d\d)$")
+_NAMED_MONTH = re.compile(r"(\d{1,2})[ -]([A-Za-z]{3})[A-Za-z]*[ -](\d{4}|\d{2})$")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK = re.compile(r"(\d{1,2})[:.hH](\d{2})(?::\d\d(?:\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?\s*(Z|[+-]\d\d:?\d\d)?$")
+_SHORT_CLOCK = re.compile(r"(\d{1,2})\s*(?:[hH]|([AaPp])\.?[Mm]\.?)$")
+_DIGITS = re.compile(r"(\d{1,2})(\d{2})$")
+_DAY_FRACTION = re.compile(r"0?\.\d{2,}$")
+_SEASON_FOLDER = re.compile(r"(?:^|[^0-9])(\d{2})(\d{2})(?![0-9])")
+_SEASON_YEARS = re.compile(r"(?<!\d)(\d{4}|\d{2})(?:\s*[/.–—-]\s*(\d{4}|\d{2}))?(?!\d)")
+_MINORITY = 0.05  # of a file's dates: so many may be slips of the pen under an order that the others prove
+
+DateOrder = str  # "dmy" or "mdy"; dates that begin with the year have one reading
+Reading = tuple[time | None, timezone | None]
+
+
+@lru_cache(maxsize=65_536)
+def parse_date(text: str, order: DateOrder = "dmy") -> date | None:
+    """Return the day of `dd/mm/yy`, `dd/mm/yyyy` (or month first), ISO, `20240816` or `16 Aug 2024`, or None."""
+    if numbers := _NUMBERS.match(text):
+        first, second, year = (int(group) for group in numbers.groups())
+        day, month = (first, second) if order == "dmy" else (second, first)
+        return _date_or_none(_full_year(year), month, day)
+    if iso := _ISO_DATE.match(text) or _COMPACT_DATE.match(text):
+        year, month, day = (int(group) for group in iso.groups())
+        return _date_or_none(year, month, day)
+    if (named := _NAMED_MONTH.match(text)) and named[2].lower() in _MONTHS:
+        return _date_or_none(_full_year(int(named[3])), _MONTHS.index(named[2].lower()) + 1, int(named[1]))
+    return None
+
+
+def _full_year(year: int) -> int:
+    if year >= 100:
+        return year
+    return year + (2000 if year < 70 else 1900)
+
+
+def _date_or_none(year: int, month: int, day: int) -> date | None:
+    try:
+        return date(year, month, day) if 1880 <= year <= 2100 else None
+    except ValueError:
+        return None
+
+
+def judge_dates(
+    texts: Iterable[str], season_year: int | None
+) -> tuple[Mapping[str, date | None], frozenset[str], DateOrder]:
+    """Return each text's day, the texts that stay ambiguous, and the order, decided once from all of them.
+
+    Day first is the publisher's order. Month first is taken when only it reads every date, or when only it keeps the
+    dates inside the season. Where both orders are proved by some dates, those that either would read are ambiguous.
+    """
+    counts = Counter(texts)
+    readings = {text: (parse_date(text, "dmy"), parse_date(text, "mdy")) for text in counts}
+    only_dmy = sum(counts[text] for text, (dmy, mdy) in readings.items() if dmy and not mdy)
+    only_mdy = sum(counts[text] for text, (dmy, mdy) in readings.items() if mdy and not dmy)
+    order = "mdy" if only_mdy > only_dmy else "dmy"
+    if only_dmy == only_mdy == 0 and season_year is not None:
+        outside = [sum(1 for pair in readings.values() if not _is_in_season(pair[k], season_year)) for k in (0, 1)]
+        order = "mdy" if outside[1] < outside[0] else "dmy"
+    place = 0 if order == "dmy" else 1
+    days = {text: pair[place] for text, pair in readings.items()}
+    is_mixed = min(only_dmy, only_mdy) > _MINORITY * (only_dmy + only_mdy)
+    ambiguous = {text for text, (dmy, mdy) in readings.items() if dmy and mdy and dmy != mdy} if is_mixed else set()
+    return days, frozenset(ambiguous), order
+
+
+def _is_in_season(day: date | None, season_year: int) -> bool:
+    return day is not None and is_in_season(day, season_year)
+
+
+def is_in_season(day: date, season_year: int) -> bool:
+    """Whether a day can belong to the season over two years that begins in `season_year`."""
+    return date(season_year, 6, 15) <= day <= date(season_year + 1, 8, 31)
+
+
+@lru_cache(maxsize=4096)
+def parse_time(text: str) -> Reading:
+    """Return a time of day, with its offset from UTC where it says one; (None, None) for what is no time.
+
+    Read are 20:00, 20.00, 20h00, 8:00 PM, 8pm, 2000, 20:00+02:00 and the fraction of a day that spreadsheets write.
+    """
+    if clock := _CLOCK.match(text):
+        return _time_or_none(int(clock[1]), int(clock[2]), clock[3]), _offset(clock[4])
+    if short := _SHORT_CLOCK.match(text):
+        return _time_or_none(int(short[1]), 0, short[2]), None
+    if len(text) >= 3 and (digits := _DIGITS.match(text)):
+        return _time_or_none(int(digits[1]), int(digits[2]), None), None
+    if _DAY_FRACTION.match(text):
+        minutes = round(float(text) * 24 * 60)
+        return _time_or_none(minutes // 60, minutes % 60, None), None
+    return None, None
+
+
+def _time_or_none(hour: int, minute: int, half: str | None) -> time | None:
+    if half:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if half[0] in "pP" else 0)
+    return time(hour, minute) if hour < 24 and minute < 60 else None
+
+
+def _offset(text: str | None) -> timezone | None:
+    if not text:
+        return None
+    if text == "Z":
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    span = timedelta(hours=hours, minutes=minutes)
+    return timezone(-span if text[0] == "-" else span) if span < timedelta(hours=24) else None
+
+
+@lru_cache(maxsize=65_536)
+def kickoff_utc(day: date, at: time | None, offset: timezone | None = None) -> datetime:
+    """Return the instant of a kick-off given in UK local time or with an offset; 15:00 UK where no time is known."""
+    return datetime.combine(day, at or DEFAULT_KICKOFF, UK if offset is None else offset).astimezone(UTC)
+
+
+@lru_cache(maxsize=65_536)
+def collected_utc(kickoff: datetime, list_day: date | None = None) -> datetime:
+    """Return when the pre-match price was collected: Friday or Tuesday afternoon, no later than the list's day."""
+    day = kickoff.astimezone(UK).date()
+    day -= timedelta(days=_DAYS_SINCE_COLLECTION[day.weekday()])
+    collected = min(datetime.combine(day, COLLECTED_AT, UK).astimezone(UTC), kickoff - LATEST_COLLECTION)
+    if list_day is None:
+        return collected
+    # a list says its day, not its hour: prices may look a few hours too old, never too fresh
+    return min(collected, datetime.combine(list_day, time(0), UK).astimezone(UTC))
+
+
+def _turn_of(year: int) -> date:
+    # the spring of 2020 was played in July, and in Italy until 2 August
+    return date(year, 8, 1) if year == 2020 else date(year, 7, 1)
+
+
+@lru_cache(maxsize=65_536)
+def split_season(day: date, folder_year: int | None = None) -> str:
+    """Return the season over two years, as `2024/25`, by the date; the folder's name decides in the overlap of 2020."""
+    year = day.year if day >= _turn_of(day.year) else day.year - 1
+    overlap = date(2020, 7, 1) <= day <= date(2020, 8, 10)
+    if overlap and folder_year in {2019, 2020}:
+        year = folder_year
+    return f"{year}/{(year + 1) % 100:02d}"
+
+
+def folder_year(name: str) -> int | None:
+    """Return the year in which the season of a name such as `2425` or `E0_2425.csv` begins."""
+    for first, second in _SEASON_FOLDER.findall(name):
+        if (int(first) + 1) % 100 == int(second):
+            return _full_year(int(first))
+    return None
+
+
+@lru_cache(maxsize=4096)
+def parse_season(text: str, day: date) -> str | None:
+    """Return a season of any spelling in our form (`2012/13`, `2024`), or None.
+
+    Read are 2012/2013, 2024, 24/25, 2024–25, and Apertura or Clausura: halves of a season over two years where the one
+    is played from July and the other until June, of a calendar year otherwise.
+    """
+    years = _SEASON_YEARS.findall(text)
+    if len(years) != 1:
+        return None
+    first, second = years[0]
+    if not second and len(first) == 2:
+        return None
+    year = _full_year(int(first))
+    if second:
+        return f"{year}/{second[-2:]}" if (year + 1) % 100 == int(second[-2:]) else None
+    lower = text.lower()
+    if "apertura" in lower and day.month >= 7:
+        return f"{year}/{(year + 1) % 100:02d}"
+    if "clausura" in lower and day.month <= 6:
+        return f"{year - 1}/{year % 100:02d}"
+    return str(year)
+
+
+@lru_cache(maxsize=65_536)
+def is_in_named_season(day: date, season: str) -> bool:
+    """Whether a day can belong to a season in our form; its last play-off may be played far in the next one."""
+    year = int(season[:4])
+    if "/" in season:
+        return date(year, 5, 1) <= day <= date(year + 2, 2, 28)
+    return date(year - 1, 11, 1) <= day <= date(year + 1, 8, 31)
+
+
+def iso_date_in(name: str) -> date | None:
+    """Return the date in a file's name such as `fixtures_2026-08-20.csv.gz`."""
+    iso = _ISO_WITHIN.search(name)
+    return _date_or_none(*(int(group) for group in iso.groups())) if iso else None

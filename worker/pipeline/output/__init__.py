@@ -1,0 +1,1 @@
+"""Writes, checks and publishes the artifacts."""

@@ -1,0 +1,1 @@
+"""Writes a simulated folder of match files."""

@@ -1,0 +1,1 @@
+"""Trains, scores and registers models."""
