@@ -13,7 +13,7 @@ from tests.dashboards.conftest import Api, boards, page_server, visiting
 from tests.dashboards.serving import unused_port
 from tests.dashboards.world import write_world
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 ANSWERED = "new Promise(resolve => setTimeout(resolve, 500))"
 TICK = "document.dispatchEvent(new Event('visibilitychange'))"
