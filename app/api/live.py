@@ -166,7 +166,7 @@ def _response(answer: LivePredictionOut, *, is_known: bool) -> web.Response:
 async def _asked(request: web.Request, match_id: int, query: LiveQuery, wait_s: float) -> _Asked:
     started = time.perf_counter()
     async with request.app[appkeys.SNAPSHOTS].reading() as snapshot:
-        inputs = find_inputs(snapshot, match_id)
+        inputs = await find_inputs(snapshot, match_id)
         job = PredictJob(
             match_id=match_id,
             alias=query.stage,

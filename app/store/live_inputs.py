@@ -17,12 +17,12 @@ class Inputs:
     data_until: datetime | None
 
 
-def find_inputs(snapshot: Snapshot, match_id: int) -> Inputs:
-    """The inputs of one match, in microseconds; MatchNotFound, FeaturesMissing."""
+async def find_inputs(snapshot: Snapshot, match_id: int) -> Inputs:
+    """Find the inputs of one match, in microseconds; MatchNotFound, FeaturesMissing, FeaturesLoading."""
     odds = snapshot.prices.find(match_id)
     if odds is None:
         raise MatchNotFound.of(match_id)
-    features = snapshot.features.find(match_id)
+    features = await snapshot.features.find(match_id)
     if features is None:
         raise FeaturesMissing(f"Match {match_id} has no feature row.", match_id=match_id)
     return Inputs(features, odds, snapshot.manifest.data_until)

@@ -70,6 +70,7 @@ log = structlog.get_logger(__name__)
 OnSwap = Callable[[Snapshot | None, Snapshot], Awaitable[None]]
 FaultKind = Literal["unreachable", "broken", "storage", "unexpected"]
 _RETRY_AFTER_S = 5.0
+_FEATURES_WAIT_S = 30.0  # 2 GB of feature rows take about ten seconds
 _LOOK_INTERVAL_S = 0.5  # between the beginnings of looks that were asked for
 
 
@@ -231,12 +232,20 @@ class Snapshots:
         try:
             await self._source.fetch(version, folder)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._opener, self._open_folder, version, folder)
+            snapshot = await loop.run_in_executor(self._opener, self._open_folder, version, folder)
         except BaseException as error:
             self._opener.submit(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, BrokenArtifacts) and error.is_damage:
                 await self._source.invalidate(version)
             raise
+        try:
+            if self._held is not None:
+                # live predictions go on with the old rows until the new ones are loaded
+                await snapshot.features.wait(_FEATURES_WAIT_S)
+        except BaseException:
+            self._opener.submit(snapshot.close)
+            raise
+        return snapshot
 
     def _open_folder(self, version: Version, folder: Path) -> Snapshot:
         if version.manifest is None:
