@@ -121,6 +121,12 @@ class FeaturesMissing(ServiceError):
     status, code, title = 409, "features-missing", "The match has no feature row"
 
 
+class FeaturesLoading(ServiceError):
+    """The feature rows of the current snapshot are being loaded."""
+
+    status, code, title = 503, "features-loading", "The feature rows are being loaded"
+
+
 class FeaturesMismatch(ServiceError):
     """The feature row does not fit the model's signature."""
 

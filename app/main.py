@@ -22,7 +22,7 @@ from app.background.ledger_sync import sync_ledger
 from app.background.settlement import settle_ledger
 from app.dependencies import DependencyMonitor
 from app.events.feed import Feed
-from app.events.publisher import SnapshotWatch, follow_models
+from app.events.publisher import SnapshotPublisher, follow_models
 from app.ledger.ledger import Ledger
 from app.queue.client import QueueClient
 from app.queue.redis import connect, disconnect
@@ -31,8 +31,7 @@ from app.runtime import run_in_background
 from app.settings import Settings
 from app.sql.service import SqlService
 from app.store.database import QueryLimiter
-from app.store.snapshot import Snapshot
-from app.store.snapshots import open_snapshots
+from app.store.snapshots import SnapshotChange, open_snapshots
 from app.telemetry.api_metrics import Metrics
 from app.telemetry.export import SpanExport, open_export
 
@@ -71,15 +70,16 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         queue = app[appkeys.QUEUE] = await stack.enter_async_context(QueueClient.open(settings))
         app[appkeys.DEPENDENCIES] = await stack.enter_async_context(DependencyMonitor.open(queue, ledger))
 
-        async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:
-            await queue.announce_features(snapshot.features.names)
+        async def announce_features(change: SnapshotChange) -> None:
+            await queue.announce_features(change.new.features.names)
 
-        on_swap = (SnapshotGauges(app[appkeys.METRICS]), announce)
-        opening = open_snapshots(settings, app[appkeys.QUERY_LIMITER], on_swap)
+        opening = open_snapshots(settings, app[appkeys.QUERY_LIMITER])
         snapshots = app[appkeys.SNAPSHOTS] = await stack.enter_async_context(opening)
+        gauges, publisher = SnapshotGauges(app[appkeys.METRICS]), SnapshotPublisher(app[appkeys.FEED])
+        for handle in (announce_features, gauges.measure, publisher.publish):
+            await stack.enter_async_context(run_in_background(snapshots.follow(handle)))
         await stack.enter_async_context(settle_ledger(snapshots, ledger))
         app[appkeys.SQL] = await stack.enter_async_context(SqlService.open(settings)) if settings.sql_enabled else None
-        await stack.enter_async_context(run_in_background(SnapshotWatch(app[appkeys.FEED], snapshots).follow()))
         await stack.enter_async_context(run_in_background(follow_models(app[appkeys.FEED], queue)))
         await stack.enter_async_context(run_in_background(follow_drift(app)))
         await stack.enter_async_context(

@@ -22,6 +22,7 @@ from app.auth.keys import Scope
 from app.errors import (
     AsOfUnknown,
     ExplanationUnavailable,
+    FeaturesLoading,
     FeaturesMismatch,
     FeaturesMissing,
     FeedFull,
@@ -62,7 +63,7 @@ from app.schemas import (
 
 READING = (SnapshotUnavailable, QueryTimeout, QueryQueueFull)
 READING_AS_OF = (*READING, AsOfUnknown)
-ASKING = (*READING, MatchNotFound, FeaturesMissing, QueueFull, QueueUnavailable)
+ASKING = (*READING, MatchNotFound, FeaturesMissing, FeaturesLoading, QueueFull, QueueUnavailable)
 ASKING_SQL = (*READING, SqlOff, SqlRejected, SqlTooLarge, SqlTimeout, SqlBusy)
 PREDICTING = (
     *ASKING,

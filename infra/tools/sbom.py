@@ -37,9 +37,7 @@ def write_sbom(image: str, folder: Path) -> Path:
     lock = "\n".join(installed_requirements((LOCKS / f"{IMAGES[image]}.txt").read_text(encoding="utf-8")))
     tool = str(Path(sys.executable).with_name("cyclonedx-py"))
     command = [tool, "requirements", "--output-reproducible", "--validate", "-"]
-    made = subprocess.run(
-        command, input=lock, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
-    )
+    made = subprocess.run(command, input=lock, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
     document = json.loads(made.stdout)
     found = _VERSION.search((ROOT / "setup.cfg").read_text(encoding="utf-8"))
     assert found is not None  # noqa: S101  setup.cfg names a version

@@ -74,7 +74,7 @@ def test_stop_is_graceful_and_leaves_nothing(artifacts: Path, tmp_path: Path) ->
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in said
-    assert '"event":"snapshot opened"' in said
+    assert '"event":"snapshot.opened"' in said
     assert list((tmp_path / "cache/snapshots").iterdir()) == []
 
 

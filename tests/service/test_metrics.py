@@ -122,7 +122,7 @@ async def test_drift_is_there_without_anybody_asking_and_follows_the_artifacts(c
     await asyncio.to_thread(drift_more)
     await client.app[appkeys.SNAPSHOTS].refresh()
     await until(lambda: says(client, "model_feature_drift_score 0.5"))
-    assert "snapshot_swaps_total 2.0" in await scraped(client)
+    await until(lambda: says(client, "snapshot_swaps_total 2.0"))
 
 
 async def test_looks_for_rendered_answers_are_counted(client: Client) -> None:
