@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from app.schemas.base import In, Out, Outcome, Params, ProbabilitiesOut
+from app.schemas.base import In, Out, Outcome, Params, ProbabilitiesOut, WholeNumber
 
 
 class LiveQuery(Params):
@@ -18,7 +18,7 @@ class LiveQuery(Params):
 class AsyncPredictIn(In):
     """A prediction to be made later."""
 
-    match_id: int = Field(ge=0, le=2**63 - 1)
+    match_id: WholeNumber = Field(ge=0, le=2**63 - 1)
     stage: str = Field("champion", pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     explain: bool = False
 
