@@ -18,6 +18,7 @@ from app.settings import Settings
 from dashboards.client import ApiClient
 from dashboards.downloads import handlers
 from dashboards.feed import Feed
+from dashboards.login import check_exposure, login_options, require_login
 from dashboards.metrics import Scrape
 from dashboards.pages import install_assets, match_page
 from dashboards.store import TTL_S, Store
@@ -36,6 +37,7 @@ class PortInUse(Exception):
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
+    check_exposure(settings)
     _set_up_logging(settings.log_level)
     async with running(settings) as server:
         sys.stdout.write(f"Match page on http://{settings.dashboard_host}:{server.port}, API at {settings.api_url}\n")
@@ -76,7 +78,11 @@ def _open(store: Store, feed: Feed, settings: Settings) -> Server:
             address=host,
             port=port,
             websocket_origin=_origins(host, port, settings.dashboard_origins),
-            extra_patterns=[*handlers(store), ("/metrics", Scrape, {"metrics": store.client.metrics})],
+            extra_patterns=[
+                *require_login(handlers(store), settings),
+                ("/metrics", Scrape, {"metrics": store.client.metrics}),
+            ],
+            **login_options(settings),
             location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,
