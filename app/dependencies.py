@@ -1,4 +1,4 @@
-"""How the things we depend on are: looked at every second, so that a probe is answered at once while one hangs."""
+"""State of Redis, workers and database, probed every second, so that readiness is answered while one of them hangs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -93,13 +93,13 @@ class Probe(Generic[T]):
             self._note(f"no answer within {LOOK_TIMEOUT_S:g} s")
         except Exception as error:
             # a probe that fails would have the process restarted, which mends nothing
-            log.exception("looking at a dependency failed", dependency=self._name)
+            log.exception("dependency.probe_failed", dependency=self._name)
             self._note(type(error).__name__)
         self._seen_at = monotonic()
 
     def _note(self, fault: str) -> None:
         if self.fault is None:
-            log.warning("a dependency does not answer", dependency=self._name, fault=fault)
+            log.warning("dependency.unreachable", dependency=self._name, fault=fault)
         self.value, self.fault = None, fault
 
 

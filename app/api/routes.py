@@ -58,11 +58,14 @@ from app.schemas import (
     ReadyOut,
     RegionRoiListOut,
     RoiOut,
+    SqlOut,
     TaskOut,
 )
 
 READING = (SnapshotUnavailable, QueryTimeout, QueryQueueFull)
 READING_AS_OF = (*READING, AsOfUnknown)
+TO_A_MATCH = tuple((name, "/items/0/match_id") for name in ("get_precomputed", "get_history", "predict_match"))
+TO_A_TASK = (("get_task", "/task_id"), ("cancel_task", "/task_id"))
 ASKING = (*READING, MatchNotFound, FeaturesMissing, FeaturesLoading, QueueFull, QueueUnavailable)
 ASKING_SQL = (*READING, SqlOff, SqlRejected, SqlTooLarge, SqlTimeout, SqlBusy)
 PREDICTING = (
@@ -83,7 +86,8 @@ ROUTES = (
         READING_AS_OF,
         answer=PredictionsOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
+        links=TO_A_MATCH,
     ),
     Route(
         "GET",
@@ -91,7 +95,7 @@ ROUTES = (
         get_precomputed,
         (*READING_AS_OF, MatchNotFound),
         answer=PredictionDetailOut,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
     Route(
         "GET",
@@ -100,7 +104,8 @@ ROUTES = (
         READING_AS_OF,
         answer=CardsOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
+        links=TO_A_MATCH,
     ),
     Route("GET", "/predict/cards/sql", get_cards_sql),
     Route(
@@ -110,7 +115,8 @@ ROUTES = (
         READING_AS_OF,
         answer=OddsListOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
+        links=TO_A_MATCH,
     ),
     Route(
         "GET",
@@ -118,7 +124,7 @@ ROUTES = (
         get_history,
         (*READING_AS_OF, MatchNotFound),
         answer=MatchHistoryOut,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
     Route(
         "GET",
@@ -127,7 +133,7 @@ ROUTES = (
         READING_AS_OF,
         answer=FacetsOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
     Route(
         "GET",
@@ -136,23 +142,32 @@ ROUTES = (
         READING_AS_OF,
         answer=RegionRoiListOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
-    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, recall=find_cached_response),
+    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, cached_response=find_cached_response),
     Route(
         "GET",
         "/predict/performance/",
         get_performance,
         READING_AS_OF,
         answer=PerformanceOut,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
-    Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
+    Route(
+        "POST",
+        "/predict/async/",
+        submit_prediction,
+        ASKING,
+        status=202,
+        answer=TaskOut,
+        scope=Scope.PREDICT,
+        links=TO_A_TASK,
+    ),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow
     Route("GET", "/predict/{match_id}", predict_match, PREDICTING, answer=LivePredictionOut, scope=Scope.PREDICT),
     Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
-    Route("POST", "/sql", run_sql, ASKING_SQL, media=SQL_MEDIA, scope=Scope.SQL),
+    Route("POST", "/sql", run_sql, ASKING_SQL, answer=SqlOut, media=SQL_MEDIA, scope=Scope.SQL),
     Route("GET", "/events", follow_events, (FeedFull,), media=(EVENT_STREAM,)),
     Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
     Route(

@@ -244,6 +244,10 @@ async def test_task_waits_for_a_worker_to_come(idle: Client) -> None:
         (b"not json", 422),
         (b"[]", 422),
         (b'{"match_id": 7}', 404),
+        (b'{"match_id": 7.0}', 404),  # an integer to JSON Schema
+        (b'{"match_id": 7.5}', 422),
+        (b'{"match_id": 1e300}', 422),
+        (b'{"match_id": 9007199254740994.0}', 422),  # past 2**53 a float is not one number
         (b'{"match_id": 7, "stage": 7}', 422),
         (b'{"match_id": 7, "alias": "' + b"x" * 70_000 + b'"}', 413),
     ],
@@ -321,7 +325,7 @@ async def ask_until(queue: QueueClient, port: int) -> tuple[asyncio.StreamReader
     async with asyncio.timeout(30):
         while True:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(f"GET /predict/{FIRST_ID} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            writer.write(f"GET /predict/{FIRST_ID} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answered = asyncio.create_task(reader.readline())
             while not answered.done():
                 if await waiting(queue):
