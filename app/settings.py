@@ -116,6 +116,7 @@ class Settings(BaseSettings):
         description="show the match page beyond this machine without a password: anyone who can reach it may read it",
     )
     api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
+    api_public_url: str = Field("", description="address of the API that the match page shows to its readers")
     api_key: SecretStr | None = Field(
         None, description="API key of the match page, with the scopes read, predict and monitor"
     )

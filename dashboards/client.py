@@ -103,7 +103,7 @@ class ApiClient:
     async def get(
         self,
         path: str,
-        params: Mapping[str, str],
+        params: Mapping[str, str | tuple[str, ...]],
         *,
         etag: str | None = None,
         timeout_s: float = READ_TIMEOUT_S,
@@ -122,7 +122,7 @@ class ApiClient:
             ) as response:
                 return await self._read(response)
 
-    async def get_csv(self, path: str, params: Mapping[str, str]) -> tuple[str, str | None]:
+    async def get_csv(self, path: str, params: Mapping[str, str | tuple[str, ...]]) -> tuple[str, str | None]:
         """Return a page of CSV and the cursor of the next one.
 
         Raises:

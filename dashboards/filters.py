@@ -11,6 +11,7 @@ import param
 from app.domain.staking import Staking
 
 ANY = ""
+MAX_NAMES = 20  # regions or tournaments in one request, as the API allows
 STATUSES = (
     "upcoming",
     "live",
@@ -39,6 +40,8 @@ PERIODS: Mapping[str, tuple[int | None, int | None]] = {
     "last365": (-364, 1),
 }
 FUTURE = frozenset({"tomorrow", "next3", "next7"})
+MAX_FIELDS = 100  # of a URL
+Params = dict[str, str | tuple[str, ...]]  # of the API; a tuple stands for a repeated parameter
 
 
 class Filters(param.Parameterized):
@@ -46,8 +49,8 @@ class Filters(param.Parameterized):
 
     status = param.Selector(default="upcoming", objects=list(STATUSES))
     period = param.Selector(default="all", objects=list(PERIODS))
-    region = param.String(default=ANY)
-    tournament = param.String(default=ANY)
+    region = param.List(default=[], item_type=str, bounds=(0, MAX_NAMES))
+    tournament = param.List(default=[], item_type=str, bounds=(0, MAX_NAMES))
     q = param.String(default=ANY)
     edge = param.Integer(default=None, bounds=(-100, 100), allow_None=True, doc="min edge, %")
     rroi = param.Integer(default=None, bounds=(-100, 1000), allow_None=True, doc="min region ROI, %")
@@ -57,6 +60,7 @@ class Filters(param.Parameterized):
     view = param.Selector(default="matches", objects=list(VIEWS))
 
     NAMES = ("status", "period", "region", "tournament", "q", "edge", "rroi", "value", "sort", "stake", "view")
+    LISTS = frozenset({"region", "tournament"})  # in the URL once for each value
     KEPT_ON_RESET = frozenset({"stake", "view"})  # ways of looking, which a reset of the filters leaves
 
     def values(self) -> dict[str, Any]:
@@ -66,17 +70,22 @@ class Filters(param.Parameterized):
     def to_url(self) -> str:
         """Return the query of the URL without the defaults."""
         changed = {n: v for n, v in self.values().items() if v != self.param[n].default}
-        return urlencode({n: int(v) if isinstance(v, bool) else v for n, v in changed.items()})
+        return urlencode({n: int(v) if isinstance(v, bool) else v for n, v in changed.items()}, doseq=True)
 
     def read_url(self, query: str) -> None:
         """Set every value from the query of a URL; a missing or wrong one gets its default."""
-        url_values = dict(parse_qsl(query.removeprefix("?"), max_num_fields=50))
-        self.param.update(**{name: self.param[name].default for name in self.NAMES})
+        url_values: dict[str, Any] = {}
+        for name, value in parse_qsl(query.removeprefix("?"), max_num_fields=MAX_FIELDS):
+            url_values[name] = [*url_values.get(name, []), value] if name in self.LISTS else value
+        self.param.update(**self._defaults())
         self.change({name: url_values[name] for name in self.NAMES if name in url_values})
+
+    def _defaults(self) -> dict[str, Any]:
+        return {name: [] if name in self.LISTS else self.param[name].default for name in self.NAMES}
 
     def reset(self) -> None:
         """Set the defaults; the view stays."""
-        self.param.update(**{name: self.param[name].default for name in self.NAMES if name not in self.KEPT_ON_RESET})
+        self.param.update(**{n: v for n, v in self._defaults().items() if n not in self.KEPT_ON_RESET})
 
     def change(self, patch: Mapping[str, Any]) -> None:
         """Set the valid values of a patch, and the filters that depend on them."""
@@ -87,7 +96,7 @@ class Filters(param.Parameterized):
     def _dependent_values(self, patch: Mapping[str, Any]) -> dict[str, Any]:
         steps: dict[str, Any] = {}
         if "region" in patch and "tournament" not in patch and patch["region"] != self.region:
-            steps["tournament"] = ANY
+            steps["tournament"] = []
         status, period = patch.get("status", self.status), patch.get("period", self.period)
         if status == "finished" and period in FUTURE:
             # finished matches of the future are none: what was touched last wins
@@ -97,6 +106,9 @@ class Filters(param.Parameterized):
     def _parse(self, name: str, value: Any) -> Any:
         if name in {"edge", "rroi"}:
             return _parse_integer(value)
+        if name in self.LISTS:
+            values = [value] if isinstance(value, str) else list(value or ())
+            return sorted({text for each in values if (text := str(each).strip()[:100])})
         if name == "value":
             return value in (True, 1, "1", "true")
         return str(value).strip()[:100]
@@ -110,18 +122,19 @@ class Filters(param.Parameterized):
 
     # --- the query of the API ------------------------------------------------------------------------------
 
-    def api_params(self, *, now: datetime, zone: tzinfo, value_edge: float) -> dict[str, str]:
+    def api_params(self, *, now: datetime, zone: tzinfo) -> Params:
         """Return the query parameters of the API; days begin in the time zone of the viewer."""
         first, last = PERIODS[self.period]
         params = {
             "status": None if self.status == "all" else self.status,
-            "region": self.region or None,
-            "tournament": self.tournament or None,
+            "region": tuple(self.region) or None,
+            "tournament": tuple(self.tournament) or None,
             "q": self.q or None,
             "from": _day_start(now, zone, first),
             "to": _day_start(now, zone, last),
-            "min_edge": self._min_edge(value_edge),
+            "min_edge": None if self.edge is None else f"{self.edge / 100:g}",
             "min_region_roi": None if self.rroi is None else str(self.rroi),
+            "value": "true" if self.value else None,
         }
         return {name: value for name, value in params.items() if value is not None}
 
@@ -132,10 +145,11 @@ class Filters(param.Parameterized):
         soonest = (self.status in {"upcoming", "live"}) == (self.sort == "time")
         return "kickoff" if soonest else "-kickoff"
 
-    def _min_edge(self, value_edge: float) -> str | None:
-        edges = [self.edge / 100] if self.edge is not None else []
-        edges += [value_edge] if self.value else []
-        return f"{max(edges):g}" if edges else None
+    def finished_params(self, *, now: datetime, zone: tzinfo) -> Params:
+        """Return the same query for finished matches; a period that lies ahead has none and is left out."""
+        params = self.api_params(now=now, zone=zone)
+        left_out = {"from", "to"} if self.period in FUTURE else set()
+        return {name: value for name, value in params.items() if name not in left_out} | {"status": "finished"}
 
     def active_names(self) -> list[str]:
         """Return the names of the filters that hide matches, the likeliest culprit first."""

@@ -103,9 +103,9 @@ def _list_modules() -> list[str]:
     return sorted(path.name for path in Path(ASSETS).glob("*.js"))
 
 
-def build_page(store: Store, feed: ChangeFeed) -> Any:
+def build_page(store: Store, feed: ChangeFeed, *, api_url: str) -> Any:
     """Return the page of a new session."""
-    page = pn.Template(_load_template(), items={"board": Board(store, feed)})
+    page = pn.Template(_load_template(), items={"board": Board(store, feed, api_url=api_url)})
     pn.state.on_session_destroyed(_schedule_cleanup)
     page.add_variable("page_title", TITLE)
     page.add_variable("assets", ASSETS_URL)

@@ -19,6 +19,7 @@ from bokeh.server.server import Server
 from bokeh.settings import settings as bokeh_settings
 from panel.template import Template
 from tornado.web import RequestHandler
+from yarl import URL
 
 from app.settings import Settings
 from dashboards.client import ApiClient, ApiFailure, ChangeFeed
@@ -62,7 +63,7 @@ async def serve(settings: Settings) -> None:
 async def open_server(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[Server]:
     """Run the server; sessions share an answer of the API for `ttl_s`."""
     async with ApiClient(settings.api_url, key=settings.api_key) as client:
-        store = Store(client, value_edge=settings.value_edge, ttl_s=ttl_s)
+        store = Store(client, ttl_s=ttl_s)
         feed = ChangeFeed(client, on_change=store.invalidate)
         server = _create_server(store, feed, settings)
         server.start()
@@ -80,9 +81,10 @@ def _create_server(store: Store, feed: ChangeFeed, settings: Settings) -> Server
     install_assets()
     host = settings.dashboard_host
     port = _claim_port(host, settings.dashboard_port)
+    public_url = _public_url(settings)
 
     def page() -> Template:  # Panel asks for a plain function: a partial would be taken for a parameterised pane
-        return build_page(store, feed)
+        return build_page(store, feed, api_url=public_url)
 
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -107,6 +109,14 @@ def _create_server(store: Store, feed: ChangeFeed, settings: Settings) -> Server
 def _allowed_origins(host: str, port: int, others: Sequence[str]) -> list[str]:
     """Return the origins whose pages may open a socket here."""
     return [*(f"{name}:{port}" for name in sorted({host, "localhost", "127.0.0.1"})), *others]
+
+
+def _public_url(settings: Settings) -> str:
+    """Return the address of the API to show to readers: never one inside a cluster; empty where there is none."""
+    if settings.api_public_url:
+        return settings.api_public_url.rstrip("/")
+    is_local = (URL(settings.api_url).host or "") in {"localhost", "127.0.0.1", "::1"}
+    return settings.api_url.rstrip("/") if is_local else ""
 
 
 def _claim_port(host: str, port: int) -> int:
@@ -157,7 +167,7 @@ class CardsCsvHandler(_ApiHandler):
         filters = Filters()
         filters.read_url(self.request.query[:_MAX_QUERY])
         zone = parse_time_zone(self.get_query_argument("zone", ""))
-        params = filters.api_params(now=datetime.now(UTC), zone=zone, value_edge=self.store.value_edge)
+        params = filters.api_params(now=datetime.now(UTC), zone=zone)
         params |= {"sort": filters.api_sort(), "limit": str(_PAGE_ROWS)}
         try:
             text, cursor = await self.store.client.get_csv("/predict/cards/", params)

@@ -35,6 +35,7 @@ from app.schemas import (
     WorkersOut,
 )
 from dashboards.client import LIVE_TIMEOUT_S, ApiClient, ApiFailure
+from dashboards.filters import Params
 
 PAGE_ROWS = 200  # rows a browser gets at once: two screens on a phone, ten on a desk
 TTL_S = 15.0  # how long an answer is shown to others without asking again
@@ -49,7 +50,7 @@ _OPERATIONS: Mapping[str, tuple[str, type[BaseModel]]] = {
 }
 OUTCOMES = ("home", "draw", "away")
 T = TypeVar("T")
-Key = tuple[str, tuple[tuple[str, str], ...]]
+Key = tuple[str, tuple[tuple[str, str | tuple[str, ...]], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class ApiCache(Generic[T]):
         self._changed_s = time.monotonic()
         self._requests.clear()
 
-    async def get(self, path: str, params: Mapping[str, str]) -> CachedAnswer[T]:
+    async def get(self, path: str, params: Params) -> CachedAnswer[T]:
         """Return the answer; an old one with its failure where it cannot be renewed.
 
         Raises:
@@ -178,9 +179,8 @@ class PerformanceSeries:
 class Store:
     """The data of the page, shared by all sessions of a process."""
 
-    def __init__(self, client: ApiClient, *, value_edge: float, ttl_s: float = TTL_S) -> None:
+    def __init__(self, client: ApiClient, *, ttl_s: float = TTL_S) -> None:
         self.client = client
-        self.value_edge = value_edge
         self._pages = ApiCache(client, CardsPage.parse, ttl_s=ttl_s, size=128)
         self._results = ApiCache(client, RoiOut.model_validate_json, ttl_s=ttl_s, size=256)
         self._series = ApiCache(client, PerformanceSeries.parse, ttl_s=ttl_s, size=64)
@@ -190,6 +190,7 @@ class Store:
             part: ApiCache(client, schema.model_validate_json, ttl_s=ttl_s, size=1)
             for part, (_, schema) in _OPERATIONS.items()
         }
+        self._ready: CachedAnswer[BaseModel] | None = None  # also of an API that is not ready, whose 503 no cache keeps
         self._caches: list[ApiCache[Any]] = [self._pages, self._results, self._series, self._facets, self._histories]
         self._caches += self._operations.values()
 
@@ -198,24 +199,20 @@ class Store:
         for cache in self._caches:
             cache.invalidate()
 
-    async def load_cards(
-        self, params: Mapping[str, str], *, sort: str, cursor: str | None = None
-    ) -> CachedAnswer[CardsPage]:
+    async def load_cards(self, params: Params, *, sort: str, cursor: str | None = None) -> CachedAnswer[CardsPage]:
         """Return a page of the filtered cards."""
         page = {"sort": sort, "limit": str(PAGE_ROWS)} | ({"cursor": cursor} if cursor else {})
-        answer = await self._pages.get("/predict/cards/", {**params, **page})
-        self.value_edge = answer.value.value_edge  # the API's threshold is the one that counts
-        return answer
+        return await self._pages.get("/predict/cards/", {**params, **page})
 
-    async def load_results(self, params: Mapping[str, str]) -> CachedAnswer[RoiOut]:
+    async def load_results(self, params: Params) -> CachedAnswer[RoiOut]:
         """Return the results of the settled value bets among the filtered matches."""
         return await self._results.get("/predict/roi/", params)
 
-    async def load_performance(self, params: Mapping[str, str]) -> CachedAnswer[PerformanceSeries]:
+    async def load_performance(self, params: Params) -> CachedAnswer[PerformanceSeries]:
         """Return the series of the performance charts for the filtered matches."""
         return await self._series.get("/predict/performance/", params)
 
-    async def load_facets(self, params: Mapping[str, str]) -> CachedAnswer[FacetsOut]:
+    async def load_facets(self, params: Params) -> CachedAnswer[FacetsOut]:
         """Return the regions and tournaments of the matches that pass the other filters."""
         return await self._facets.get("/predict/facets/", params)
 
@@ -223,7 +220,7 @@ class Store:
         """Return the odds and predictions of a match over time."""
         return await self._histories.get(f"/predict/odds/{int(match_id)}/history", {})
 
-    async def load_sql(self, params: Mapping[str, str], *, sort: str) -> str:
+    async def load_sql(self, params: Params, *, sort: str) -> str:
         """Return the SQL of the filtered cards."""
         reply = await self.client.get("/predict/cards/sql", {**params, "sort": sort})
         try:
@@ -237,10 +234,28 @@ class Store:
         return dict(zip(_OPERATIONS, answers, strict=True))
 
     async def _load_operation(self, part: str) -> CachedAnswer[BaseModel] | ApiFailure:
+        answer: CachedAnswer[BaseModel] | ApiFailure
         try:
-            return await self._operations[part].get(_OPERATIONS[part][0], {})
+            answer = await self._operations[part].get(_OPERATIONS[part][0], {})
         except ApiFailure as failure:
-            return _read_unready(failure) if part == "ready" else failure
+            answer = failure
+        return self._read_ready(answer) if part == "ready" else answer
+
+    def _read_ready(self, answer: CachedAnswer[BaseModel] | ApiFailure) -> CachedAnswer[BaseModel] | ApiFailure:
+        """Return the parts in the 503 of an API that is not ready; without an answer, the last known parts."""
+        if isinstance(answer, ApiFailure):
+            failure = answer
+        elif answer.failure is None:
+            self._ready = answer
+            return answer
+        else:
+            failure = answer.failure
+        try:
+            parts = ReadyOut.model_validate_json(failure.body)
+        except ValidationError:
+            return failure if self._ready is None else replace(self._ready, failure=failure)
+        self._ready = CachedAnswer(parts, datetime.now(UTC), None, 0.0)
+        return self._ready
 
     async def predict(self, match_id: str, alias: str) -> dict[str, Any]:
         """Return a prediction made now by the model under an alias, with an explanation where the model has one."""
@@ -252,7 +267,7 @@ class Store:
                 raise
             return await self._predict(path, {"stage": alias})
 
-    async def _predict(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+    async def _predict(self, path: str, params: Params) -> dict[str, Any]:
         reply = await self.client.get(path, params, timeout_s=LIVE_TIMEOUT_S)
         try:
             # without the id: 63 bits do not fit into a JavaScript number
@@ -261,14 +276,6 @@ class Store:
             )
         except ValueError as error:
             raise ApiFailure.unreadable() from error
-
-
-def _read_unready(failure: ApiFailure) -> CachedAnswer[BaseModel] | ApiFailure:
-    """Return the parts in the 503 of an API that is not ready."""
-    try:
-        return CachedAnswer(ReadyOut.model_validate_json(failure.body), datetime.now(UTC), None, 0.0)
-    except ValidationError:
-        return failure
 
 
 def render_card(card: CardOut) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import * as f from "./format.js"
 import {copyButton, fill, h, icon} from "./dom.js"
 import {Controls} from "./controls.js"
 import {MatchList} from "./list.js"
-import {Notices, emptyState, errorState, waitingState} from "./notices.js"
+import {Notices, emptyState, errorState, futureState, waitingState} from "./notices.js"
 import {Operations} from "./operations.js"
 import {Performance} from "./performance.js"
 import {Results} from "./results.js"
@@ -17,6 +17,9 @@ const VIEWS = [
   ["performance", "Performance"],
   ["operations", "Operations"],
 ]
+/* a key acts only in the views that show what it acts on */
+const KEYS_OF = {matches: "jkvo/", performance: "v/", operations: ""}
+const CONTENT = {matches: "matches", performance: "charts", operations: "state"}
 const OLD_RESULTS_MS = 7 * f.DAY // leagues play every week: later, the source has stopped
 
 class Board {
@@ -53,6 +56,7 @@ class Board {
 
   frame() {
     this.fresh = h("span", {class: "fresh"})
+    this.freshLine = h("p", {class: "fresh-line"})
     this.badge = h("span", {class: "badge"})
     this.drawer = h(
       "aside",
@@ -126,6 +130,7 @@ class Board {
         h(
           "main",
           {class: "main", id: "matches"},
+          this.freshLine,
           this.notices.el,
           this.results.el,
           this.controls.bar,
@@ -210,6 +215,7 @@ class Board {
       sql: this.onSql,
       problem: this.onProblem,
       series: this.onSeries,
+      no_series: this.onNoSeries,
       operations: this.onOperations,
       live: this.onLive,
     }
@@ -223,6 +229,7 @@ class Board {
   onFilters({revision, push, query, state, narrowing, is_live}) {
     this.revision = revision
     this.grouped = state.sort !== "edge"
+    this.status = state.status
     this.onLive({is_live})
     this.show(state.view)
     this.results.stake(state.stake)
@@ -240,6 +247,8 @@ class Board {
       tab.dataset.view === view ? tab.setAttribute("aria-current", "page") : tab.removeAttribute("aria-current")
     if (view === this.view) return
     this.view = view
+    this.seenAt = null
+    this.notices.clear("cached", "newer")
     this.performance.remove()
     fill(this.content, waitingState())
   }
@@ -249,7 +258,7 @@ class Board {
     this.busy(false)
     this.about(message)
     const rows = message.rows.flatMap(part => JSON.parse(part)),
-      page = {next: message.next, total: message.total, grouped: this.grouped}
+      page = {next: message.next, total: message.total, grouped: this.grouped, ofUpcoming: this.status === "upcoming"}
     this.total = message.total
     this.results.total(message.total)
     if (message.cursor) return this.list.append(rows, page)
@@ -298,6 +307,15 @@ class Board {
     fill(this.content, this.performance.el)
   }
 
+  onNoSeries({revision}) {
+    if (revision !== this.revision) return
+    this.busy(false)
+    fill(
+      this.content,
+      futureState(() => this.change({status: "finished", period: "all"})),
+    )
+  }
+
   onOperations({revision, parts}) {
     if (revision !== this.revision) return
     this.busy(false)
@@ -312,14 +330,14 @@ class Board {
 
   /* in the bar, which stays in sight when the notices do not */
   showLive() {
-    const state = this.notices.isOld ? "not updating" : this.isLive ? "live" : ""
-    this.el.classList.toggle("is-live", state === "live")
+    const state = this.notices.isOld ? "not updating" : this.isLive ? "connected" : ""
+    this.el.classList.toggle("is-live", state === "connected")
     this.el.classList.toggle("not-live", state === "not updating")
     if (this.state === state) return
     this.state = state
     this.live.textContent = state
     this.live.title =
-      state === "live" ? "Changes appear here by themselves" : state && "The note above the matches says why"
+      state === "connected" ? "Changes appear here by themselves" : state && "The note above the matches says why"
   }
 
   onSame({seen_at}) {
@@ -330,17 +348,9 @@ class Board {
   about({snapshot, failure, seen_at}) {
     this.seenAt = seen_at
     this.notices.snapshot(snapshot)
-    failure ? this.notices.showCached(seen_at, failure.reason) : this.notices.clear("cached")
+    failure ? this.notices.showCached(seen_at, failure.reason, CONTENT[this.view]) : this.notices.clear("cached")
     const until = snapshot.data_until && Date.parse(snapshot.data_until)
-    const isOld = until && Date.now() - until > OLD_RESULTS_MS
-    fill(
-      this.fresh,
-      h("b", {}, until ? `Results to ${f.date(until)}` : "No results yet"),
-      isOld && h("em", {class: "old"}, ` (${f.ago(until)})`),
-      h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`),
-      snapshot.simulated && h("span", {class: "made-up"}, "simulated"),
-    )
-    this.fresh.title = `Source: ${snapshot.source ?? "unknown"}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
+    for (const el of [this.fresh, this.freshLine]) showAge(el, snapshot, until)
   }
 
   onResults(message) {
@@ -377,11 +387,11 @@ class Board {
       )
     if (this.seenAt && (problem.renewal || problem.part === "more")) {
       this.list.requested = null
-      return this.notices.showCached(this.seenAt, problem.reason)
+      return this.notices.showCached(this.seenAt, problem.reason, CONTENT[this.view])
     }
     fill(
       this.content,
-      errorState(problem, () => this.reload()),
+      errorState(problem, CONTENT[this.view], () => this.reload()),
     )
   }
 
@@ -419,7 +429,7 @@ class Board {
       o: () => this.follow(),
     }
     const action = actions[event.key]
-    if (!action) return
+    if (!action || !KEYS_OF[this.view].includes(event.key)) return
     event.preventDefault()
     action()
   }
@@ -438,6 +448,19 @@ class Board {
     const row = this.list.current()
     if (row?.money?.url?.startsWith("https://")) window.open(row.money.url, "_blank", "noopener,noreferrer")
   }
+}
+
+/* how old the data is, in the bar where it is wide and over the matches where it is not */
+function showAge(el, snapshot, until) {
+  const isOld = until && Date.now() - until > OLD_RESULTS_MS
+  fill(
+    el,
+    h("b", {class: isOld ? "old" : ""}, until ? `Results to ${f.date(until)}` : "No results yet"),
+    isOld && h("em", {class: "old"}, ` (${f.ago(until)})`),
+    h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`),
+    snapshot.simulated && h("span", {class: "made-up"}, "simulated"),
+  )
+  el.title = `Source: ${snapshot.source ?? "unknown"}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
 }
 
 function switchTheme() {

@@ -2,13 +2,20 @@
 
 import {fill, h, s} from "./dom.js"
 
-/** @param {number[]} domain @param {number[]} range */
+/**
+ * @param {number[]} domain
+ * @param {number[]} range
+ */
 export const linear =
   ([d0, d1], [r0, r1]) =>
   value =>
     r0 + (d1 === d0 ? 0 : (value - d0) / (d1 - d0)) * (r1 - r0)
 
-/** Return round numbers inside a range, about n of them. @param {number[]} range @param {number} n */
+/**
+ * Return round numbers inside a range, about n of them.
+ * @param {number[]} range
+ * @param {number} n
+ */
 export function ticks([low, high], n) {
   const rough = (high - low) / n,
     power = 10 ** Math.floor(Math.log10(rough || 1))
@@ -18,6 +25,56 @@ export function ticks([low, high], n) {
     values.push(Number(at.toPrecision(12)))
   return values
 }
+
+/**
+ * Return the positions moved apart: in the same order, at least `gap` from each other, within the bounds where the bounds have room.
+ * @param {number[]} positions
+ * @param {number} gap
+ * @param {number[]} bounds
+ */
+export function spread(positions, gap, [low, high]) {
+  const order = positions.map((_, i) => i).sort((a, b) => positions[a] - positions[b])
+  const moved = [...positions]
+  let least = low
+  for (const i of order) {
+    moved[i] = Math.max(moved[i], least)
+    least = moved[i] + gap
+  }
+  let most = high
+  for (const i of order.reverse()) {
+    moved[i] = Math.min(moved[i], most)
+    most = moved[i] - gap
+  }
+  return moved
+}
+
+const CHARACTER_PX = 7 // of a label, at the font size of charts
+
+/**
+ * Return the labels that overlap none before them: put the most important first. Each has its middle as `x`.
+ * @param {{x: number, words: string}[]} labels
+ * @returns {any[]} as they came
+ */
+export function keepApart(labels) {
+  const kept = []
+  for (const label of labels) {
+    const needs = other => ((label.words.length + other.words.length) * CHARACTER_PX) / 2 + 6
+    if (kept.every(other => Math.abs(other.x - label.x) >= needs(other))) kept.push(label)
+  }
+  return kept
+}
+
+/**
+ * Return the words, cut to a width.
+ * @param {string} words
+ * @param {number} width px
+ */
+export function shorten(words, width) {
+  const n = Math.floor(width / CHARACTER_PX)
+  return words.length <= n ? words : `${words.slice(0, Math.max(1, n - 1)).trimEnd()}…`
+}
+
+export const labelWidth = words => words.length * CHARACTER_PX
 
 /* a picture with its title, a sentence, and its numbers as a table; drawn anew when its width changes */
 export function figure({title, summary, draw, table, wide = false}) {

@@ -15,6 +15,7 @@ export const PERIODS = [
   ["last90", "Last 90 days"],
   ["last365", "Last 365 days"],
 ]
+const PAST = new Set(["yesterday", "last7", "last30", "last90", "last365"])
 const STATUSES = [
   ["upcoming", "Upcoming"],
   ["finished", "Finished"],
@@ -81,10 +82,10 @@ export class Controls {
       clearTimeout(this.typing)
       this.typing = setTimeout(() => onChange({q: this.search.value}), 250)
     })
-    this.region = choice("region", value => onChange({region: value, tournament: ""}))
+    this.region = choice("region", value => onChange({region: value ? [value] : [], tournament: []}))
     this.tournament = choice("tournament", value => {
       const [region, tournament = ""] = value.split("\n")
-      onChange(value ? {region, tournament} : {tournament: ""})
+      onChange(value ? {region: region ? [region] : [], tournament: [tournament]} : {tournament: []})
     })
     this.period = choice("period", value => onChange({period: value}), PERIODS)
     this.sort = choice("sort", value => onChange({sort: value}), SORTS)
@@ -187,40 +188,33 @@ export class Controls {
   }
 
   showPlaces() {
-    const {region = "", tournament = ""} = this.state
-    const places = new Map()
-    for (const [name, league, n] of [...this.items, ...(region ? [[region, tournament, 0]] : [])]) {
-      if (!places.has(name)) places.set(name, new Map())
-      if (league) places.get(name).set(league, (places.get(name).get(league) ?? 0) + n)
-    }
-    const names = [...places.keys()].sort((a, b) => a.localeCompare(b)),
-      sum = leagues => [...leagues.values()].reduce((total, n) => total + n, 0)
-    options(
-      this.region,
-      [["", "All regions"], ...names.map(name => [name, counted(name, sum(places.get(name)))])],
-      region,
-    )
-    this.showTournaments(places, names, region, tournament)
+    const {region: regions = [], tournament: tournaments = []} = this.state
+    const places = countPlaces(this.items, regions, tournaments)
+    const names = [...places.keys()].sort((a, b) => a.localeCompare(b))
+    options(this.region, [["", "All regions"], ...names.map(name => [name, counted(name, sum(places.get(name)))])], "")
+    pickSeveral(this.region, regions)
+    this.showTournaments(places, regions.length ? regions : names, regions, tournaments)
   }
 
-  showTournaments(places, names, region, tournament) {
+  showTournaments(places, names, regions, tournaments) {
     const optionsOf = name =>
       [...places.get(name)].map(([league, n]) => h("option", {value: `${name}\n${league}`}, counted(league, n)))
-    const shown = region ? optionsOf(region) : names.map(name => h("optgroup", {label: name}, optionsOf(name)))
-    fill(this.tournament, h("option", {value: ""}, region ? `All of ${region}` : "All tournaments"), shown)
-    this.tournament.value = tournament ? `${region}\n${tournament}` : ""
-    if (tournament && this.tournament.selectedIndex < 0) {
-      this.tournament.append(h("option", {value: `\n${tournament}`}, tournament))
-      this.tournament.value = `\n${tournament}`
-    }
+    const isOne = regions.length === 1
+    const shown = isOne ? optionsOf(names[0]) : names.map(name => h("optgroup", {label: name}, optionsOf(name)))
+    fill(this.tournament, h("option", {value: ""}, isOne ? `All of ${names[0]}` : "All tournaments"), shown)
+    pickSeveral(
+      this.tournament,
+      tournaments.map(name => (isOne ? `${names[0]}\n${name}` : `\n${name}`)),
+      tournaments,
+    )
   }
 
   /* buttons that take one filter back, for the empty list */
   loosen() {
     const text = {
       q: `“${this.state.q}”`,
-      region: this.state.region,
-      tournament: this.state.tournament,
+      region: this.state.region.join(", "),
+      tournament: this.state.tournament.join(", "),
       status: STATUSES.find(([v]) => v === this.state.status)?.[1] ?? RARE[this.state.status],
       period: PERIODS.find(([v]) => v === this.state.period)?.[1],
       edge: `≥ ${this.state.edge} %`,
@@ -229,15 +223,29 @@ export class Controls {
     }
     const empty = {
       q: "",
-      region: "",
-      tournament: "",
+      region: [],
+      tournament: [],
       status: "all",
       period: "all",
       edge: null,
       rroi: null,
       value: false,
     }
-    return this.narrowing.map(name =>
+    // a period that is over has only finished matches
+    const step = PAST.has(this.state.period) &&
+      this.state.status === "upcoming" && [
+        h(
+          "button",
+          {
+            type: "button",
+            class: "button",
+            "data-step": "finished",
+            onclick: () => this.onChange({status: "finished"}),
+          },
+          "Show finished matches",
+        ),
+      ]
+    const buttons = this.narrowing.map(name =>
       h(
         "button",
         {
@@ -250,12 +258,14 @@ export class Controls {
         icon("close"),
       ),
     )
+    return [...(step || []), ...buttons]
   }
 }
 
 const field = (label, id, control, more) =>
   h("div", {class: `field ${id}`}, h("label", {for: id}, label), control, more)
 const counted = (name, n) => `${name} (${count(n)})`
+const sum = leagues => [...leagues.values()].reduce((total, n) => total + n, 0)
 const isFocused = el => el.getRootNode().activeElement === el
 
 function choice(id, onPick, choices = []) {
@@ -263,6 +273,28 @@ function choice(id, onPick, choices = []) {
   options(el, choices, "")
   el.addEventListener("change", () => onPick(el.value))
   return el
+}
+
+/* region -> tournament -> number of matches; what is chosen is there even if it has none */
+function countPlaces(items, regions, tournaments) {
+  const chosen = regions.flatMap(region => [
+    [region, "", 0],
+    ...(regions.length === 1 ? tournaments.map(name => [region, name, 0]) : []),
+  ])
+  const places = new Map()
+  for (const [region, tournament, n] of [...items, ...chosen]) {
+    if (!places.has(region)) places.set(region, new Map())
+    if (tournament) places.get(region).set(tournament, (places.get(region).get(tournament) ?? 0) + n)
+  }
+  return places
+}
+
+/* several values, as an address may carry, are one more choice that names them all */
+function pickSeveral(el, values, names = values) {
+  el.value = values[0] ?? ""
+  if (values.length < 2 && el.selectedIndex >= 0) return
+  el.append(h("option", {value: values.join("|")}, names.join(", ")))
+  el.value = values.join("|")
 }
 
 function options(el, choices, value) {

@@ -1,8 +1,9 @@
 /* What is behind a row: model beside market, ages, a prediction made now, the call that gives it. */
 
 import * as f from "./format.js"
-import {linear} from "./chart.js"
+import {linear, spread} from "./chart.js"
 import {copyButton, fill, h, s} from "./dom.js"
+import {describeFeature, describeValue} from "./features.js"
 import {SUSPECT, valueOf} from "./row.js"
 
 export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onResize}) {
@@ -11,10 +12,19 @@ export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onR
   const draw = () => {
     fill(
       live,
-      ...livePart(row, predictions, alias => {
-        onPredict(row, alias)
-        draw()
-      }),
+      ...livePart(
+        row,
+        predictions,
+        alias => {
+          onPredict(row, alias)
+          draw()
+        },
+        (alias, outcome) => {
+          predictions.get(`${row.id} ${alias}`).outcome = outcome
+          draw()
+          live.querySelector(`[data-explain="${outcome}"]`)?.focus({preventScroll: true})
+        },
+      ),
     )
     fill(past, ...historyPart(histories.get(row.id)))
     onResize()
@@ -95,7 +105,7 @@ function facts(row) {
   return h(
     "dl",
     {class: "facts"},
-    fact("Kick-off", row.timed ? f.moment(row.t) : `${f.shortDay(row.t)} · time not published`),
+    fact("Kick-off", row.timed ? f.moment(row.t) : `${f.shortDay(row.t, false)} · time not published`),
     fact("Odds", odds.join(" · ")),
     fact(
       "Model",
@@ -116,6 +126,7 @@ function oddsAge(row) {
 
 /* --- the prices over time ------------------------------------------------------------------------------------ */
 
+const LABEL_PX = 15 // height of a label
 const DASHES = [null, "5 3", "1.5 3"]
 
 function historyPart(history) {
@@ -137,6 +148,12 @@ function prices(quotes, summary) {
   const all = quotes.flatMap(quote => quote.slice(1, 4)).map(Math.log),
     x = linear([quotes[0][0], quotes.at(-1)[0]], [left, width - right]),
     y = linear([Math.min(...all), Math.max(...all) + 1e-9], [height - 12, 12])
+  const ends = quotes.at(-1).slice(1, 4)
+  const labels = spread(
+    ends.map(price => y(Math.log(price))),
+    LABEL_PX,
+    [LABEL_PX / 2, height - LABEL_PX / 2],
+  )
   return s(
     "svg",
     {class: "prices", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary},
@@ -146,11 +163,7 @@ function prices(quotes, summary) {
         .join("")
       return [
         s("path", {d: steps, "stroke-dasharray": DASHES[i - 1]}),
-        s(
-          "text",
-          {x: width - right + 6, y: y(Math.log(quotes.at(-1)[i])) + 4},
-          `${f.SIGNS[i - 1]} ${f.odds(quotes.at(-1)[i])}`,
-        ),
+        s("text", {x: width - right + 6, y: labels[i - 1] + 4}, `${f.SIGNS[i - 1]} ${f.odds(ends[i - 1])}`),
       ]
     }),
   )
@@ -160,7 +173,7 @@ function prices(quotes, summary) {
 
 const fact = (name, text) => h("div", {}, h("dt", {}, name), h("dd", {}, text))
 
-function livePart(row, predictions, ask) {
+function livePart(row, predictions, ask, explain) {
   const aliases = ["champion", "candidate"]
   const buttons = aliases.map(alias => {
     const isPending = predictions.get(`${row.id} ${alias}`)?.state === "pending"
@@ -172,11 +185,11 @@ function livePart(row, predictions, ask) {
   })
   return [
     h("div", {class: "buttons"}, buttons),
-    ...aliases.map(alias => answer(row, predictions.get(`${row.id} ${alias}`), alias)),
+    ...aliases.map(alias => answer(row, predictions.get(`${row.id} ${alias}`), alias, i => explain(alias, i))),
   ]
 }
 
-function answer(row, prediction, alias) {
+function answer(row, prediction, alias, onExplain) {
   if (!prediction || prediction.state === "pending") return null
   if (prediction.reason)
     return h("p", {class: "failed", role: "alert"}, `The ${alias} did not answer: ${prediction.reason}`)
@@ -209,7 +222,7 @@ function answer(row, prediction, alias) {
         ),
       ),
     ),
-    explanationPart(prediction.answer),
+    explanationPart(row, prediction, onExplain),
     h(
       "p",
       {class: "quiet"},
@@ -218,25 +231,57 @@ function answer(row, prediction, alias) {
   )
 }
 
-/* the features that moved the predicted outcome most, on the log scale */
-function explanationPart({explanation, predicted}) {
+/* the features that moved an outcome most, on the log scale: of the flagged bet at first, else of the pick */
+function explanationPart(row, prediction, onExplain) {
+  const {explanation} = prediction.answer
   if (!explanation?.length) return null
-  const top = explanation.toSorted((a, b) => Math.abs(b[predicted]) - Math.abs(a[predicted])).slice(0, 6),
-    most = Math.abs(top[0][predicted]) || 1
+  const signal = valueOf(row)
+  const outcome =
+    prediction.outcome ?? (signal.isValue ? signal.outcome : OUTCOMES.indexOf(prediction.answer.predicted))
+  const name = OUTCOMES[outcome]
+  const top = explanation.toSorted((a, b) => Math.abs(b[name]) - Math.abs(a[name])).slice(0, 6)
+  const most = Math.abs(top[0][name]) || 1
   return h(
     "div",
     {class: "why"},
-    h("p", {class: "quiet"}, `What spoke for and against “${predicted}” most:`),
-    top.map(item => {
-      const part = item[predicted]
-      return h(
-        "div",
-        {class: `why-line ${part >= 0 ? "for" : "against"}`},
-        h("span", {class: "name", title: `${item.feature} = ${item.value ?? "missing"}`}, item.feature),
-        h("span", {class: "track"}, h("i", {"--w": `${(50 * Math.abs(part)) / most}%`})),
-        h("small", {}, f.signed(part)),
-      )
-    }),
+    h("h4", {id: `why-${row.id}`}, `What spoke for and against ${TITLES[outcome](row)}`),
+    h(
+      "div",
+      {class: "segments small", role: "group", "aria-label": "Outcome to explain"},
+      f.SIGNS.map((sign, i) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "aria-pressed": String(i === outcome),
+            "aria-label": `${TITLES[i](row)}${signal.isValue && signal.outcome === i ? ", the flagged bet" : ""}`,
+            "data-explain": i,
+            onclick: () => onExplain(i),
+          },
+          sign,
+          signal.isValue && signal.outcome === i && " ▲",
+        ),
+      ),
+    ),
+    top.map(item => explanationLine(item, item[name], most)),
+  )
+}
+
+const OUTCOMES = ["home", "draw", "away"]
+const TITLES = [row => `a win of ${row.home}`, () => "a draw", row => `a win of ${row.away}`]
+
+function explanationLine({feature, value}, part, most) {
+  return h(
+    "div",
+    {class: `why-line ${part >= 0 ? "for" : "against"}`},
+    h(
+      "span",
+      {class: "name", title: feature},
+      describeFeature(feature),
+      h("small", {}, ` ${describeValue(feature, value)}`),
+    ),
+    h("span", {class: "track"}, h("i", {"--w": `${(50 * Math.abs(part)) / most}%`})),
+    h("small", {}, f.signed(part)),
   )
 }
 
@@ -248,7 +293,8 @@ function resultsKnown(row, until) {
     : `knows results to ${f.date(Date.parse(until))}`
 }
 
+/* without a public address the reader puts in the own one: an address inside a cluster would help nobody */
 function apiCall(row, apiUrl) {
-  const text = `curl '${apiUrl}/predict/${row.id}?stage=champion'`
+  const text = `curl ${apiUrl ? "'" : '"'}${apiUrl || "$API_URL"}/predict/${row.id}?stage=champion${apiUrl ? "'" : '"'}`
   return h("div", {class: "call"}, h("code", {tabindex: 0}, text), copyButton("Copy the API call", text))
 }

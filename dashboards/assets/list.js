@@ -3,7 +3,7 @@
 import * as f from "./format.js"
 import {fill, h} from "./dom.js"
 import {buildDetail} from "./detail.js"
-import {buildDayHead, buildGroupHead, buildRow} from "./row.js"
+import {buildAwaitedHead, buildDayHead, buildGroupHead, buildRow, isAwaited} from "./row.js"
 
 const OVERSCAN_PX = 700
 const AHEAD_PX = 2000
@@ -19,6 +19,8 @@ export class MatchList {
     this.onHistory = onHistory
     this.config = config
     this.grouped = true
+    this.ofUpcoming = false
+    this.awaitedOpen = false
     this.next = null
     this.total = 0
     this.requested = null
@@ -70,8 +72,8 @@ export class MatchList {
 
   /* --- data --------------------------------------------------------------------------------------------- */
 
-  show(rows, {next, total, grouped}) {
-    Object.assign(this, {rows, next, total, grouped, requested: null, active: -1})
+  show(rows, {next, total, grouped, ofUpcoming}) {
+    Object.assign(this, {rows, next, total, grouped, ofUpcoming, requested: null, active: -1, awaitedOpen: false})
     this.openIds.clear()
     this.heights.clear()
     this.clear()
@@ -118,7 +120,7 @@ export class MatchList {
     const keys = new Set(changed.flatMap(row => [row.id, `${row.id} detail`]))
     for (const row of before.values()) if (row.was) keys.add(row.id)
     for (const [key, el] of this.drawn) {
-      if (!keys.has(key) && !/^(day|group) |^tail$/.test(key)) continue
+      if (!keys.has(key) && !/^(day|group) |^(tail|awaited)$/.test(key)) continue
       this.measure.unobserve(el)
       el.remove()
       this.drawn.delete(key)
@@ -154,15 +156,40 @@ export class MatchList {
     this.canvas.style.height = `${y}px`
   }
 
-  placeGroups(put, size) {
-    for (const [day, ofDay] of groupBy(this.rows, row => f.dayKey(row.t))) {
-      put({kind: "day", key: `day ${day}`, at: ofDay[0].t, n: ofDay.length}, size.day)
+  placeDays(rows, put, size) {
+    for (const [day, ofDay] of groupBy(rows, row => f.dayKey(row.t, row.timed))) {
+      put({kind: "day", key: `day ${day}`, at: ofDay[0].t, timed: ofDay[0].timed}, size.day)
       const groups = [...groupBy(ofDay, row => `${row.region}\n${row.tour}`)].sort(([a], [b]) => a.localeCompare(b))
-      for (const [name, rows] of groups) {
-        put({kind: "group", key: `group ${day} ${name}`, row: rows[0]}, size.group)
-        rows.forEach(row => this.placeRow(put, row, size.row))
+      for (const [name, ofGroup] of groups) {
+        put({kind: "group", key: `group ${day} ${name}`, row: ofGroup[0]}, size.group)
+        ofGroup.forEach(row => this.placeRow(put, row, size.row))
       }
     }
+  }
+
+  /* matches that wait for their result are no upcoming ones: they have a group of their own, closed at first */
+  placeGroups(put, size) {
+    const awaited = this.ofUpcoming ? this.rows.filter(isAwaited) : []
+    if (!awaited.length) return this.placeDays(this.rows, put, size)
+    const others = this.rows.filter(row => !isAwaited(row))
+    const place = () => {
+      const isOpen = this.awaitedOpen
+      put(
+        {kind: "awaited", key: "awaited", n: awaited.length, isAll: others.length > 0 || !this.next, isOpen},
+        size.day,
+      )
+      if (isOpen) awaited.forEach(row => this.placeRow(put, row, size.row + size.context))
+    }
+    const isFirst = isAwaited(this.rows[0])
+    if (isFirst) place()
+    this.placeDays(others, put, size)
+    if (!isFirst) place()
+  }
+
+  toggleAwaited() {
+    this.awaitedOpen = !this.awaitedOpen
+    this.relayout()
+    this.drawn.get("awaited")?.querySelector("button").focus({preventScroll: true})
   }
 
   placeRow(put, row, height) {
@@ -240,12 +267,13 @@ export class MatchList {
   build(item) {
     if (item.kind === "day") return buildDayHead(item)
     if (item.kind === "group") return buildGroupHead(item.row)
+    if (item.kind === "awaited") return buildAwaitedHead(item, () => this.toggleAwaited())
     if (item.kind === "tail")
       return h("div", {class: "tail", role: "listitem"}, h("span", {class: "spinner"}), "Loading more matches…")
     if (item.kind === "detail") return this.buildDetail(item.row)
     const position = this.position.get(item.row.id)
     const el = buildRow(item.row, {
-      grouped: this.grouped,
+      grouped: this.grouped && !(this.ofUpcoming && isAwaited(item.row)),
       open: this.openIds.has(item.row.id),
       position,
       total: this.total,
@@ -275,7 +303,7 @@ export class MatchList {
   mark(top) {
     let day = null
     if (this.grouped && top > 0) day = this.items.findLast(item => item.kind === "day" && item.y <= top)
-    const text = day ? f.dayTitle(day.at).join(" · ") : ""
+    const text = day ? f.dayTitle(day.at, day.timed).join(" · ") : ""
     if (this.here.textContent !== text) this.here.textContent = text
     this.head.classList.toggle("is-day", Boolean(day))
   }

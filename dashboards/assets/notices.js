@@ -1,4 +1,4 @@
-/* What is notices when things are not as usual: simulated, stale, cut off, empty, failed. */
+/* What the page says when things are not as usual: simulated, stale, cut off, empty, failed. */
 
 import * as f from "./format.js"
 import {fill, h} from "./dom.js"
@@ -60,12 +60,13 @@ export class Notices {
     else this.clear("stale")
   }
 
-  showCached(seenAt, reason) {
+  /** @param {string} what of which view, "matches" */
+  showCached(seenAt, reason, what) {
     const at = Date.parse(seenAt)
     this.show(
       "cached",
       "warn",
-      h("span", {}, h("b", {}, `Showing data from ${f.time(at)} (${f.ago(at)}).`), ` ${reason}`),
+      h("span", {}, h("b", {}, `Showing ${what} as of ${whenOf(at)} (${f.ago(at)}).`), ` ${reason}`),
       this.retry(),
     )
   }
@@ -84,26 +85,43 @@ export class Notices {
   }
 }
 
+/* the clock of today, else also the day */
+const whenOf = at => (f.daysFromToday(at) === 0 ? f.time(at) : `${f.shortDay(at)}, ${f.time(at)}`)
+
 export const emptyState = (loosen, onReset) =>
   h(
     "div",
     {class: "state", role: "status"},
     h("h2", {}, "No matches for these filters"),
     loosen.length
-      ? h("p", {}, "Take one of them back:")
+      ? h("p", {}, "Change one of them:")
       : h("p", {}, "There are no matches of this kind in the data yet."),
     h("div", {class: "buttons"}, loosen),
     h("button", {type: "button", class: "button primary", onclick: onReset}, "Reset filters"),
   )
 
-export const errorState = ({reason, code, request_id: id}, onRetry) =>
+/**
+ * @param {{reason: string, request_id?: string}} problem
+ * @param {string} what
+ * @param {() => void} onRetry
+ */
+export const errorState = ({reason, request_id: id}, what, onRetry) =>
   h(
     "div",
     {class: "state", role: "alert"},
-    h("h2", {class: "bad"}, "The matches could not be loaded"),
+    h("h2", {class: "bad"}, `The ${what} could not be loaded`),
     h("p", {}, reason),
     h("button", {type: "button", class: "button primary", onclick: onRetry}, "Try again"),
-    h("p", {class: "quiet"}, `${code}${id ? ` · request ${id}` : ""}`),
+    id && h("p", {class: "quiet"}, `For a report: request ${id}`),
+  )
+
+export const futureState = onStep =>
+  h(
+    "div",
+    {class: "state", role: "status"},
+    h("h2", {}, "The matches of this period are still to come"),
+    h("p", {}, "Performance is about results, and this period has none yet."),
+    h("button", {type: "button", class: "button primary", onclick: onStep}, "Show all finished matches"),
   )
 
 export const waitingState = () =>

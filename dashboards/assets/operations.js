@@ -24,13 +24,18 @@ export class Operations {
   }
 }
 
-function part(title, {answer, reason, code, failure}, draw, wide = false) {
+function part(title, {answer, reason, code, failure, seen_at: seenAt}, draw, wide = false) {
   return h(
     "section",
     {class: `panel${wide ? " wide" : ""}`, "aria-label": title},
     h("h2", {}, title),
     reason ? h("p", {class: "missing", role: "status"}, explainMissing(reason, code)) : draw(answer),
-    failure && h("p", {class: "quiet"}, `Old: ${failure.reason}`),
+    failure &&
+      h(
+        "p",
+        {class: "old", role: "status"},
+        `As of ${f.time(Date.parse(seenAt))} (${f.ago(Date.parse(seenAt))}): ${failure.reason}`,
+      ),
   )
 }
 

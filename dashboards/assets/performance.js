@@ -1,7 +1,21 @@
 /* The performance view: what the settled matches of the filter say of model and bets, drawn and in words. */
 
 import * as f from "./format.js"
-import {area, empty, figure, line, linear, text, ticks, xAxis, yAxis} from "./chart.js"
+import {
+  area,
+  empty,
+  figure,
+  keepApart,
+  labelWidth,
+  line,
+  linear,
+  shorten,
+  spread,
+  text,
+  ticks,
+  xAxis,
+  yAxis,
+} from "./chart.js"
 import {fill, h, s} from "./dom.js"
 import {SUSPECT_EDGE} from "./row.js"
 
@@ -12,7 +26,9 @@ export class Performance {
 
   show(series, isLike) {
     for (const el of [...this.el.children]) el.remove()
-    const scope = isLike ? "Settled matches like those of the filter" : "Settled matches of the filter"
+    const scope = isLike
+      ? "Upcoming matches have no result: these are the finished matches of the other filters"
+      : "Finished matches of the filter"
     fill(
       this.el,
       h(
@@ -89,7 +105,13 @@ function drawProfit(curve, staking, width) {
   const at = pick => curve.map((point, i) => [x(days[i]), y(pick(point))])
   const deepest = Math.max(...curve.map(point => point.drawdown), 1e-9),
     drop = linear([0, deepest], [under, floor])
-  const end = curve.at(-1)
+  const end = curve.at(-1),
+    isBelow = end.profit < end.expected
+  const [expectedY, actualY] = spread(
+    [y(end.expected) + (isBelow ? -8 : 16), y(end.profit) + (isBelow ? 16 : -8)],
+    16,
+    [top, bottom],
+  )
   return {
     height: 346,
     parts: [
@@ -104,8 +126,8 @@ function drawProfit(curve, staking, width) {
       }),
       s("path", {class: "expected", d: line(at(p => p.expected))}),
       s("path", {class: "actual", d: line(at(p => p.profit))}),
-      text(width - right, y(end.expected) - 8, "expected", {class: "end name"}),
-      text(width - right, y(end.profit) + (end.profit < end.expected ? 16 : -8), "actual", {class: "end name strong"}),
+      text(width - right, expectedY, "expected", {class: "end name"}),
+      text(width - right, actualY, "actual", {class: "end name strong"}),
       s("path", {
         class: "drawdown",
         d: area(
@@ -188,8 +210,10 @@ function drawCalibration(bins, width) {
           {class: "dot", cx: x(bin.forecast), cy: y(bin.frequency), r: 3 + 6 * Math.sqrt(bin.n / most)},
           s("title", {}, `forecast ${f.share(bin.forecast)}, observed ${f.share(bin.frequency)}, n=${f.count(bin.n)}`),
         ),
-        text(x(bin.forecast), Math.min(y(bin.frequency_low) + 15, bottom - 4), short(bin.n), {class: "middle name"}),
       ]),
+      keepApart(bins.map(bin => ({x: x(bin.forecast), words: short(bin.n), y: y(bin.frequency_low)}))).map(label =>
+        text(label.x, Math.min(label.y + 15, bottom - 4), label.words, {class: "middle name"}),
+      ),
       text(width - right, bottom + 40, "forecast probability", {class: "end name"}),
       text(left + 4, top + 10, "observed share", {class: "name"}),
     ],
@@ -262,17 +286,25 @@ function drawRoi(groups, width) {
         return s(
           "g",
           {class: tone},
-          text(left - 10, y + 4, group.name, {class: "end label"}),
+          s("title", {}, group.name),
+          text(left - 10, y + 4, shorten(group.name, left - 10), {class: "end label"}),
+          beyond(group, reach, [left, width - right], y),
           s("line", {class: "whisker", x1: inside(group.roi_ci_low), x2: inside(group.roi_ci_high), y1: y, y2: y}),
           group.is_significant
             ? s("path", {class: "mark", d: `M${inside(group.roi_pct)} ${y - 7}l7 7l-7 7l-7 -7Z`})
             : s("circle", {class: "mark", cx: inside(group.roi_pct), cy: y, r: 4.5}),
-          text(width - right + 8, y + 4, `n=${short(group.n_bets)}`, {class: "name"}),
+          text(width - right + 12, y + 4, `n=${short(group.n_bets)}`, {class: "name"}),
         )
       }),
     ],
   }
 }
+
+/* an interval that ends beyond the axis has an arrow where it leaves it */
+const beyond = ({roi_ci_low: low, roi_ci_high: high}, reach, [left, right], y) => [
+  low < -reach && s("path", {class: "mark", d: `M${left} ${y - 4}l-6 4l6 4Z`}),
+  high > reach && s("path", {class: "mark", d: `M${right} ${y - 4}l6 4l-6 4Z`}),
+]
 
 /* --- edges -------------------------------------------------------------------------------------------------- */
 
@@ -318,8 +350,7 @@ function drawBars(bars, say, tone, mark, width) {
     step = (width - left - right) / bars.length
   const most = Math.max(1, ...bars.map(bar => bar.n)),
     y = linear([0, most], [bottom, top])
-  const at = i => left + i * step,
-    every = Math.ceil(bars.length / (width < 420 ? 4 : 7))
+  const at = i => left + i * step
   const marked = bars.findIndex(bar => bar.low !== null && Math.abs(bar.low - mark.at) < 1e-9)
   return {
     height: 262,
@@ -335,17 +366,29 @@ function drawBars(bars, say, tone, mark, width) {
           height: bottom - y(bar.n),
         }),
       ),
-      bars.map((bar, i) =>
-        bar.low !== null && (i - 1) % every === 0
-          ? text(at(i), bottom + 18, f.percentShort(100 * bar.low), {class: "middle"})
-          : null,
-      ),
+      barLabels(bars, at, width).map(label => text(label.x, bottom + 18, label.words, {class: "middle"})),
       marked >= 0 && [
         s("line", {class: "threshold", x1: at(marked), x2: at(marked), y1: 14, y2: bottom}),
         text(at(marked) + 5, 20, mark.name, {class: "name"}),
       ],
     ],
   }
+}
+
+/* the ends first: a bar that holds all that lies beyond the axis says so */
+function barLabels(bars, at, width) {
+  const every = Math.ceil(bars.length / (width < 420 ? 4 : 7))
+  const [first, last] = [bars[0], bars.at(-1)]
+  const low = first.low === null && `< ${f.percentShort(100 * first.high)}`,
+    high = last.high === null && `≥ ${f.percentShort(100 * last.low)}`
+  const ends = [
+    high && {x: at(bars.length) - labelWidth(high) / 2, words: high},
+    low && {x: at(0) + labelWidth(low) / 2, words: low},
+  ].filter(Boolean)
+  const bounds = bars.flatMap((bar, i) =>
+    bar.low !== null && (i - 1) % every === 0 ? [{x: at(i), words: f.percentShort(100 * bar.low)}] : [],
+  )
+  return keepApart([...ends, ...bounds])
 }
 
 const stripes = () =>

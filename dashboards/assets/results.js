@@ -35,10 +35,10 @@ export class Results {
     if (this.shown) this.show(...this.shown)
   }
 
-  show({exact, settled}, total) {
-    this.shown = [{exact, settled}, total]
+  show({exact, settled, is_any_time: isAnyTime}, total) {
+    this.shown = [{exact, settled, is_any_time: isAnyTime}, total]
     const shown = settled ?? exact
-    const scope = settled ? "settled matches like these" : "these matches"
+    const scope = settled ? `settled matches like these${isAnyTime ? ", any time" : ""}` : "these matches"
     fill(
       this.el,
       roiCard(shown, scope, this.onStake),

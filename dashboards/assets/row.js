@@ -23,7 +23,7 @@ export function buildRow(row, {grouped, open, position, total, onToggle}) {
       "aria-posinset": position + 1,
       "data-id": row.id,
     },
-    !grouped && h("div", {class: "where"}, `${f.shortDay(row.t)} · ${row.region} · ${row.tour}`),
+    !grouped && h("div", {class: "where"}, `${f.shortDay(row.t, row.timed)} · ${row.region} · ${row.tour}`),
     h(
       "div",
       {
@@ -165,11 +165,18 @@ function signalParts(row, signal) {
       ? age(row)
       : h(
           "span",
-          {class: row.money.profit > 0 ? "won" : "lost"},
-          `${row.money.profit > 0 ? "won" : "lost"} ${f.units2(row.money.profit)}`,
+          {class: row.money.profit > 0 ? "won" : "lost", title: betTitle(row, signal)},
+          `${betName(row, signal)}${row.money.profit > 0 ? "won" : "lost"} ${f.units2(row.money.profit)}`,
         ),
   ]
 }
+
+/* the bet and the pick may be of two outcomes: then the row says which of them won or lost */
+const betName = (row, {outcome}) => (outcome === row.pick ? "" : `bet on ${f.SIGNS[outcome]} `)
+const betTitle = (row, {outcome}) =>
+  outcome === row.pick
+    ? "Profit of the value bet, one unit staked"
+    : `Profit of the value bet on ${f.SIGNS[outcome]}, one unit staked; the pick, ${f.SIGNS[row.pick]}, is the most probable outcome and is judged apart`
 
 /* how old the price is, where it still matters and is worth a warning */
 function age(row) {
@@ -214,8 +221,26 @@ function link(row) {
 /* --- heads of a day, and of a tournament with the ROI of its region --- */
 
 export function buildDayHead(item) {
-  const [name, detail] = f.dayTitle(item.at)
+  const [name, detail] = f.dayTitle(item.at, item.timed)
   return h("div", {class: "day", role: "listitem"}, h("h2", {}, name, h("small", {}, ` ${detail}`)))
+}
+
+export function buildAwaitedHead({n, isAll, isOpen}, onToggle) {
+  return h(
+    "div",
+    {class: "day awaited-head", role: "listitem"},
+    h(
+      "h2",
+      {},
+      h(
+        "button",
+        {type: "button", "aria-expanded": String(isOpen), onclick: onToggle},
+        icon("chevron"),
+        "Results awaited",
+        h("small", {}, ` ${f.count(n)}${isAll ? "" : "+"} ${n === 1 ? "match" : "matches"} past kick-off`),
+      ),
+    ),
+  )
 }
 
 export function buildGroupHead(row) {

@@ -14,7 +14,7 @@ from panel.models.esm import ESMEvent
 
 from app.schemas import RoiOut
 from dashboards.client import ApiFailure, ChangeFeed
-from dashboards.filters import Filters, parse_time_zone
+from dashboards.filters import FUTURE, Filters, Params, parse_time_zone
 from dashboards.store import CachedAnswer, CardsPage, Store
 from dashboards.views import messages
 
@@ -28,10 +28,11 @@ class Board(JSComponent):
 
     _bundle: ClassVar[Path] = ASSETS / "board.js"
 
-    def __init__(self, store: Store, feed: ChangeFeed, **params: Any) -> None:
+    def __init__(self, store: Store, feed: ChangeFeed, *, api_url: str = "", **params: Any) -> None:
         super().__init__(sizing_mode="stretch_width", **params)
         self._store = store
         self._feed = feed
+        self._api_url = api_url  # for readers; empty where they have none
         self._filters = Filters()
         self._zone: tzinfo = UTC
         self._revision = 0  # number of the filters; an answer for earlier ones is dropped
@@ -72,7 +73,7 @@ class Board(JSComponent):
 
     async def _hello(self, data: Mapping[str, Any]) -> None:
         self._zone = parse_time_zone(str(data.get("zone", "")))
-        self._send_msg({"kind": "config", "api_url": self._store.client.base_url})
+        self._send_msg({"kind": "config", "api_url": self._api_url})
         self._feed.subscribe(self)
         await self._back(data)
 
@@ -202,21 +203,26 @@ class Board(JSComponent):
         exact = await self._store.load_results(self._with_staking(params))
         settled: CachedAnswer[RoiOut] | None = None
         if params.get("status") in {"upcoming", "live"}:
-            settled = await self._store.load_results(self._with_staking(_finished_params(params)))
+            settled = await self._store.load_results(self._with_staking(self._finished_params()))
         if not self._is_sent(revision, "results", exact, settled):
             self._send_msg(
                 {
                     "kind": "results",
                     "exact": messages.render_results(exact),
                     "settled": settled and messages.render_results(settled),
+                    "is_any_time": settled is not None and self._filters.period in FUTURE,
                 }
             )
 
     async def _send_series(self, revision: int) -> None:
         """Send the series of the filter, or for open matches that of finished ones like them."""
-        params = self._api_params()
-        is_open = params.get("status") in {"upcoming", "live"}
-        answer = await self._store.load_performance(self._with_staking(_finished_params(params) if is_open else params))
+        if self._filters.period in FUTURE:  # no result can be of a period that lies ahead
+            if revision == self._revision:
+                self._send_msg({"kind": "no_series", "revision": revision})
+            return
+        is_open = self._filters.status in {"upcoming", "live"}
+        params = self._finished_params() if is_open else self._api_params()
+        answer = await self._store.load_performance(self._with_staking(params))
         if not self._is_sent(revision, "list", answer):
             self._send_msg(
                 {"kind": "series", "revision": revision, "is_like": is_open, **messages.render_series(answer)}
@@ -241,16 +247,15 @@ class Board(JSComponent):
         self._sent[part] = tags
         return False
 
-    def _api_params(self) -> dict[str, str]:
-        return self._filters.api_params(now=datetime.now(UTC), zone=self._zone, value_edge=self._store.value_edge)
+    def _api_params(self) -> Params:
+        return self._filters.api_params(now=datetime.now(UTC), zone=self._zone)
 
-    def _with_staking(self, params: Mapping[str, str]) -> dict[str, str]:
+    def _finished_params(self) -> Params:
+        return self._filters.finished_params(now=datetime.now(UTC), zone=self._zone)
+
+    def _with_staking(self, params: Params) -> Params:
         is_default = self._filters.stake == self._filters.param.stake.default
         return {**params} | ({} if is_default else {"staking": self._filters.stake})
-
-
-def _finished_params(params: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in params.items() if name not in {"from", "to"}} | {"status": "finished"}
 
 
 class MessageSender:

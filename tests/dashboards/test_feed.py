@@ -39,7 +39,7 @@ class Source:
     @asynccontextmanager
     async def feed(self) -> AsyncIterator[tuple[ChangeFeed, Store]]:
         async with serving({"/events": self.events, "/predict/cards/": self.cards}) as url, ApiClient(url) as client:
-            store = Store(client, value_edge=0.05)
+            store = Store(client)
             feed = ChangeFeed(client, on_change=store.invalidate)
             following = asyncio.create_task(feed.follow())
             try:
@@ -116,7 +116,7 @@ async def test_a_broken_feed_is_told_and_taken_up_where_it_was_left() -> None:
 
 async def test_without_a_feed_the_page_goes_on() -> None:
     async with serving({}) as url, ApiClient(url) as client:
-        feed = ChangeFeed(client, on_change=Store(client, value_edge=0.05).invalidate)
+        feed = ChangeFeed(client, on_change=Store(client).invalidate)
         following = asyncio.create_task(feed.follow())
         done, _ = await asyncio.wait([following], timeout=0.2)
         assert not done

@@ -21,7 +21,7 @@ FILTERS: dict[str, tuple[Act, dict[str, str], str]] = {
     "min edge": (lambda p: p.select_option("#edge", "10"), {"min_edge": "0.1"}, "edge=10"),
     "min region ROI": (lambda p: p.select_option("#rroi", "10"), {"min_region_roi": "10"}, "rroi=10"),
     "search": (lambda p: p.fill("#q", "scotland home 3"), {"q": "scotland home 3"}, "q=scotland+home+3"),
-    "value bets only": (lambda p: p.locator(".switch").click(), {"min_edge": "0.05"}, "value=1"),
+    "value bets only": (lambda p: p.locator(".switch").click(), {"value": "true"}, "value=1"),
 }
 
 
@@ -70,7 +70,9 @@ async def test_sorting_by_edge_puts_the_best_first_and_says_where_each_match_is(
 
 async def test_a_shared_address_survives_a_reload(api: Api, visit: Visit) -> None:
     query = "?status=finished&region=England&tournament=Premier+League&edge=7&value=1&sort=edge"
-    total = await api.total(status="finished", region="England", tournament="Premier League", min_edge="0.07")
+    total = await api.total(
+        status="finished", region="England", tournament="Premier League", min_edge="0.07", value="true"
+    )
     page = await visit.open(query)
     for _ in range(2):
         await shows(page, total)
@@ -134,3 +136,38 @@ async def test_two_people_do_not_share_their_filters(api: Api, browser: Browser,
         await first.select_option("#region", "Italy")
         await shows(first, await api.total(status="upcoming", region="Italy"))
         await shows(second, await api.total(status="upcoming"))
+
+
+async def test_value_bets_only_are_the_flagged_ones_in_list_counts_and_sql(api: Api, visit: Visit) -> None:
+    """Not every edge above the threshold is a value bet: a team may have too few matches."""
+    flagged = (await api.ask("/predict/cards/", status="upcoming", value="true", limit="200"))["items"]
+    assert all(card["money"]["is_value"] for card in flagged)
+    page = await visit.open("?value=1")
+    await shows(page, len(flagged))
+    ids = {str(card["match_id"]) for card in flagged}
+    assert set(await page.locator(".row").evaluate_all("rows => rows.map(row => row.dataset.id)")) <= ids
+    facets = (await api.ask("/predict/facets/", status="upcoming", value="true"))["items"]
+    n_italy = sum(item["n"] for item in facets if item["region"] == "Italy")
+    await expect(page.locator("#region option[value=Italy]")).to_have_text(f"Italy ({n_italy})")
+    await page.get_by_role("button", name="Show SQL").click()
+    await expect(page.get_by_role("dialog").locator("code")).to_contain_text("is_value")
+
+
+async def test_two_regions_in_the_address_are_two_regions(api: Api, visit: Visit) -> None:
+    total = await api.total(status="finished", region="Italy") + await api.total(status="finished", region="Scotland")
+    page = await visit.open("?status=finished&region=Scotland&region=Italy")
+    await shows(page, total)
+    await expect(page.locator("#region option:checked")).to_have_text("Italy, Scotland")
+    await page.reload()
+    await shows(page, total)
+    await page.select_option("#region", "Italy")
+    await shows(page, await api.total(status="finished", region="Italy"))
+    await expect(page).to_have_url(f"{visit.site}/?status=finished&region=Italy")
+
+
+async def test_a_period_that_is_over_offers_the_finished_matches(api: Api, visit: Visit) -> None:
+    page = await visit.open("?period=last30&region=Italy&edge=1")
+    step = page.locator("[data-step=finished]")
+    await step.click()
+    await expect(page).to_have_url(re.compile("status=finished"))
+    await expect(page.locator(".row").first).to_be_visible()

@@ -4,9 +4,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from tests.dashboards.conftest import Api, Visit
+from tests.dashboards.conftest import Api, Visit, visiting
 from tests.dashboards.world import GOOD_LINK, MARKUP, N_MATCHES, N_UPCOMING
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
@@ -96,8 +96,14 @@ async def test_finished_rows_say_hit_or_miss_and_in_sample_ones_prove_nothing(ap
 
 async def test_a_match_whose_kickoff_has_passed_waits_for_its_result(visit: Visit) -> None:
     page = await visit.open()
-    await expect(page.locator(".awaited")).to_have_count(1)
+    head = page.get_by_role("button", name="Results awaited 1 match past kick-off")
+    await expect(head).to_have_attribute("aria-expanded", "false")
+    await expect(page.locator(".awaited")).to_have_count(0)
+    await head.click()
     await expect(page.locator(".row").first.locator(".awaited small")).to_have_text("result awaited")
+    await expect(head).to_be_focused()
+    await head.click()
+    await expect(page.locator(".awaited")).to_have_count(0)
 
 
 async def test_markup_in_a_name_is_only_text(visit: Visit) -> None:
@@ -141,7 +147,7 @@ async def test_the_page_says_what_it_is(visit: Visit) -> None:
     page = await visit.open()
     await expect(page.locator('[data-notice="simulated"]')).to_contain_text("made up")
     await expect(page.locator("footer")).to_contain_text("18+")
-    await expect(page.locator(".fresh")).to_contain_text("Results to")
+    await expect(page.locator(".bar .fresh")).to_contain_text("Results to")
     await expect(page).to_have_title(re.compile("Touchline"))
 
 
@@ -159,3 +165,56 @@ async def test_results_stand_beside_their_yardsticks(api: Api, visit: Visit) -> 
 async def test_too_few_bets_are_called_so(visit: Visit) -> None:
     page = await visit.open("?status=finished&period=last7")
     await expect(page.locator(".results .roi")).to_contain_text("too few bets")
+
+
+async def test_a_bet_that_lost_beside_a_pick_that_came_says_which_outcome_it_was_on(api: Api, visit: Visit) -> None:
+    cards = (await api.ask("/predict/cards/", status="finished", sort="-kickoff", value="true", limit="200"))["items"]
+    card = next(
+        c for c in cards if c["hit"] and c["money"]["profit"] < 0 and c["money"]["best_outcome"] != c["predicted"]
+    )
+    page = await visit.open("?status=finished&value=1&q=" + card["home_team"].replace(" ", "+"))
+    row = page.locator(f'.row[data-id="{card["match_id"]}"]')
+    sign = {"home": "1", "draw": "X", "away": "2"}[card["money"]["best_outcome"]]
+    await expect(row.locator(".lost")).to_have_text(f"bet on {sign} lost −1.00\u202fu")
+    await expect(row.locator(".lost")).to_have_attribute("title", re.compile("the most probable outcome"))
+
+
+async def test_a_day_without_a_time_is_the_published_one_in_every_time_zone(
+    api: Api, browser: Browser, site: str
+) -> None:
+    cards = await api.ask("/predict/cards/", status="finished", sort="-kickoff")
+    card = next(card for card in cards["items"] if not card["kickoff_known"])
+    day = datetime.fromisoformat(card["kickoff_utc"]).astimezone(ZoneInfo("UTC"))
+    for zone in ("Pacific/Auckland", "Pacific/Honolulu"):
+        async with visiting(browser, site, timezone_id=zone, viewport={"width": 1440, "height": 900}) as visit:
+            page = await visit.open("?status=finished&q=" + card["home_team"].replace(" ", "+"))
+            await page.locator(f'.row[data-id="{card["match_id"]}"] .teams').click()
+            await expect(page.locator(".detail .facts")).to_contain_text(f"{day:%a} {day.day} {day:%b}")
+            await expect(page.locator(".day h2", has_text=f"{day.day} {day:%b}").first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("locale", "clock"),
+    [("ar-EG", r"\d{1,2}:\d\d [AaPp][Mm]"), ("de-DE", r"\d\d:\d\d$"), ("en-US", r"\d{1,2}:\d\d [AP]M")],
+)
+async def test_texts_are_english_and_one_clock_follows_the_locale(
+    browser: Browser, site: str, locale: str, clock: str
+) -> None:
+    async with visiting(browser, site, locale=locale, viewport={"width": 1440, "height": 900}) as visit:
+        page = await visit.open("?status=finished")
+        text = await page.locator(".touchline").inner_text()
+        assert not re.search("[\u0660-\u0669\u06f0-\u06f9]", text)
+        assert re.search(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun),? ", await page.locator(".day h2").first.inner_text())
+        times = [time for time in await page.locator(".when b").all_inner_texts() if time != "–"]
+        assert all(re.fullmatch(clock.replace(" ", r"\s"), time) for time in times)
+        wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).length"
+        assert await page.locator(".when").evaluate_all(wide) == 0
+
+
+@pytest.mark.parametrize("width", [390, 768, 1024, 1440])
+async def test_the_age_of_the_data_is_in_sight_at_every_width(browser: Browser, site: str, width: int) -> None:
+    async with visiting(browser, site, viewport={"width": width, "height": 844}) as visit:
+        page = await visit.open()
+        age = page.get_by_text(re.compile("^Results to ")).filter(visible=True)
+        await expect(age).to_have_count(1)
+        await expect(age).to_be_in_viewport(ratio=1)

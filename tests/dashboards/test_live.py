@@ -50,3 +50,26 @@ async def test_the_champion_answers_as_stored_and_the_missing_candidate_is_named
         await page.locator(".row .teams").first.click()
         await page.locator("[data-alias=champion]").click()
         await expect(given).to_contain_text("knows results before this match")
+
+
+async def test_the_explanation_is_of_the_flagged_bet_and_of_any_outcome_that_is_chosen(
+    live_api: Api, browser: Browser
+) -> None:
+    async with page_server(live_api.url) as site, visiting(browser, site) as visit:
+        page = await visit.open("?status=all&value=1")
+        row = page.locator(".row.is-value").first
+        sign = (await row.locator(".tile.value").get_attribute("class") or "").split("o")[1][0]
+        await row.locator(".teams").click()
+        await page.locator("[data-alias=champion]").click()
+        flagged = page.locator(f'.why [data-explain="{sign}"]')
+        await expect(flagged).to_have_attribute("aria-pressed", "true")
+        await expect(flagged).to_contain_text("▲")
+        lines = page.locator(".why-line .name")
+        assert await lines.count() > 0
+        assert not any("_" in text for text in await lines.all_inner_texts())
+        other = page.locator('.why [aria-pressed="false"]').first
+        index = await other.get_attribute("data-explain")
+        await other.click()
+        await expect(page.locator(f'.why [data-explain="{index}"]')).to_have_attribute("aria-pressed", "true")
+        await expect(page.locator(f'.why [data-explain="{index}"]')).to_be_focused()
+        await expect(flagged).to_have_attribute("aria-pressed", "false")

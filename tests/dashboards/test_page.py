@@ -4,6 +4,8 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from app.settings import Settings
+from dashboards.server import _public_url
 from tests.dashboards.conftest import Api, Visit, visiting
 from tests.dashboards.world import GOOD_LINK
 
@@ -62,7 +64,7 @@ async def test_an_edge_to_be_checked_is_marked_in_the_row_and_in_the_detail(api:
     await expect(page.locator(".detail tr.best:not(.suspect)")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("form", "shape"), [("fractional", r"\d+/\d+"), ("american", r"[+−][\d,]+")])
+@pytest.mark.parametrize(("form", "shape"), [("fractional", r"\d+/\d+"), ("american", r"[+−]\d+")])
 async def test_odds_are_shown_as_people_know_them_and_that_is_kept(visit: Visit, form: str, shape: str) -> None:
     page = await visit.open("?value=1")
     odds = page.locator(".row .odds").first
@@ -173,3 +175,25 @@ async def test_on_a_phone_filters_are_in_a_drawer_and_targets_are_large(browser:
         height = "all => Math.min(...all.filter(e => e.offsetParent).map(e => e.getBoundingClientRect().height))"
         targets = page.locator(".toolbar button, .toolbar select, .icon-button, .link a")
         assert await targets.evaluate_all(height) >= 44
+
+
+@pytest.mark.parametrize("view", ["performance", "operations"])
+async def test_keys_do_nothing_to_what_is_not_in_sight(visit: Visit, view: str) -> None:
+    page = await visit.open(f"?status=finished&view={view}")
+    for key in "jko":
+        await page.keyboard.press(key)
+    if view == "operations":
+        await page.keyboard.press("v")
+        await page.keyboard.press("/")
+    await page.get_by_role("button", name="Matches", exact=True).click()
+    await expect(page.locator(".row").first).to_be_visible()
+    await expect(page.locator(".row.is-active")).to_have_count(0)
+    await expect(page.locator("#value")).not_to_be_checked()
+
+
+async def test_a_page_without_a_public_address_shows_no_internal_one(api: Api) -> None:
+    values = {"dashboard_port": 0, "api_url": "http://touchline-api.internal:8000", "_env_file": None}
+    assert _public_url(Settings(**values)) == ""  # type: ignore[arg-type]  # pydantic checks them
+    values["api_public_url"] = "https://api.example.org/"
+    assert _public_url(Settings(**values)) == "https://api.example.org"  # type: ignore[arg-type]
+    assert _public_url(Settings(api_url=api.url, _env_file=None)) == api.url  # type: ignore[call-arg]

@@ -52,7 +52,7 @@ async def test_when_the_api_goes_away_old_matches_stay_with_their_age(
             api.stop()
             await page.evaluate(TICK)
             notice = page.locator('[data-notice="cached"]')
-            await expect(notice).to_contain_text("Showing data from")
+            await expect(notice).to_contain_text("Showing matches as of")
             # the feed's end and a visitor's return may share one failure: the second to hear of it takes nothing back
             await asyncio.gather(*(board.renew() for board in boards() for _ in range(2)))
             await page.evaluate(ANSWERED)
@@ -65,7 +65,32 @@ async def test_when_the_api_goes_away_old_matches_stay_with_their_age(
             await expect(page.locator(".live-state")).to_be_in_viewport()
             await api.start()
             await expect(notice).to_have_count(0, timeout=60_000)
-            await expect(page.locator(".live-state")).to_have_text("live", timeout=60_000)
+            await expect(page.locator(".live-state")).to_have_text("connected", timeout=60_000)
+    finally:
+        api.stop()
+
+
+async def test_each_view_says_what_it_shows_and_of_when_while_the_api_is_away(
+    browser: Browser, world: Path, tmp_path: Path
+) -> None:
+    api = Api(world, tmp_path / "log")
+    await api.start()
+    try:
+        async with page_server(api.url, ttl_s=0) as site, visiting(browser, site) as visit:
+            await visit.open("?view=operations")
+            await visit.open("?status=finished&view=performance")
+            api.stop()
+            page = await visit.open("?status=finished&view=performance")
+            await expect(page.locator('[data-notice="cached"]')).to_contain_text("Showing charts as of")
+            await page.get_by_role("button", name="Operations").click()
+            await expect(page.locator('[data-notice="cached"]')).to_have_count(0)
+            part = page.get_by_role("region", name="Artifacts and parts")
+            await expect(part).to_contain_text("As of ")
+            await expect(part).to_contain_text("cannot be reached")
+            await page.get_by_role("button", name="Matches", exact=True).click()
+            state = page.get_by_role("alert")
+            await expect(state).to_contain_text("The matches could not be loaded")
+            assert "unreachable" not in await state.inner_text()  # no code of a program
     finally:
         api.stop()
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from app.schemas import CardsOut
 from dashboards.client import ApiClient, ApiFailure
-from dashboards.store import PAGE_ROWS, Store
+from dashboards.store import PAGE_ROWS, CachedAnswer, Store
 from tests.dashboards.serving import serving, unused_port
 from tests.support.build_cards import a_card, a_page, some_results
 
@@ -26,7 +26,7 @@ class Api:
         self.delay_s = 0.0
 
     async def cards(self, request: web.Request) -> web.Response:
-        self.asked.append(dict(request.query))
+        self.asked.append({name: ",".join(request.query.getall(name)) for name in request.query})
         await asyncio.sleep(self.delay_s)
         if self.status != 200:
             return web.Response(status=self.status)
@@ -38,7 +38,7 @@ class Api:
     @asynccontextmanager
     async def store(self, ttl_s: float = 60.0) -> AsyncIterator[Store]:
         async with serving({"/predict/cards/": self.cards}) as url, ApiClient(url) as client:
-            yield Store(client, value_edge=0.05, ttl_s=ttl_s)
+            yield Store(client, ttl_s=ttl_s)
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def api() -> Api:
 
 async def test_a_window_is_asked_for_with_filter_order_and_size(api: Api) -> None:
     async with api.store() as store:
-        await store.load_cards({"region": "England"}, sort="-edge", cursor="abc")
-    assert api.asked == [{"region": "England", "sort": "-edge", "limit": str(PAGE_ROWS), "cursor": "abc"}]
+        await store.load_cards({"region": ("England", "Italy")}, sort="-edge", cursor="abc")
+    assert api.asked == [{"region": "England,Italy", "sort": "-edge", "limit": str(PAGE_ROWS), "cursor": "abc"}]
 
 
 async def test_a_window_holds_rows_as_json_and_what_the_page_says_of_itself(api: Api) -> None:
@@ -58,13 +58,6 @@ async def test_a_window_holds_rows_as_json_and_what_the_page_says_of_itself(api:
         window = (await store.load_cards({}, sort="kickoff")).value
     assert [row["home"] for row in json.loads(window.rows)] == ["Ashford Town"]
     assert (window.n_rows, window.total, window.next_cursor, window.snapshot.id) == (1, 7, "more", "s1")
-
-
-async def test_the_threshold_of_the_api_is_taken_over(api: Api) -> None:
-    api.page = a_page(value_edge=0.08)
-    async with api.store() as store:
-        await store.load_cards({}, sort="kickoff")
-        assert store.value_edge == 0.08
 
 
 async def test_sessions_that_ask_the_same_at_once_make_one_request(api: Api) -> None:
@@ -161,7 +154,7 @@ async def test_an_answer_outside_the_schema_is_a_failure() -> None:
 
     async with serving({"/predict/cards/": answer}) as url, ApiClient(url) as client:
         with pytest.raises(ApiFailure) as caught:
-            await Store(client, value_edge=0.05).load_cards({}, sort="kickoff")
+            await Store(client).load_cards({}, sort="kickoff")
     assert caught.value.code == "unreadable"
 
 
@@ -174,7 +167,7 @@ async def test_the_least_recently_used_answers_are_forgotten() -> None:
         return web.Response(body=some_results().model_dump_json())
 
     async with serving({"/predict/roi/": answer}) as url, ApiClient(url) as client:
-        store = Store(client, value_edge=0.05)
+        store = Store(client)
         for i in range(300):
             await store.load_results({"q": str(i)})
         await store.load_results({"q": "299"})
@@ -186,4 +179,27 @@ async def test_the_least_recently_used_answers_are_forgotten() -> None:
 async def test_a_live_prediction_of_no_match_id_is_refused() -> None:
     async with ApiClient(f"http://127.0.0.1:{unused_port()}") as client:
         with pytest.raises(ValueError, match="invalid literal"):
-            await Store(client, value_edge=0.05).predict("../admin", "champion")
+            await Store(client).predict("../admin", "champion")
+
+
+async def test_an_api_that_is_not_ready_is_shown_and_remembered() -> None:
+    """Its 503 carries the parts; once it is gone, the parts known last stand with the failure."""
+    ready = {"ready": True, "degraded": False, "parts": [{"name": "snapshot", "ok": True, "detail": "s1"}]}
+    answers = [(200, ready), (503, ready | {"ready": False}), (502, {})]
+
+    async def readyz(_: web.Request) -> web.Response:
+        status, body = answers.pop(0)
+        return web.json_response(body, status=status)
+
+    async with serving({"/readyz": readyz}) as url, ApiClient(url) as client:
+        store = Store(client, ttl_s=0)
+        states = [(await store.load_operations())["ready"] for _ in range(3)]
+    assert [isinstance(state, CachedAnswer) and state.value.model_dump()["ready"] for state in states] == [
+        True,
+        False,
+        False,
+    ]
+    last = states[-1]
+    assert isinstance(last, CachedAnswer)
+    assert last.failure is not None
+    assert last.failure.code == "status-502"

@@ -1,14 +1,24 @@
 """The views beside the list: performance and operations."""
 
 import re
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
-from tests.dashboards.conftest import Api, Visit
+from tests.dashboards.conftest import Api, Visit, visiting
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 
+BERLIN = ZoneInfo("Europe/Berlin")
+# pairs of labels of one picture whose boxes share more than a pixel
+OVERLAPS = """all => all.flatMap(svg => {
+  const labels = [...svg.querySelectorAll("text")].map(el => [el.textContent, el.getBoundingClientRect()])
+  const common = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low])
+  const overlap = ([, a], [, b]) => common(a, b, "left", "right") > 1 && common(a, b, "top", "bottom") > 3
+  return labels.flatMap((a, i) => labels.slice(i + 1).filter(b => overlap(a, b)).map(b => `${a[0]} | ${b[0]}`))
+})"""
 CHARTS = (
     "Profit over time",
     "Calibration",
@@ -82,3 +92,32 @@ async def test_operations_show_what_answers_and_say_what_does_not(visit: Visit) 
     async with page.context.expect_page() as opened:
         await drift.get_by_role("link", name="Open the report").click()
     await expect((await opened.value).locator("p")).to_have_text("stable")
+
+
+async def test_performance_of_a_period_is_of_this_period_whatever_the_status(api: Api, visit: Visit) -> None:
+    begin = (datetime.now(BERLIN) - timedelta(days=29)).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = begin.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    within = await api.ask("/predict/performance/", status="finished", **{"from": since})
+    ever = await api.ask("/predict/performance/", status="finished")
+    assert 0 < within["n_bets"] < ever["n_bets"]
+    for query in ("?period=last30&view=performance", "?period=last30&status=finished&view=performance"):
+        page = await visit.open(query)
+        await expect(page.locator(".chart.wide figcaption")).to_contain_text(f"{within['n_bets']} bets made ")
+
+
+async def test_performance_of_a_period_to_come_offers_the_finished_matches(visit: Visit) -> None:
+    page = await visit.open("?period=next7&view=performance")
+    await expect(page.locator(".state")).to_contain_text("still to come")
+    await page.get_by_role("button", name="Show all finished matches").click()
+    await expect(page.locator(".chart.wide figcaption")).to_contain_text("bets made")
+    await expect(page).to_have_url(f"{visit.site}/?status=finished&view=performance")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+async def test_no_two_labels_of_a_chart_overlap(browser: Browser, site: str, width: int) -> None:
+    async with visiting(browser, site, viewport={"width": width, "height": 900}) as visit:
+        page = await visit.open("?status=finished&view=performance")
+        await expect(page.locator(".chart svg")).to_have_count(len(CHARTS))
+        assert await page.locator(".chart svg").evaluate_all(OVERLAPS) == []
+        edges = page.locator(".chart", has=page.get_by_role("heading", name="Edges", exact=True))
+        await expect(edges.locator("text", has_text="≥ +50%")).to_have_count(1)  # all beyond is in this bar

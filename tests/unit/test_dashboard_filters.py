@@ -12,12 +12,13 @@ NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 
 words = st.text(min_size=1, max_size=40).map(str.strip).filter(bool)
+names = st.lists(words, max_size=3)
 states = st.fixed_dictionaries(
     {
         "status": st.sampled_from(STATUSES),
         "period": st.sampled_from(sorted(PERIODS)),
-        "region": st.one_of(st.just(""), words),
-        "tournament": st.one_of(st.just(""), words),
+        "region": names,
+        "tournament": names,
         "q": st.one_of(st.just(""), words),
         "edge": st.none() | st.integers(-100, 100),
         "rroi": st.none() | st.integers(-100, 1000),
@@ -29,10 +30,10 @@ states = st.fixed_dictionaries(
 )
 
 
-def asked(query: str, *, value_edge: float = 0.05) -> dict[str, str]:
+def asked(query: str) -> dict[str, str | tuple[str, ...]]:
     filters = Filters()
     filters.read_url(query)
-    return filters.api_params(now=NOW, zone=BERLIN, value_edge=value_edge)
+    return filters.api_params(now=NOW, zone=BERLIN)
 
 
 @given(states)
@@ -47,9 +48,8 @@ def test_a_url_gives_back_the_filters_it_was_made_from(state: dict[str, object])
 def test_every_state_is_a_question_the_api_understands(state: dict[str, object]) -> None:
     filters = Filters()
     filters.change(state)
-    question = filters.api_params(now=NOW, zone=BERLIN, value_edge=0.05)
-    # in an address each may stand several times
-    listed = {name: [question[name]] for name in ("region", "tournament", "status") if name in question}
+    question = filters.api_params(now=NOW, zone=BERLIN)
+    listed = {"status": [question["status"]]} if "status" in question else {}
     CardsQuery.model_validate({**question, **listed, "sort": filters.api_sort()})
 
 
@@ -80,7 +80,7 @@ def test_what_a_url_does_not_name_is_reset() -> None:
     filters = Filters()
     filters.change({"region": "Italy", "edge": 10})
     filters.read_url("?region=Spain")
-    assert (filters.region, filters.edge) == ("Spain", None)
+    assert (filters.region, filters.edge) == (["Spain"], None)
 
 
 def test_a_day_begins_in_the_viewers_time_zone() -> None:
@@ -91,7 +91,7 @@ def test_a_day_begins_in_the_viewers_time_zone() -> None:
 def test_a_period_across_the_change_of_clocks_keeps_local_midnight() -> None:
     filters = Filters()
     filters.change({"status": "all", "period": "last30"})
-    question = filters.api_params(now=NOW, zone=BERLIN, value_edge=0.05)
+    question = filters.api_params(now=NOW, zone=BERLIN)
     assert question["from"] == "2026-10-24T22:00:00Z"  # still summer time
     assert question["to"] == "2026-11-23T23:00:00Z"
 
@@ -100,17 +100,38 @@ def test_all_and_any_ask_for_nothing() -> None:
     assert asked("status=all") == {}
 
 
-def test_value_bets_only_uses_the_apis_threshold() -> None:
-    assert asked("value=1", value_edge=0.07)["min_edge"] == "0.07"
-    assert asked("value=1&edge=20", value_edge=0.07)["min_edge"] == "0.2"
-    assert asked("value=1&edge=2", value_edge=0.07)["min_edge"] == "0.07"
+def test_value_bets_only_is_the_flag_of_the_api_and_not_an_edge() -> None:
+    assert asked("value=1&status=all") == {"value": "true"}
+    assert asked("value=1&edge=20&status=all") == {"value": "true", "min_edge": "0.2"}
+
+
+def test_several_regions_in_an_address_are_several_regions() -> None:
+    assert asked("status=all&region=Italy&region=Spain")["region"] == ("Italy", "Spain")
+    filters = Filters()
+    filters.read_url("region=Spain&region=Italy&region=Spain&tournament=Serie+A&tournament=La+Liga")
+    assert filters.to_url() == "region=Italy&region=Spain&tournament=La+Liga&tournament=Serie+A"
+
+
+def test_more_regions_than_the_api_takes_are_ignored() -> None:
+    filters = Filters()
+    filters.read_url("&".join(f"region=R{n}" for n in range(21)))
+    assert filters.region == []
+
+
+def test_finished_matches_keep_a_period_that_has_begun_and_leave_out_one_that_lies_ahead() -> None:
+    filters = Filters()
+    for period, bounds in {"last30": {"from", "to"}, "today": {"from", "to"}, "next7": set(), "all": set()}.items():
+        filters.read_url(f"period={period}&region=Italy&value=1")
+        params = filters.finished_params(now=NOW, zone=BERLIN)
+        assert params.keys() == {"status", "region", "value"} | bounds
+        assert params["status"] == "finished"
 
 
 def test_another_region_drops_the_tournament() -> None:
     filters = Filters()
     filters.change({"region": "Italy", "tournament": "Serie A"})
     filters.change({"region": "Spain"})
-    assert filters.tournament == ""
+    assert filters.tournament == []
 
 
 def test_finished_and_a_future_period_exclude_each_other_and_the_last_touched_wins() -> None:
