@@ -161,10 +161,25 @@ class QueueMetrics:
         self.workers = Gauge(registry, "workers_alive", "Worker processes that were heard of in the last seconds.")
         self.verified = Gauge(registry, "workers_verified", "Those of them that hold a model they have verified.")
         self.memory = Gauge(registry, "workers_memory_bytes", "Resident memory of all of them.")
+        self.skew = Gauge(
+            registry,
+            "clock_skew_seconds",
+            "How far the clock of the API or of a worker is ahead of the clock of Redis.",
+            ("process",),
+        )
 
     def clear(self) -> None:
         """Nobody knows."""
-        for gauge in (self.jobs, self.oldest, self.dead, self.drained, self.workers, self.verified, self.memory):
+        for gauge in (
+            self.jobs,
+            self.oldest,
+            self.dead,
+            self.drained,
+            self.workers,
+            self.verified,
+            self.memory,
+            self.skew,
+        ):
             gauge.clear()
 
 
