@@ -79,6 +79,9 @@ def _set_live(metrics: Metrics, live: LivePathStatus | None) -> None:
     queue.workers.set(len(live.workers))
     queue.verified.set(live.n_verified)
     queue.memory.set(sum(worker.memory_mb * 1e6 for worker in live.workers))
+    queue.skew.clear()
+    for process, skew_s in live.clock_skews.items():
+        queue.skew.set(skew_s, process)
     metrics.live.set_models([_series(model) for model in live.models])
 
 

@@ -84,6 +84,9 @@ async def test_promtool_finds_no_fault(
     assert {"snapshot_age_seconds", "odds_age_seconds", "lake_queries_waiting", "ledger_lag_seconds"} <= series(text)
     assert "workers_verified 1.0" in text
     assert 'model_alias_held{alias="champion"} 1' in text
+    processes = {line.partition("{")[2] for line in series(text) if line.startswith("clock_skew_seconds{")}
+    assert len(processes) == 2
+    assert 'process="api"}' in processes
 
 
 HOSTILE = ['a"} 1\nforged_total{x="', "back\\slash", "nul\x00", "%0aforged_total 1", "é\udcff", "{match_id}", "..%2f.."]
