@@ -90,10 +90,12 @@ class HeartbeatPublisher:
         heartbeat = self._make_heartbeat()
         keys = [self._names.worker(self.worker_id), self._names.workers, self._names.done]
         news = NEWS if is_news else b""
-        values = [dumps(heartbeat), round(HEARTBEAT_TTL_S * 1000), self.worker_id, FORGET_AFTER_S, news]
-        await self._write(keys, values)
+        ttl_ms = round(HEARTBEAT_TTL_S * 1000)
+        await self._write(keys, [dumps(heartbeat), ttl_ms, self.worker_id, FORGET_AFTER_S, news])
         if is_news and heartbeat.worker.models:
-            await self._redis.hset(self._names.served_versions, mapping=dict(heartbeat.worker.models))
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(self._names.served_versions, mapping=dict(heartbeat.worker.models))
+                await pipe.execute()
 
     def _make_heartbeat(self) -> Heartbeat:
         infos = [model.info for model in self._models.models]
