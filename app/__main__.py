@@ -8,7 +8,6 @@ import sys
 from pydantic import ValidationError
 
 from app.auth.keyring import load_keys
-from app.auth.rate_limit import is_loopback
 from app.main import create_app
 from app.server import serve
 from app.settings import Settings
@@ -23,7 +22,7 @@ def main() -> None:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
         sys.exit(f"Settings are wrong: {faults}")
     set_up_logging(settings.log_level, settings.log_format)
-    _refuse_an_open_door(settings)
+    _refuse_public_without_keys(settings)
     try:
         asyncio.run(serve(create_app(settings)))
     except OSError as error:
@@ -32,12 +31,12 @@ def main() -> None:
         sys.exit(f"Cannot listen on {settings.app_host}:{settings.app_port}: {os.strerror(error.errno)}.")
 
 
-def _refuse_an_open_door(settings: Settings) -> None:
+def _refuse_public_without_keys(settings: Settings) -> None:
     try:
-        has_keys = bool(load_keys(settings))
+        has_keys = bool(load_keys(settings.keys))
     except (OSError, ValueError) as error:
         sys.exit(f"The API keys cannot be read: {error}")
-    if not (has_keys or settings.app_allow_public or is_loopback(settings.app_host)):
+    if not (has_keys or settings.http.allow_public or settings.http.is_loopback):
         sys.exit(
             f"Refusing to listen on {settings.app_host}: there are no API keys, so anyone who can reach the port could "
             "use the API. Make a key with scripts/keys create, listen on APP_HOST=127.0.0.1, or, if everyone may use "

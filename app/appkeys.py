@@ -10,7 +10,7 @@ from app.dependencies import DependencyMonitor
 from app.events.feed import Feed
 from app.ledger.ledger import Ledger, NoLedger
 from app.queue.client import QueueClient
-from app.settings import Settings
+from app.settings import HttpSettings, Settings, TracingSettings
 from app.sql.service import SqlService
 from app.store.database import QueryLimiter
 from app.store.snapshots import Snapshots
@@ -19,6 +19,8 @@ from app.telemetry.export import SpanExport
 from app.telemetry.tracing import Trace
 
 SETTINGS = web.AppKey("settings", Settings)
+HTTP = web.AppKey("http", HttpSettings)
+TRACING = web.AppKey("tracing", TracingSettings)
 METRICS = web.AppKey("metrics", Metrics)
 QUERY_LIMITER = web.AppKey("limiter", QueryLimiter)
 STARTED_AT = web.AppKey("started_at", datetime)
@@ -37,4 +39,6 @@ EXPORT: web.AppKey[SpanExport | None] = web.AppKey("export")
 REQUEST_ID = web.RequestKey("request_id", str)
 TRACE = web.RequestKey("trace", Trace)
 CALLER = web.RequestKey("caller", str)  # prefix of the API key
+CLIENT = web.RequestKey("client", str)  # who shares a quota: the key's prefix, or the network while no key is needed
+IS_GUARDED = web.RequestKey("is_guarded", bool)  # its answer is for whoever showed the key
 QUOTA: web.RequestKey[Quota | None] = web.RequestKey("quota")

@@ -1,7 +1,7 @@
-"""How the things we depend on are: looked at every second, so that a probe is answered at once while one hangs."""
+"""State of Redis, workers and database, probed every second, so that readiness is answered while one of them hangs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ class LivePathStatus:
     workers: Sequence[WorkerState]
     models: Sequence[ModelInfo]
     jobs_per_s: float
+    clock_skews: Mapping[str, float]  # seconds that a process is ahead of Redis
 
     def count_holders(self, alias: str) -> int:
         """Return how many workers hold a model of an alias; one without answers nothing."""
@@ -93,13 +94,13 @@ class Probe(Generic[T]):
             self._note(f"no answer within {LOOK_TIMEOUT_S:g} s")
         except Exception as error:
             # a probe that fails would have the process restarted, which mends nothing
-            log.exception("looking at a dependency failed", dependency=self._name)
+            log.exception("dependency.probe_failed", dependency=self._name)
             self._note(type(error).__name__)
         self._seen_at = monotonic()
 
     def _note(self, fault: str) -> None:
         if self.fault is None:
-            log.warning("a dependency does not answer", dependency=self._name, fault=fault)
+            log.warning("dependency.unreachable", dependency=self._name, fault=fault)
         self.value, self.fault = None, fault
 
 
@@ -144,10 +145,10 @@ class DependencyMonitor:
         return await asyncio.get_running_loop().run_in_executor(self._thread, usage)
 
     async def _ask_live(self) -> LivePathStatus:
-        await self._queue.ping()
+        await self._queue.check_redis()
         queues, workers, models = (
             await self._queue.queues(),
             await self._queue.workers(),
             await self._queue.models(),
         )
-        return LivePathStatus(queues, workers, models, await self._queue.jobs_per_s())
+        return LivePathStatus(queues, workers, models, await self._queue.jobs_per_s(), await self._queue.clock_skews())

@@ -1,39 +1,14 @@
-"""The tree of expected failures, each with the status, code and title a client sees.
+"""Every expected failure, one class each: the status and title that a client sees; its code is the name in kebab case.
 
-ServiceError
-├── InvalidRequest          422  invalid-request
-├── KeyMissing              401  key-missing
-├── KeyInvalid              401  key-invalid
-├── ScopeMissing            403  scope-missing
-├── RateLimited             429  rate-limited
-├── AsOfUnknown             422  as-of-unknown
-├── MatchNotFound           404  match-not-found
-├── TaskNotFound            404  task-not-found
-├── TaskBusy                409  task-busy
-├── ModelNotFound           404  model-not-found
-├── FeaturesMissing         409  features-missing
-├── FeaturesMismatch        409  features-mismatch
-├── ExplanationUnavailable  422  explanation-unavailable
-├── PredictionFailed        500  prediction-failed
-├── PredictionTimeout       504  prediction-timeout
-├── QueryTimeout            504  query-timeout
-├── QueryQueueFull          503  query-queue-full
-├── FeedFull                503  feed-full
-├── QueueFull               503  queue-full
-├── QueueUnavailable        503  queue-unavailable
-├── NoWorker                503  no-worker
-├── LedgerUnavailable       503  ledger-unavailable
-├── SqlOff                  403  sql-off
-├── SqlRejected             422  sql-rejected
-├── SqlTooLarge             422  sql-too-large
-├── SqlTimeout              504  sql-timeout
-├── SqlBusy                 503  sql-busy
-├── ReportMissing           404  report-missing
-└── SnapshotUnavailable     503  snapshot-unavailable
+`InvalidRequest` is 422 with the code `invalid-request`. A handler raises one of these, a route lists those it may
+raise, and `app.api.problems` writes them.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
+
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class ServiceError(Exception):
@@ -43,6 +18,9 @@ class ServiceError(Exception):
     code: ClassVar[str] = "service-error"
     title: ClassVar[str] = "Service error"
 
+    def __init_subclass__(cls, *, status: int, title: str) -> None:
+        cls.status, cls.title, cls.code = status, title, _WORD.sub("-", cls.__name__).lower()
+
     def __init__(self, detail: str, *, retry_after_s: float | None = None, **extras: Any) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -50,46 +28,40 @@ class ServiceError(Exception):
         self.extras: Mapping[str, Any] = extras
 
 
-class InvalidRequest(ServiceError):
+class InvalidRequest(ServiceError, status=422, title="The request does not fit the schema"):
     """The request does not fit the schema."""
 
-    status, code, title = 422, "invalid-request", "The request does not fit the schema"
 
-
-class KeyMissing(ServiceError):
+class KeyMissing(ServiceError, status=401, title="An API key is needed"):
     """No API key was shown."""
 
-    status, code, title = 401, "key-missing", "An API key is needed"
 
-
-class KeyInvalid(ServiceError):
+class KeyInvalid(ServiceError, status=401, title="The API key is not good"):
     """The API key is unknown, revoked or expired."""
 
-    status, code, title = 401, "key-invalid", "The API key is not good"
 
-
-class ScopeMissing(ServiceError):
+class ScopeMissing(ServiceError, status=403, title="The API key lacks a scope"):
     """The API key may not do this; `scope` in the extras names what it lacks."""
 
-    status, code, title = 403, "scope-missing", "The API key lacks a scope"
 
-
-class RateLimited(ServiceError):
+class RateLimited(ServiceError, status=429, title="Too many requests"):
     """The caller asks too often."""
 
-    status, code, title = 429, "rate-limited", "Too many requests"
+
+class OriginRefused(ServiceError, status=403, title="A page of another origin may not send this request"):
+    """A page of another origin may not send this request."""
 
 
-class AsOfUnknown(ServiceError):
+class HostUnknown(ServiceError, status=421, title="This service does not answer to that host"):
+    """The request names a host that this service does not answer to."""
+
+
+class AsOfUnknown(ServiceError, status=422, title="What was known at that time cannot be told"):
     """Nobody can say yet, or ever, what was known at that time."""
 
-    status, code, title = 422, "as-of-unknown", "What was known at that time cannot be told"
 
-
-class MatchNotFound(ServiceError):
+class MatchNotFound(ServiceError, status=404, title="No such match in the current snapshot"):
     """The current snapshot has no such match."""
-
-    status, code, title = 404, "match-not-found", "No such match in the current snapshot"
 
     @classmethod
     def of(cls, match_id: int) -> "MatchNotFound":
@@ -97,133 +69,93 @@ class MatchNotFound(ServiceError):
         return cls(f"No match {match_id} in the current snapshot.", match_id=match_id)
 
 
-class TaskNotFound(ServiceError):
+class TaskNotFound(ServiceError, status=404, title="No such task, or its result has expired"):
     """No such task, or its result has expired."""
 
-    status, code, title = 404, "task-not-found", "No such task, or its result has expired"
 
-
-class TaskBusy(ServiceError):
+class TaskBusy(ServiceError, status=409, title="The task cannot be withdrawn any more"):
     """The task is running or done, or another caller wants it too."""
 
-    status, code, title = 409, "task-busy", "The task cannot be withdrawn any more"
 
-
-class ModelNotFound(ServiceError):
+class ModelNotFound(ServiceError, status=404, title="No worker holds a model under that alias"):
     """No worker holds a model under that alias."""
 
-    status, code, title = 404, "model-not-found", "No worker holds a model under that alias"
 
-
-class FeaturesMissing(ServiceError):
+class FeaturesMissing(ServiceError, status=409, title="The match has no feature row"):
     """The match has no feature row."""
 
-    status, code, title = 409, "features-missing", "The match has no feature row"
+
+class FeaturesLoading(ServiceError, status=503, title="The feature rows are being loaded"):
+    """The feature rows of the current snapshot are being loaded."""
 
 
-class FeaturesMismatch(ServiceError):
+class FeaturesMismatch(ServiceError, status=409, title="The features do not fit the model's signature"):
     """The feature row does not fit the model's signature."""
 
-    status, code, title = 409, "features-mismatch", "The features do not fit the model's signature"
 
-
-class ExplanationUnavailable(ServiceError):
+class ExplanationUnavailable(ServiceError, status=422, title="The model cannot explain its predictions"):
     """The model cannot explain itself."""
 
-    status, code, title = 422, "explanation-unavailable", "The model cannot explain its predictions"
 
-
-class PredictionFailed(ServiceError):
+class PredictionFailed(ServiceError, status=500, title="The worker could not compute the prediction"):
     """The worker could not compute the prediction."""
 
-    status, code, title = 500, "prediction-failed", "The worker could not compute the prediction"
 
-
-class PredictionTimeout(ServiceError):
+class PredictionTimeout(ServiceError, status=504, title="No prediction within the deadline"):
     """No answer within the deadline; the task can still be polled."""
 
-    status, code, title = 504, "prediction-timeout", "No prediction within the deadline"
 
-
-class QueryTimeout(ServiceError):
+class QueryTimeout(ServiceError, status=504, title="The query ran past its deadline"):
     """A query ran past its deadline and was interrupted."""
 
-    status, code, title = 504, "query-timeout", "The query ran past its deadline"
 
-
-class QueryQueueFull(ServiceError):
+class QueryQueueFull(ServiceError, status=503, title="Too many queries are waiting"):
     """More queries are waiting than the limit allows."""
 
-    status, code, title = 503, "query-queue-full", "Too many queries are waiting"
 
-
-class FeedFull(ServiceError):
+class FeedFull(ServiceError, status=503, title="Too many clients listen to the change feed"):
     """As many clients listen to the change feed as the limit allows."""
 
-    status, code, title = 503, "feed-full", "Too many clients listen to the change feed"
 
-
-class QueueFull(ServiceError):
+class QueueFull(ServiceError, status=503, title="The queue is full"):
     """More work is waiting than the limit allows."""
 
-    status, code, title = 503, "queue-full", "The queue is full"
 
-
-class QueueUnavailable(ServiceError):
+class QueueUnavailable(ServiceError, status=503, title="The queue cannot be reached"):
     """Redis cannot be reached."""
 
-    status, code, title = 503, "queue-unavailable", "The queue cannot be reached"
 
-
-class NoWorker(ServiceError):
+class NoWorker(ServiceError, status=503, title="No worker is alive"):
     """No worker is alive to do the work."""
 
-    status, code, title = 503, "no-worker", "No worker is alive"
 
-
-class LedgerUnavailable(ServiceError):
+class LedgerUnavailable(ServiceError, status=503, title="The ledger's database cannot be reached"):
     """The ledger's database cannot be reached."""
 
-    status, code, title = 503, "ledger-unavailable", "The ledger's database cannot be reached"
 
-
-class SqlOff(ServiceError):
+class SqlOff(ServiceError, status=403, title="This service takes no SQL"):
     """This service takes no SQL."""
 
-    status, code, title = 403, "sql-off", "This service takes no SQL"
 
-
-class SqlRejected(ServiceError):
+class SqlRejected(ServiceError, status=422, title="The SQL cannot be run"):
     """The SQL is no query that DuckDB can or may run."""
 
-    status, code, title = 422, "sql-rejected", "The SQL cannot be run"
 
-
-class SqlTooLarge(ServiceError):
+class SqlTooLarge(ServiceError, status=422, title="The query takes or gives too much"):
     """The query takes more memory, or gives more rows or bytes, than is allowed."""
 
-    status, code, title = 422, "sql-too-large", "The query takes or gives too much"
 
-
-class SqlTimeout(ServiceError):
+class SqlTimeout(ServiceError, status=504, title="The SQL ran past its deadline"):
     """The query ran past its deadline, and its process was killed."""
 
-    status, code, title = 504, "sql-timeout", "The SQL ran past its deadline"
 
-
-class SqlBusy(ServiceError):
+class SqlBusy(ServiceError, status=503, title="Too much SQL at once"):
     """As many queries run as may, or the snapshot is still being made ready for them."""
 
-    status, code, title = 503, "sql-busy", "Too much SQL at once"
 
-
-class ReportMissing(ServiceError):
+class ReportMissing(ServiceError, status=404, title="The report has not been made yet"):
     """The report has not been made yet."""
 
-    status, code, title = 404, "report-missing", "The report has not been made yet"
 
-
-class SnapshotUnavailable(ServiceError):
+class SnapshotUnavailable(ServiceError, status=503, title="No snapshot of the artifacts is open"):
     """No snapshot of the artifacts could be opened yet."""
-
-    status, code, title = 503, "snapshot-unavailable", "No snapshot of the artifacts is open"

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from time import perf_counter
+from typing import TypeVar
 
 import orjson
+import structlog
 from aiohttp import web
 
 from app import appkeys
@@ -16,13 +19,13 @@ from app.api.openapi import document
 from app.api.problems import problem_middleware
 from app.api.routes import ROUTES, add_routes
 from app.auth.keyring import Keyring
-from app.auth.rate_limit import RateLimit, read_limit
+from app.auth.rate_limit import RateLimit
 from app.background.gauges import SnapshotGauges, follow_quality
 from app.background.ledger_sync import sync_ledger
 from app.background.settlement import settle_ledger
 from app.dependencies import DependencyMonitor
 from app.events.feed import Feed
-from app.events.publisher import SnapshotWatch, follow_models
+from app.events.publisher import SnapshotPublisher, follow_models
 from app.ledger.ledger import Ledger
 from app.queue.client import QueueClient
 from app.queue.redis import connect, disconnect
@@ -31,11 +34,13 @@ from app.runtime import run_in_background
 from app.settings import Settings
 from app.sql.service import SqlService
 from app.store.database import QueryLimiter
-from app.store.snapshot import Snapshot
-from app.store.snapshots import open_snapshots
+from app.store.snapshots import SnapshotChange, open_snapshots
 from app.telemetry.api_metrics import Metrics
-from app.telemetry.export import SpanExport, open_export
+from app.telemetry.export import open_export
 
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
 
 
@@ -45,8 +50,10 @@ def create_app(settings: Settings) -> web.Application:
         middlewares=[request_id, access, problem_middleware, preflight], client_max_size=MAX_BODY_BYTES
     )
     app[appkeys.SETTINGS] = settings
+    app[appkeys.HTTP] = settings.http
+    app[appkeys.TRACING] = settings.tracing
     app[appkeys.METRICS] = Metrics()
-    app[appkeys.EXPORT] = _open_export(settings)
+    app[appkeys.EXPORT] = open_export(settings.tracing.endpoint, "touchline-api", headers=settings.tracing.headers)
     app[appkeys.QUERY_LIMITER] = QueryLimiter(settings.query_concurrency, settings.query_queue_limit)
     app[appkeys.STARTED_AT] = datetime.now(UTC)
     app[appkeys.OPENAPI] = orjson.dumps(document(ROUTES))
@@ -60,32 +67,56 @@ def create_app(settings: Settings) -> web.Application:
 
 @asynccontextmanager
 async def _resources(app: web.Application) -> AsyncIterator[None]:
-    settings = app[appkeys.SETTINGS]
+    """Open what requests need, each after what it needs itself; close it in the reverse order."""
+    settings, metrics, feed = app[appkeys.SETTINGS], app[appkeys.METRICS], app[appkeys.FEED]
     async with AsyncExitStack() as stack:
         if (export := app[appkeys.EXPORT]) is not None:
             stack.push_async_callback(asyncio.to_thread, export.close)
-        ledger = app[appkeys.LEDGER] = await stack.enter_async_context(Ledger.open(settings))
-        await stack.enter_async_context(sync_ledger(settings, ledger))
-        app[appkeys.KEYRING] = await stack.enter_async_context(Keyring.open(settings))
-        app[appkeys.RATE_LIMIT] = _rate_limit(settings, stack)
-        queue = app[appkeys.QUEUE] = await stack.enter_async_context(QueueClient.open(settings))
-        app[appkeys.DEPENDENCIES] = await stack.enter_async_context(DependencyMonitor.open(queue, ledger))
 
-        async def announce(_: Snapshot | None, snapshot: Snapshot) -> None:
-            await queue.announce_features(snapshot.features.names)
+        # the prediction ledger, and what moves rows into it
+        ledger = app[appkeys.LEDGER] = await _open(stack, "ledger", Ledger.open(settings))
+        await _open(stack, "ledger sync", sync_ledger(settings, ledger))
 
-        on_swap = (SnapshotGauges(app[appkeys.METRICS]), announce)
-        opening = open_snapshots(settings, app[appkeys.QUERY_LIMITER], on_swap)
-        snapshots = app[appkeys.SNAPSHOTS] = await stack.enter_async_context(opening)
-        await stack.enter_async_context(settle_ledger(snapshots, ledger))
-        app[appkeys.SQL] = await stack.enter_async_context(SqlService.open(settings)) if settings.sql_enabled else None
-        await stack.enter_async_context(run_in_background(SnapshotWatch(app[appkeys.FEED], snapshots).follow()))
-        await stack.enter_async_context(run_in_background(follow_models(app[appkeys.FEED], queue)))
-        await stack.enter_async_context(run_in_background(follow_drift(app)))
-        await stack.enter_async_context(
-            run_in_background(follow_quality(ledger, app[appkeys.METRICS].scores, settings))
-        )
+        # who may ask, and how often
+        app[appkeys.KEYRING] = await _open(stack, "keyring", Keyring.open(settings.keys))
+        app[appkeys.RATE_LIMIT] = await _open(stack, "rate limit", _open_rate_limit(settings))
+
+        # Redis with the workers behind it
+        queue = app[appkeys.QUEUE] = await _open(stack, "queue", QueueClient.open(settings))
+        monitor = DependencyMonitor.open(queue, ledger)
+        app[appkeys.DEPENDENCIES] = await _open(stack, "dependency monitor", monitor)
+
+        # the artifacts, and what follows each new snapshot of them
+        async def announce_features(change: SnapshotChange) -> None:
+            await queue.announce_features(change.new.features.names)
+
+        opening = open_snapshots(settings, app[appkeys.QUERY_LIMITER])
+        snapshots = app[appkeys.SNAPSHOTS] = await _open(stack, "snapshots", opening)
+        for name, handle in (
+            ("feature names", announce_features),
+            ("snapshot gauges", SnapshotGauges(metrics).measure),
+            ("snapshot events", SnapshotPublisher(feed).publish),
+        ):
+            await _open(stack, name, run_in_background(snapshots.follow(handle)))
+        await _open(stack, "ledger settlement", settle_ledger(snapshots, ledger))
+        app[appkeys.SQL] = await _open(stack, "sql", SqlService.open(settings.sql)) if settings.sql_enabled else None
+
+        # what follows changes for ever
+        for name, work in (
+            ("model events", follow_models(feed, queue)),
+            ("drift gauge", follow_drift(app)),
+            ("quality gauges", follow_quality(ledger, metrics.scores, settings)),
+        ):
+            await _open(stack, name, run_in_background(work))
         yield
+
+
+async def _open(stack: AsyncExitStack, name: str, opening: AbstractAsyncContextManager[T]) -> T:
+    """Open a resource until the end of the stack, and log it."""
+    started = perf_counter()
+    resource = await stack.enter_async_context(opening)
+    log.info("resource.opened", resource=name, duration_ms=round(1000 * (perf_counter() - started), 1))
+    return resource
 
 
 async def _end_feed(app: web.Application) -> None:
@@ -93,16 +124,16 @@ async def _end_feed(app: web.Application) -> None:
     app[appkeys.FEED].close()
 
 
-def _open_export(settings: Settings) -> SpanExport | None:
-    headers = settings.otel_exporter_otlp_headers
-    told = headers.get_secret_value() if headers else ""
-    return open_export(settings.otel_exporter_otlp_endpoint, "touchline-api", headers=told)
-
-
-def _rate_limit(settings: Settings, stack: AsyncExitStack) -> RateLimit | None:
-    per_minute = read_limit(settings)
+@asynccontextmanager
+async def _open_rate_limit(settings: Settings) -> AsyncIterator[RateLimit | None]:
+    per_minute = settings.http.requests_per_minute
     if not per_minute:
-        return None
+        yield None
+        return
     redis = connect(settings)
-    stack.push_async_callback(disconnect, redis)
-    return RateLimit(redis, prefix=RedisKeys(settings.queue_name).rate, per_minute=per_minute)
+    rate_limit = RateLimit(redis, prefix=RedisKeys(settings.queue_name).rate, per_minute=per_minute)
+    try:
+        yield rate_limit
+    finally:
+        await rate_limit.close()
+        await disconnect(redis)

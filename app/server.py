@@ -1,9 +1,13 @@
 """The API on a port, until told to stop."""
 
 import asyncio
+import errno
+import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -15,6 +19,9 @@ from app.runtime import freeze_gc
 log = structlog.get_logger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 10.0  # what is being answered when a stop is asked for may take so long
+SPARE_DESCRIPTORS = 1024  # for files, databases and Redis, beside the connections of clients
+PAUSE_LINE_S = 60.0  # a pause that lasts is told so often
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 BACKLOG = 1024  # a full one costs a caller the second until TCP tries again
 
 
@@ -32,7 +39,9 @@ async def serve(app: web.Application) -> None:
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
     """The API, listening; at the end, what is being answered is answered first."""
-    settings = app[appkeys.SETTINGS]
+    http = app[appkeys.HTTP]
+    _raise_descriptor_limit(http.max_connections + SPARE_DESCRIPTORS)
+    asyncio.get_running_loop().set_exception_handler(_LoopErrors())
     runner = web.AppRunner(
         app,
         handle_signals=False,
@@ -43,14 +52,45 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
     try:
         if runner.server is None:
             raise RuntimeError("aiohttp made no server")
-        door = ConnectionFactory(runner.server, max_connections=settings.max_connections)
-        server = await asyncio.get_running_loop().create_server(
-            door, settings.app_host, settings.app_port, backlog=BACKLOG, reuse_address=True
+        factory = ConnectionFactory(
+            runner.server,
+            max_connections=http.max_connections,
+            max_per_address=http.max_connections_per_address,
         )
-        log.info("listening", host=settings.app_host, port=server.sockets[0].getsockname()[1])
+        server = await asyncio.get_running_loop().create_server(
+            factory, http.host, http.port, backlog=BACKLOG, reuse_address=True
+        )
+        log.info("api.listening", host=http.host, port=server.sockets[0].getsockname()[1])
         try:
             yield server
         finally:
-            await door.close(server)
+            await factory.close(server)
     finally:
         await runner.cleanup()
+
+
+def _raise_descriptor_limit(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("descriptors.few", limit=allowed, wanted=wanted)
+
+
+class _LoopErrors:
+    """Handles what no task catches: asyncio stops accepting for a second when descriptors run out, a thousand times.
+
+    Its own handler writes a traceback each time, 74 MB a minute; this one writes a line a minute.
+    """
+
+    def __init__(self) -> None:
+        self._next_line_at = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._next_line_at:
+            self._next_line_at = loop.time() + PAUSE_LINE_S
+            log.warning("connections.paused", error=os.strerror(error.errno or 0))

@@ -1,11 +1,77 @@
-"""The only reader of the environment: every setting, its default and its meaning."""
+"""The only reader of the environment: every setting, its default and its meaning.
 
+
+A component is given the group it needs (`settings.http`, `settings.keys`), not all of them.
+"""
+
+import ipaddress
 import os
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+REQUESTS_PER_MINUTE = 6000  # beyond loopback, unless set otherwise: a hundred a second is no person
+
+
+@lru_cache(4096)
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """Where the API keys come from."""
+
+    given: SecretStr | None  # the same JSON as the file's
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Who reaches the API, and how much of it one caller may use."""
+
+    host: str
+    port: int
+    allow_public: bool
+    allowed_hosts: frozenset[str]
+    cors_origins: frozenset[str]
+    max_connections: int
+    max_connections_per_address: int
+    requests_per_minute: int  # of a caller; 0: any
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches the API."""
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSettings:
+    """What a query at POST /sql may take."""
+
+    timeout_s: float
+    max_rows: int
+    max_bytes: int
+    memory_mb: int
+    concurrency: int
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where spans go, and how many."""
+
+    endpoint: str | None
+    headers: str = field(repr=False)  # they may hold a token
+    sampled_share: float
 
 
 class Settings(BaseSettings):
@@ -32,11 +98,22 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = Field(
         (), description="origins whose pages may ask the API from a browser (JSON list)"
     )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Host names beside localhost that the API answers to while APP_HOST is loopback (JSON list)"
+    )
     max_connections: int = Field(1000, ge=1, description="open connections past which the API refuses new ones")
+    max_connections_per_address: int | None = Field(
+        None, ge=1, description="open connections of one address; empty: half of MAX_CONNECTIONS"
+    )
     dashboard_host: str = Field("127.0.0.1", description="address the match page listens on")
     dashboard_port: int = Field(5006, ge=0, le=65535, description="port of the match page")
     dashboard_origins: tuple[str, ...] = Field(
         (), description="further host:port names browsers use for the match page, behind a proxy (JSON list)"
+    )
+    dashboard_password: SecretStr | None = Field(None, description="password that the match page asks readers for")
+    dashboard_allow_public: bool = Field(
+        default=False,
+        description="show the match page beyond this machine without a password: anyone who can reach it may read it",
     )
     api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
     api_public_url: str = Field("", description="address of the API that the match page shows to its readers")
@@ -128,6 +205,49 @@ class Settings(BaseSettings):
             return self.worker_processes
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(2, cores)
+
+    @property
+    def keys(self) -> KeySettings:
+        """The API keys."""
+        return KeySettings(self.api_keys, self.api_keys_file or self.touchline_home / "keys.json")
+
+    @property
+    def http(self) -> HttpSettings:
+        """The API's door."""
+        per_minute, per_address = self.rate_limit_per_minute, self.max_connections_per_address
+        default_per_minute = 0 if is_loopback(self.app_host) else REQUESTS_PER_MINUTE
+        return HttpSettings(
+            host=self.app_host,
+            port=self.app_port,
+            allow_public=self.app_allow_public,
+            allowed_hosts=frozenset(name.lower() for name in self.allowed_hosts),
+            cors_origins=frozenset(self.cors_origins),
+            max_connections=self.max_connections,
+            max_connections_per_address=max(1, self.max_connections // 2) if per_address is None else per_address,
+            requests_per_minute=default_per_minute if per_minute is None else per_minute,
+        )
+
+    @property
+    def sql(self) -> SqlSettings:
+        """Queries of callers."""
+        return SqlSettings(
+            timeout_s=self.sql_timeout_s,
+            max_rows=self.sql_max_rows,
+            max_bytes=self.sql_max_mb * 2**20,
+            memory_mb=self.sql_memory_mb,
+            concurrency=self.sql_concurrency,
+            cache=self.touchline_home / "cache" / "sql",
+        )
+
+    @property
+    def tracing(self) -> TracingSettings:
+        """Spans."""
+        headers = self.otel_exporter_otlp_headers
+        return TracingSettings(
+            endpoint=self.otel_exporter_otlp_endpoint,
+            headers=headers.get_secret_value() if headers else "",
+            sampled_share=self.otel_traces_sampler_arg,
+        )
 
     @model_validator(mode="after")
     def _shadow_is_loaded(self) -> Self:

@@ -6,6 +6,7 @@ import sys
 from pydantic import ValidationError
 
 from app.settings import Settings
+from dashboards.login import PageExposed
 from dashboards.server import PortInUse, serve
 
 
@@ -17,7 +18,7 @@ def main() -> int:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
         sys.stderr.write(f"Settings are wrong: {faults}\n")
         return 1
-    except PortInUse as error:
+    except (PageExposed, PortInUse) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -24,6 +24,7 @@ from yarl import URL
 from app.settings import Settings
 from dashboards.client import ApiClient, ApiFailure, ChangeFeed
 from dashboards.filters import Filters, parse_time_zone
+from dashboards.login import check_exposure, login_options, require_login
 from dashboards.metrics import MetricsHandler
 from dashboards.pages import build_page, install_assets
 from dashboards.store import TTL_S, Store
@@ -50,6 +51,7 @@ class PortInUse(Exception):
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
+    check_exposure(settings)
     _set_up_logging(settings.log_level)
     async with open_server(settings) as server:
         sys.stdout.write(f"Match page on http://{settings.dashboard_host}:{server.port}, API at {settings.api_url}\n")
@@ -91,7 +93,11 @@ def _create_server(store: Store, feed: ChangeFeed, settings: Settings) -> Server
             address=host,
             port=port,
             websocket_origin=_allowed_origins(host, port, settings.dashboard_origins),
-            extra_patterns=[*_list_handlers(store), ("/metrics", MetricsHandler, {"metrics": store.client.metrics})],
+            extra_patterns=[
+                *require_login(_list_handlers(store), settings),
+                ("/metrics", MetricsHandler, {"metrics": store.client.metrics}),
+            ],
+            **login_options(settings),
             location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,

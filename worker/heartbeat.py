@@ -6,13 +6,13 @@ import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import monotonic, time
+from time import monotonic
 
 import psutil
 from arq.connections import ArqRedis
 
 from app.queue.jobs import Heartbeat, WorkerState
-from app.queue.redis import REDIS_ERRORS
+from app.queue.redis import LUA_NOW_MS, REDIS_ERRORS
 from app.queue.redis_keys import HEARTBEAT_EVERY_S, HEARTBEAT_TTL_S, RedisKeys
 from app.queue.serialization import dumps
 from worker.metrics import WorkerMetrics
@@ -22,6 +22,17 @@ log = logging.getLogger(__name__)
 
 FORGET_AFTER_S = 60.0
 NEWS = b"[]"  # an announcement without answers: look at the models again
+
+# by the time of Redis: of two workers, one whose clock is behind would be forgotten by the other
+_WRITE = f"""{LUA_NOW_MS}
+local beat, ttl_ms, worker, forget_s, news = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+redis.call('SET', KEYS[1], beat, 'PX', ttl_ms)
+redis.call('ZADD', KEYS[2], now_ms / 1000, worker)
+if news ~= '' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], 0, now_ms / 1000 - forget_s)
+  redis.call('PUBLISH', KEYS[3], news)
+end
+"""
 
 
 @dataclass(slots=True)
@@ -39,6 +50,7 @@ class HeartbeatPublisher:
     def __init__(self, redis: ArqRedis, names: RedisKeys, *, models: ModelManager, counters: WorkerCounters) -> None:
         self.worker_id = f"{socket.gethostname()}:{os.getpid()}"
         self._redis = redis
+        self._write = redis.register_script(_WRITE)
         self._names = names
         self._models = models
         self._counters = counters
@@ -76,15 +88,14 @@ class HeartbeatPublisher:
 
     async def _publish(self, *, is_news: bool) -> None:
         heartbeat = self._make_heartbeat()
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(self._names.worker(self.worker_id), dumps(heartbeat), px=round(HEARTBEAT_TTL_S * 1000))
-            pipe.zadd(self._names.workers, {self.worker_id: time()})
-            if is_news:
-                pipe.zremrangebyscore(self._names.workers, 0, time() - FORGET_AFTER_S)
-                pipe.publish(self._names.done, NEWS)
-                if heartbeat.worker.models:
-                    pipe.hset(self._names.served_versions, mapping=dict(heartbeat.worker.models))
-            await pipe.execute()
+        keys = [self._names.worker(self.worker_id), self._names.workers, self._names.done]
+        news = NEWS if is_news else b""
+        ttl_ms = round(HEARTBEAT_TTL_S * 1000)
+        await self._write(keys, [dumps(heartbeat), ttl_ms, self.worker_id, FORGET_AFTER_S, news])
+        if is_news and heartbeat.worker.models:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hset(self._names.served_versions, mapping=dict(heartbeat.worker.models))
+                await pipe.execute()
 
     def _make_heartbeat(self) -> Heartbeat:
         infos = [model.info for model in self._models.models]

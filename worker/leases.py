@@ -15,7 +15,7 @@ from arq.jobs import serialize_result
 from app.errors import PredictionFailed, ServiceError
 from app.queue import redis_keys
 from app.queue.jobs import Job, Payload, PredictionRequest, PredictionResult
-from app.queue.redis import REDIS_ERRORS
+from app.queue.redis import LUA_NOW_MS, REDIS_ERRORS
 from app.queue.serialization import decode_request, dumps, loads, result_payload
 from app.telemetry.tracing import parse_traceparent
 
@@ -27,14 +27,15 @@ PAGE = 128
 SCAN_MAX = 4_096  # how far to look past jobs that others hold
 TRY_TTL_S = 88_400  # arq's own
 
-_CLAIM = f"""
+_CLAIM = f"""{LUA_NOW_MS}
 local queue, deadlines = KEYS[1], KEYS[2]
-local now_ms, limit, lease_ms, owner = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local limit, lease_ms, owner = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local offset, claims, more = 0, {{}}, 0
 while offset < {SCAN_MAX} do
-  local ids = redis.call('ZRANGEBYSCORE', queue, '-inf', now_ms, 'LIMIT', offset, {PAGE})
-  for _, id in ipairs(ids) do
-    if #claims == limit then return {{1, claims}} end
+  local ids = redis.call('ZRANGEBYSCORE', queue, '-inf', now_ms, 'WITHSCORES', 'LIMIT', offset, {PAGE})
+  for i = 1, #ids, 2 do
+    local id = ids[i]
+    if #claims == limit then return {{1, claims, now_ms}} end
     local tried = redis.call('GET', '{redis_keys.RETRY}' .. id)
     -- a job that was tried before may have brought its worker down: it runs alone, so that it takes no other with it
     if tried and #claims > 0 then
@@ -42,14 +43,15 @@ while offset < {SCAN_MAX} do
     elseif redis.call('SET', '{redis_keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
       local try = tonumber(tried or 0) + 1
       redis.call('SET', '{redis_keys.RETRY}' .. id, try, 'EX', {TRY_TTL_S})
-      claims[#claims + 1] = {{id, redis.call('GET', '{redis_keys.JOB}' .. id), try, redis.call('HGET', deadlines, id)}}
-      if tried then return {{1, claims}} end
+      local body, deadline = redis.call('GET', '{redis_keys.JOB}' .. id), redis.call('HGET', deadlines, id)
+      claims[#claims + 1] = {{id, body, try, deadline, ids[i + 1]}}
+      if tried then return {{1, claims, now_ms}} end
     end
   end
-  if #ids < {PAGE} then break end
+  if #ids < 2 * {PAGE} then break end
   offset = offset + {PAGE}
 end
-return {{more, claims}}
+return {{more, claims, now_ms}}
 """
 
 # Only the holder may answer; an expired lease that nobody took over still counts as held.
@@ -60,7 +62,7 @@ local function held(queue, id, owner)
 end
 """
 
-_FINISH = f"""{_HELD}
+_FINISH = f"""{LUA_NOW_MS}{_HELD}
 local queue, deadlines, waiter_count, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local owner, ttl_ms, news = ARGV[1], ARGV[2], {{}}
 for i = 3, #ARGV, 4 do
@@ -73,7 +75,7 @@ for i = 3, #ARGV, 4 do
     redis.call('HDEL', waiter_count, id)
     redis.call('HDEL', deadlines, id)
     if letter ~= '' then
-      redis.call('ZADD', dead, cjson.decode(letter).at_ms, id)
+      redis.call('ZADD', dead, now_ms, id)
       redis.call('HSET', letters, id, letter)
     elseif redis.call('ZREM', dead, id) == 1 then
       redis.call('HDEL', letters, id)
@@ -90,8 +92,8 @@ if #news > 0 then redis.call('PUBLISH', done, '[' .. table.concat(news, ',') .. 
 return #news
 """
 
-_RELEASE = f"""{_HELD}
-local queue, wake, owner, due_ms, tries = KEYS[1], KEYS[2], ARGV[1], ARGV[2], tonumber(ARGV[3])
+_RELEASE = f"""{LUA_NOW_MS}{_HELD}
+local queue, wake, owner, due_ms, tries = KEYS[1], KEYS[2], ARGV[1], now_ms + ARGV[2], tonumber(ARGV[3])
 for i = 4, #ARGV do
   local id = ARGV[i]
   if held(queue, id, owner) then
@@ -136,12 +138,17 @@ class FinishedJob:
 
 
 class ClaimedJob:
-    """A job that this worker holds; `request` is a PredictionFailed when it cannot be read."""
+    """A job that this worker holds; `request` is a PredictionFailed when it cannot be read.
+
+    `offset_s` is how far the clock of Redis, on which a job is due and has its deadline, is ahead of ours.
+    """
 
     __slots__ = ("args", "enqueued_ms", "is_readable", "job_id", "job_try", "kwargs", "name", "request")
 
-    def __init__(self, job_id: str, body: bytes | None, job_try: int, deadline_at: float | None) -> None:
-        self.job_id = job_id
+    def __init__(  # noqa: PLR0913  # a row of the script that claims
+        self, job_id: bytes, body: bytes | None, job_try: int, deadline: bytes | None, due_ms: bytes, *, offset_s: float
+    ) -> None:
+        self.job_id = job_id.decode()
         self.job_try = job_try
         try:
             job: Payload = loads(body or b"")
@@ -159,9 +166,10 @@ class ClaimedJob:
                 # a later caller may wait longer than the first
                 self.request = decode_request(
                     self.args[0] if self.args else {},
-                    task_id=job_id,
-                    enqueued_at=self.enqueued_ms / 1000,
-                    deadline_at=deadline_at,
+                    task_id=self.job_id,
+                    enqueued_at=float(due_ms) / 1000,
+                    deadline_at=None if deadline is None else float(deadline),
+                    offset_s=offset_s,
                 )
             except PredictionFailed as error:
                 self.request = error
@@ -232,12 +240,9 @@ class Leases:
 
     async def claim(self, limit: int) -> tuple[list[ClaimedJob], bool]:
         """Take up to `limit` due jobs; and whether there is more to take at once."""
-        args: list[Any] = [round(time() * 1000), limit, round(LEASE_S * 1000), self.owner]
-        more, rows = await self._claim(self._claim_keys, args)
-        jobs = [
-            ClaimedJob(job_id.decode(), body, job_try, None if deadline is None else float(deadline))
-            for job_id, body, job_try, deadline in rows
-        ]
+        more, rows, now_ms = await self._claim(self._claim_keys, [limit, round(LEASE_S * 1000), self.owner])
+        offset_s = now_ms / 1000 - time()
+        jobs = [ClaimedJob(*row, offset_s=offset_s) for row in rows]
         self.held.update(job.job_id for job in jobs)
         return jobs, bool(more)
 
@@ -252,8 +257,7 @@ class Leases:
 
     async def release(self, job_ids: Sequence[str], *, delay_s: float = 0.0, was_tried: bool) -> None:
         """Leave jobs to whoever comes next."""
-        due_ms = round((time() + delay_s) * 1000)
-        args: list[Any] = [self.owner, due_ms, 0 if was_tried else 1, *job_ids]
+        args: list[Any] = [self.owner, round(delay_s * 1000), 0 if was_tried else 1, *job_ids]
         await self._release(self._release_keys, args)
         self.forget(job_ids)
 

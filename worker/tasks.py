@@ -68,9 +68,11 @@ class ModelBatch:
 
 async def predict_match(ctx: Context, payload: Payload) -> Payload:
     """Predict one match: the way of a stock arq worker."""
-    enqueued_at = ctx["enqueue_time"].timestamp() if "enqueue_time" in ctx else time()
+    seconds, microseconds = await ctx["redis"].time()
+    redis_now = seconds + microseconds / 1e6
+    enqueued_at = ctx["enqueue_time"].timestamp() if "enqueue_time" in ctx else redis_now
     try:
-        request = decode_request(payload, enqueued_at=enqueued_at)
+        request = decode_request(payload, enqueued_at=enqueued_at, offset_s=redis_now - time())
     except ServiceError as error:
         return result_payload(error)
     (outcome,) = await predict_batch(ctx, [request])

@@ -1,10 +1,10 @@
-"""Lets a request in: who asks, whether they may, and whether they have asked too often."""
+"""Authorize a request: whose it is, whether its key has the scope, and whether the caller has requests left."""
 
 from aiohttp import hdrs, web
 
 from app import appkeys
 from app.auth.keys import Scope
-from app.auth.rate_limit import WINDOW_S, Quota
+from app.auth.rate_limit import WINDOW_S, Quota, client_network
 from app.errors import KeyInvalid, KeyMissing, ScopeMissing
 
 KEY_HEADER = "X-API-Key"
@@ -13,42 +13,43 @@ _BEARER = "bearer "
 
 async def authorize(request: web.Request, scope: Scope) -> None:
     """Raise KeyMissing, KeyInvalid, ScopeMissing or RateLimited unless the request may go on."""
+    request[appkeys.IS_GUARDED] = True
     rate = request.app[appkeys.RATE_LIMIT]
-    caller = _caller(request, scope)
+    caller = request[appkeys.CLIENT] = _identify_caller(request, scope)
     if rate is not None:
-        request[appkeys.QUOTA] = await rate.spend(caller)
+        request[appkeys.QUOTA] = await rate.acquire(caller)
 
 
 def is_still_authorized(request: web.Request, scope: Scope) -> bool:
     """Whether the key of a request that lasts is good yet: it may have ended or been revoked meanwhile."""
     try:
-        _caller(request, scope)
+        _identify_caller(request, scope)
     except (KeyInvalid, KeyMissing, ScopeMissing):
         return False
     return True
 
 
-def _caller(request: web.Request, scope: Scope) -> str:
-    """Whose requests these are: the key's prefix, or the address while no keys are needed."""
+def _identify_caller(request: web.Request, scope: Scope) -> str:
+    """Return whose requests these are: the key's prefix, or the address while no keys are needed."""
     keyring = request.app[appkeys.KEYRING]
     if keyring.is_open:
         # not X-Forwarded-For: whoever asks can write it
-        return request.remote or "unknown"
-    key = keyring.find(_shown(request))
+        return client_network(request.remote or "unknown")
+    key = keyring.find(_read_key(request))
     request[appkeys.CALLER] = key.prefix
     if scope not in key.scopes:
         raise ScopeMissing(f"The API key {key.prefix} lacks the scope {scope}.", scope=str(scope))
     return key.prefix
 
 
-def _shown(request: web.Request) -> str:
-    given = request.headers.get(KEY_HEADER)
-    if given is None:
+def _read_key(request: web.Request) -> str:
+    text = request.headers.get(KEY_HEADER)
+    if text is None:
         authorization = request.headers.get(hdrs.AUTHORIZATION, "")
-        given = authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else None
-    if given is None:
+        text = authorization[len(_BEARER) :].strip() if authorization.lower().startswith(_BEARER) else None
+    if text is None:
         raise KeyMissing(f"Send an API key as {KEY_HEADER} or as Authorization: Bearer.")
-    return given
+    return text
 
 
 def quota_headers(quota: Quota) -> dict[str, str]:

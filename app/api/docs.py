@@ -27,10 +27,14 @@ _PAGE = """<!doctype html>
 
 async def get_openapi(request: web.Request) -> web.Response:
     """This description."""
-    return web.Response(body=request.app[appkeys.OPENAPI], content_type="application/json")
+    headers = {"Cache-Control": "no-cache"}
+    return web.Response(body=request.app[appkeys.OPENAPI], content_type="application/json", headers=headers)
 
 
 async def get_docs(request: web.Request) -> web.Response:
     """This description as a page on which every endpoint can be tried; all its files are local."""
-    headers = {"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"}
+    headers = {
+        "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+        "Cache-Control": "no-cache",
+    }
     return web.Response(text=_PAGE, content_type="text/html", headers=headers)

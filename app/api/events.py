@@ -27,7 +27,8 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     {snapshot, match_ids, total, truncated}. A new listener is first told which snapshot and models there are. With
     `Last-Event-ID` it is told what it has missed, or `reset` when that is not known any more: then everything has to be
     read anew. A comment comes every `EVENT_HEARTBEAT_S`; a listener that does not keep up, or whose key has ended, is
-    disconnected. One key may hold half of `EVENT_CLIENTS`.
+    disconnected. One key, or one address
+    while no key is needed, may hold half of `EVENT_CLIENTS`.
     """
     response = web.StreamResponse(headers=_HEADERS)
     response.content_type = EVENT_STREAM
@@ -35,7 +36,7 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         return response
     feed, last_id = request.app[appkeys.FEED], request.headers.get("Last-Event-ID")
-    with feed.listen(last_id, lambda: _abort(request), caller=request.get(appkeys.CALLER)) as listener:
+    with feed.listen(last_id, lambda: _abort(request), caller=request[appkeys.CLIENT]) as listener:
         await response.prepare(request)
         try:
             await _tell(request, response, listener)

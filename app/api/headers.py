@@ -2,12 +2,15 @@
 
 import re
 import secrets
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app import appkeys
 from app.api.auth import KEY_HEADER, quota_headers
+from app.errors import HostUnknown, OriginRefused
+from app.settings import is_loopback
 from app.telemetry.tracing import begin_trace
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -27,6 +30,9 @@ _EXPOSED = (
     "Age, Content-Disposition, ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, Touchline-Snapshot, "
     f"WWW-Authenticate, X-Total-Count, {REQUEST_ID_HEADER}, {TRACEPARENT_HEADER}"
 )
+_SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+_OWN_SITES = frozenset({"same-origin", "none"})
+_KEY_HEADERS = f"{KEY_HEADER}, {hdrs.AUTHORIZATION}"
 _PREFLIGHT_MAX_AGE_S = 600
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -36,7 +42,7 @@ def identify(request: web.Request) -> str:
     given = request.headers.get(REQUEST_ID_HEADER, "")
     identity = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
     request[appkeys.REQUEST_ID] = identity
-    share = request.app[appkeys.SETTINGS].otel_traces_sampler_arg if request.app[appkeys.EXPORT] else 0.0
+    share = request.app[appkeys.TRACING].sampled_share if request.app[appkeys.EXPORT] else 0.0
     request[appkeys.TRACE] = begin_trace(request.headers.get(TRACEPARENT_HEADER), share=share)
     return identity
 
@@ -55,13 +61,21 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     quota = request.get(appkeys.QUOTA)
     if quota is not None:
         headers.update(quota_headers(quota))
-    if request.app[appkeys.SETTINGS].cors_origins:
+    # what says nothing of itself is of this moment, and for this caller
+    headers.setdefault(hdrs.CACHE_CONTROL, "no-cache" if isinstance(response, web.FileResponse) else "no-store")
+    if request.get(appkeys.IS_GUARDED):
+        _add_vary(response, _KEY_HEADERS)
+    if request.app[appkeys.HTTP].cors_origins:
         _add_cors(request, response)
 
 
-def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
+def _add_vary(response: web.StreamResponse, names: str) -> None:
     vary = response.headers.get(hdrs.VARY)
-    response.headers[hdrs.VARY] = f"{vary}, {hdrs.ORIGIN}" if vary else hdrs.ORIGIN
+    response.headers[hdrs.VARY] = f"{vary}, {names}" if vary else names
+
+
+def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    _add_vary(response, hdrs.ORIGIN)
     if origin := _allowed_origin(request):
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
@@ -69,12 +83,49 @@ def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
 
 def _allowed_origin(request: web.Request) -> str | None:
     origin = request.headers.get(hdrs.ORIGIN)
-    return origin if origin in request.app[appkeys.SETTINGS].cors_origins else None
+    return origin if origin in request.app[appkeys.HTTP].cors_origins else None
+
+
+def check_host(request: web.Request) -> None:
+    """Raise HostUnknown when a service on loopback is asked under a name that is not loopback's.
+
+    A page whose own name an attacker points at 127.0.0.1 (DNS rebinding) would read everything as its own origin.
+    """
+    http = request.app[appkeys.HTTP]
+    if not http.is_loopback:
+        return
+    name = _host_name(request.headers.get(hdrs.HOST, "localhost"))
+    if not (is_loopback(name) or name in http.allowed_hosts):
+        raise HostUnknown(f"No service here is called {name[:100]!r}; an operator can add it to ALLOWED_HOSTS.")
+
+
+def check_origin(request: web.Request) -> None:
+    """Raise OriginRefused when a page of another origin sends what changes something.
+
+    A browser sends a plain POST of any page without asking first, and what it does is done though nobody may read it.
+    """
+    if request.method in _SAFE_METHODS:
+        return
+    origin, site = request.headers.get(hdrs.ORIGIN), request.headers.get("Sec-Fetch-Site")
+    if site in _OWN_SITES or (origin is None and site is None) or _allowed_origin(request):
+        return
+    if site is None and origin is not None and urlsplit(origin).netloc == request.host:
+        return
+    raise OriginRefused(f"{(origin or 'That origin')[:100]} is none of CORS_ORIGINS.")
+
+
+def _host_name(host: str) -> str:
+    name = host.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0].rstrip(".")
 
 
 @web.middleware
 async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a browser that asks whether a page of another origin may send its request; it shows no key yet."""
+    """Check host and origin; answer a browser that asks whether a page of another origin may send its request."""
+    check_host(request)
+    check_origin(request)
     is_asking = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
     if not (is_asking and _allowed_origin(request)):
         return await handler(request)

@@ -111,7 +111,7 @@ async def _read_request(
         odds = snapshot.prices.find(match_id)
         if odds is None:
             raise MatchNotFound.of(match_id)
-        features = snapshot.features.find(match_id)
+        features = await snapshot.features.find(match_id)
         if features is None:
             raise FeaturesMissing(f"Match {match_id} has no feature row.", match_id=match_id)
         prediction = PredictionRequest(

@@ -23,7 +23,10 @@ async def get_metrics(request: web.Request) -> web.Response:
     app = request.app
     metrics, pulse = app[appkeys.METRICS], app[appkeys.DEPENDENCIES]
     await pulse.refresh()
-    _set_live(metrics, pulse.live.value)
+    live = pulse.live.value
+    _set_live(metrics, live)
+    held = None if live is None else {model.alias for model in live.models}
+    metrics.live.set_aliases(app[appkeys.SETTINGS].model_aliases, held)
     metrics.up.set(pulse.live.fault is None, "redis")
     metrics.up.set(_UP[pulse.database_state], "database")
     metrics.ledger.follow(app[appkeys.LEDGER])
@@ -76,6 +79,9 @@ def _set_live(metrics: Metrics, live: LivePathStatus | None) -> None:
     queue.workers.set(len(live.workers))
     queue.verified.set(live.n_verified)
     queue.memory.set(sum(worker.memory_mb * 1e6 for worker in live.workers))
+    queue.skew.clear()
+    for process, skew_s in live.clock_skews.items():
+        queue.skew.set(skew_s, process)
     metrics.live.set_models([_series(model) for model in live.models])
 
 

@@ -1,4 +1,4 @@
-"""What happens to every request: an id and a trace, a line in the log, a count, a span."""
+"""Every request: an id and a trace, a line in the log, a count, a span."""
 
 import time
 
@@ -37,11 +37,11 @@ async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = error.status  # a redirect; failures are problems by now
         raise
     finally:
-        _note(request, status, time.perf_counter() - started)
+        _record_request(request, status, time.perf_counter() - started)
     return response
 
 
-def _note(request: web.Request, status: int, duration_s: float) -> None:
+def _record_request(request: web.Request, status: int, duration_s: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else UNMATCHED
     method = request.method if request.method in hdrs.METH_ALL else _OTHER_METHOD
@@ -62,11 +62,11 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
 
 def _span(request: web.Request, name: str, status: int, duration_s: float) -> Span:
     now_s = time.time()
-    about: dict[str, str | int | float | bool] = {
+    attributes: dict[str, str | int | float | bool] = {
         "http.request.method": request.method,
         "url.path": request.path,
         "http.response.status_code": status,
         "request_id": request[appkeys.REQUEST_ID],
     }
     trace = request[appkeys.TRACE]
-    return Span(name, trace, Kind.SERVER, now_s - duration_s, now_s, about, is_error=status >= 500)
+    return Span(name, trace, Kind.SERVER, now_s - duration_s, now_s, attributes, is_error=status >= 500)

@@ -12,7 +12,16 @@ from app import __version__
 from app.api.auth import KEY_HEADER
 from app.api.problems import HTTP_CODES, MEDIA_TYPE
 from app.api.route import JSON, Route
-from app.errors import InvalidRequest, KeyInvalid, KeyMissing, RateLimited, ScopeMissing, ServiceError
+from app.errors import (
+    HostUnknown,
+    InvalidRequest,
+    KeyInvalid,
+    KeyMissing,
+    OriginRefused,
+    RateLimited,
+    ScopeMissing,
+    ServiceError,
+)
 from app.schemas import ListQuery, PickedOut, ProblemOut
 
 Json = dict[str, Any]
@@ -34,6 +43,9 @@ _SECURITY_SCHEMES: Json = {
     "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER, "description": "prefix.secret, of scripts/keys"},
     "bearer": {"type": "http", "scheme": "bearer", "description": "the same key"},
 }
+_BODY_STATUSES = (400, 408, 413, 415)
+_HEAD_STATUSES = (414, 431)  # of any request: its address or its headers are too long
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _GUARDED = (KeyMissing, KeyInvalid, ScopeMissing, RateLimited)
 
 
@@ -102,7 +114,7 @@ def _parameters(route: Route, place: str) -> list[Json]:
 
 
 def _conditions(route: Route) -> list[Json]:
-    if route.recall is None:
+    if route.cached_response is None:
         return []
     return [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "tags at hand: 304"}]
 
@@ -135,13 +147,20 @@ def _responses(route: Route, schemas: _Schemas) -> Json:
     content = {media: _content(route, media, schemas) for media in route.media}
     if content:
         success["content"] = content
+    if route.links:
+        success["links"] = {operation: _link(operation, pointer) for operation, pointer in route.links}
     if route.status == 202:
         success["headers"] = {"Location": _header("where the task is")}
-    if route.recall is None:
+    if route.cached_response is None:
         return {str(route.status): success, **_failures(route, schemas)}
     success["headers"] = {name: _header(said) for name, said in _OF_SNAPSHOT.items()}
     unchanged = {"description": "the client has it: its entity tag still holds", "headers": success["headers"]}
     return {str(route.status): success, "304": unchanged, **_failures(route, schemas)}
+
+
+def _link(operation: str, pointer: str) -> Json:
+    parameter = pointer.rpartition("/")[2]
+    return {"operationId": operation, "parameters": {parameter: f"$response.body#{pointer}"}}
 
 
 def _header(description: str) -> Json:
@@ -149,8 +168,12 @@ def _header(description: str) -> Json:
 
 
 def _content(route: Route, media: str, schemas: _Schemas) -> Json:
-    if media != JSON or route.gives is None:
-        return {}
+    if media.startswith("text/"):
+        return {"schema": {"type": "string"}}
+    if media != JSON:
+        return {}  # bytes
+    if route.gives is None:
+        return {"schema": {"type": "object"}}
     whole = schemas.ref(route.gives, "serialization")
     if not issubclass(route.takes.get("query", BaseModel), ListQuery):
         return {"schema": whole}
@@ -162,9 +185,13 @@ def _failures(route: Route, schemas: _Schemas) -> Json:
     invalid: tuple[type[ServiceError], ...] = (InvalidRequest,) if route.takes else ()
     for error in route.raises + invalid + (_GUARDED if route.scope else ()):
         by_status.setdefault(error.status, []).append(error)
+    if route.method not in _SAFE_METHODS:
+        by_status.setdefault(OriginRefused.status, []).append(OriginRefused)
+    by_status.setdefault(HostUnknown.status, []).append(HostUnknown)
     said = {status: "; ".join(f"{e.code}: {e.title}" for e in errors) for status, errors in by_status.items()}
     if "body" in route.takes:
-        said |= {408: HTTP_CODES[408], 413: HTTP_CODES[413], 415: HTTP_CODES[415]}
+        said |= {status: HTTP_CODES[status] for status in _BODY_STATUSES}
+    said |= {status: HTTP_CODES[status] for status in _HEAD_STATUSES}
     if route.answer and JSON in route.media and route.method == "GET":
         said |= {406: HTTP_CODES[406]}
     content = {MEDIA_TYPE: {"schema": schemas.ref(ProblemOut, "serialization")}}

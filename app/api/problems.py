@@ -38,7 +38,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return await handler(request)
     except ServiceError as error:
         if error.status >= 500:
-            log.warning("service error", code=error.code, detail=error.detail)
+            log.warning("request.failed", code=error.code, detail=error.detail)
         return problem_of_error(request, error)
     except web.HTTPException as error:
         if error.status < 400:
@@ -46,7 +46,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return problem_of_http_error(request, error)
     except Exception as error:
         # the cause goes to the log alone: it may name paths, SQL or secrets
-        log.exception("unexpected error", error=type(error).__name__)
+        log.exception("request.crashed", error=type(error).__name__)
         return problem(request, 500, "internal-error", "Internal error", "Something unexpected went wrong.")
 
 

@@ -15,7 +15,7 @@ from app.api.transport import send_continue
 from app.auth.keys import Scope
 from app.errors import InvalidRequest, ServiceError
 
-TakingModels = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
+ModelHandler = Callable[..., Awaitable[BaseModel | web.StreamResponse]]
 Reader = Callable[[web.Request], Awaitable[dict[str, Any] | bytes]]
 JSON = "application/json"
 BODY_TIMEOUT_S = 10.0  # for one small object
@@ -33,13 +33,14 @@ class Route:
 
     method: str
     path: str
-    handler: TakingModels
+    handler: ModelHandler
     raises: tuple[type[ServiceError], ...] = ()
     status: int = 200
     answer: type[BaseModel] | None = None
     media: tuple[str, ...] = (JSON,)
     scope: Scope | None = Scope.READ  # None: open to everybody
-    recall: Callable[[web.Request], web.StreamResponse | None] | None = None  # an answer that needs no handler
+    cached_response: Callable[[web.Request], web.StreamResponse | None] | None = None  # one that needs no handler
+    links: tuple[tuple[str, str], ...] = ()  # what can be asked next: operation, and where its parameter stands
     takes: dict[str, type[BaseModel]] = field(init=False)
     gives: type[BaseModel] | None = field(init=False)
 
@@ -60,25 +61,25 @@ class Route:
         return (inspect.getdoc(self.handler) or "").partition("\n")[0]
 
     def endpoint(self) -> Handler:
-        """The handler as aiohttp calls it, behind the guard."""
+        """Return the handler as aiohttp calls it: authorized first, then its arguments parsed."""
         readers = [(name, _READERS[name](model), TypeAdapter(model)) for name, model in self.takes.items()]
 
         async def answer(request: web.Request) -> web.StreamResponse:
             if self.scope is not None:
                 await authorize(request, self.scope)
-            if self.recall is not None and (recalled := self.recall(request)) is not None:
-                return recalled
-            taken = {name: _parsed(name, adapter, await read(request)) for name, read, adapter in readers}
-            given = await self.handler(request, **taken)
-            if isinstance(given, web.StreamResponse):
-                return given
-            return model_response(given, status=self.status)
+            if self.cached_response is not None and (cached := self.cached_response(request)) is not None:
+                return cached
+            arguments = {name: _parse(name, adapter, await read(request)) for name, read, adapter in readers}
+            result = await self.handler(request, **arguments)
+            if isinstance(result, web.StreamResponse):
+                return result
+            return model_response(result, status=self.status)
 
         return answer
 
 
 def model_response(model: BaseModel, *, status: int = 200) -> web.Response:
-    """A model as JSON."""
+    """Return a model as JSON."""
     body = model.__pydantic_serializer__.to_json(model, by_alias=True)
     return web.Response(body=body, status=status, content_type=JSON)
 
@@ -132,7 +133,7 @@ _READERS: dict[str, Callable[[type[BaseModel]], Reader]] = {
 }
 
 
-def _parsed(place: str, adapter: TypeAdapter[BaseModel], raw: dict[str, Any] | bytes) -> BaseModel:
+def _parse(place: str, adapter: TypeAdapter[BaseModel], raw: dict[str, Any] | bytes) -> BaseModel:
     try:
         return adapter.validate_json(raw) if isinstance(raw, bytes) else adapter.validate_python(raw)
     except ValidationError as error:

@@ -22,6 +22,7 @@ from app.auth.keys import Scope
 from app.errors import (
     AsOfUnknown,
     ExplanationUnavailable,
+    FeaturesLoading,
     FeaturesMismatch,
     FeaturesMissing,
     FeedFull,
@@ -57,12 +58,15 @@ from app.schemas import (
     ReadyOut,
     RegionRoiListOut,
     RoiOut,
+    SqlOut,
     TaskOut,
 )
 
 READING = (SnapshotUnavailable, QueryTimeout, QueryQueueFull)
 READING_AS_OF = (*READING, AsOfUnknown)
-ASKING = (*READING, MatchNotFound, FeaturesMissing, QueueFull, QueueUnavailable)
+TO_A_MATCH = tuple((name, "/items/0/match_id") for name in ("get_precomputed", "get_history", "predict_match"))
+TO_A_TASK = (("get_task", "/task_id"), ("cancel_task", "/task_id"))
+ASKING = (*READING, MatchNotFound, FeaturesMissing, FeaturesLoading, QueueFull, QueueUnavailable)
 ASKING_SQL = (*READING, SqlOff, SqlRejected, SqlTooLarge, SqlTimeout, SqlBusy)
 PREDICTING = (
     *ASKING,
@@ -82,7 +86,8 @@ ROUTES = (
         READING_AS_OF,
         answer=PredictionsOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
+        links=TO_A_MATCH,
     ),
     Route(
         "GET",
@@ -90,7 +95,7 @@ ROUTES = (
         get_precomputed,
         (*READING_AS_OF, MatchNotFound),
         answer=PredictionDetailOut,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
     Route(
         "GET",
@@ -99,7 +104,8 @@ ROUTES = (
         READING_AS_OF,
         answer=CardsOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
+        links=TO_A_MATCH,
     ),
     Route("GET", "/predict/cards/sql", get_cards_sql),
     Route(
@@ -109,7 +115,8 @@ ROUTES = (
         READING_AS_OF,
         answer=OddsListOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
+        links=TO_A_MATCH,
     ),
     Route(
         "GET",
@@ -117,7 +124,7 @@ ROUTES = (
         get_history,
         (*READING_AS_OF, MatchNotFound),
         answer=MatchHistoryOut,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
     Route(
         "GET",
@@ -126,7 +133,7 @@ ROUTES = (
         READING_AS_OF,
         answer=FacetsOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
     Route(
         "GET",
@@ -135,23 +142,32 @@ ROUTES = (
         READING_AS_OF,
         answer=RegionRoiListOut,
         media=BULK_MEDIA,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
-    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, recall=find_cached_response),
+    Route("GET", "/predict/roi/", get_roi, READING_AS_OF, answer=RoiOut, cached_response=find_cached_response),
     Route(
         "GET",
         "/predict/performance/",
         get_performance,
         READING_AS_OF,
         answer=PerformanceOut,
-        recall=find_cached_response,
+        cached_response=find_cached_response,
     ),
-    Route("POST", "/predict/async/", submit_prediction, ASKING, status=202, answer=TaskOut, scope=Scope.PREDICT),
+    Route(
+        "POST",
+        "/predict/async/",
+        submit_prediction,
+        ASKING,
+        status=202,
+        answer=TaskOut,
+        scope=Scope.PREDICT,
+        links=TO_A_TASK,
+    ),
     Route("GET", "/predict/model/info", list_models, (QueueUnavailable,)),
     # after the fixed paths below /predict/, which it would swallow
     Route("GET", "/predict/{match_id}", predict_match, PREDICTING, answer=LivePredictionOut, scope=Scope.PREDICT),
     Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
-    Route("POST", "/sql", run_sql, ASKING_SQL, media=SQL_MEDIA, scope=Scope.SQL),
+    Route("POST", "/sql", run_sql, ASKING_SQL, answer=SqlOut, media=SQL_MEDIA, scope=Scope.SQL),
     Route("GET", "/events", follow_events, (FeedFull,), media=(EVENT_STREAM,)),
     Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
     Route(

@@ -1,6 +1,7 @@
 """Client connections: limits on request heads and bodies, timeouts, refused connections, and `Expect`."""
 
 import asyncio
+from collections import Counter
 
 import orjson
 import structlog
@@ -9,6 +10,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from app.api.headers import identify
 from app.api.problems import HTTP_CODES, MEDIA_TYPE, problem, problem_of_http_error
+from app.auth.rate_limit import client_network
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +30,9 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 
 class Connection(web.RequestHandler):
     """aiohttp's own, impatient with slow heads, and answering in problems when it cannot read one."""
 
-    __slots__ = ("_door", "_head_due")
+    __slots__ = ("_factory", "_head_due")
 
-    def __init__(self, server: web.Server, door: "ConnectionFactory", *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, factory: "ConnectionFactory", *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -43,11 +45,17 @@ class Connection(web.RequestHandler):
             # a coded body is refused where a body is read; a kilobyte would else become a gigabyte before anyone asks
             auto_decompress=False,
         )
-        self._door = door
+        self._factory = factory
         self._head_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock of the first head; those of later ones end with the connection's keep-alive."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a TCP server
+        if not self._factory.admit(self, transport):
+            self.close()
+            transport.write(_FULL)
+            transport.close()
+            return
         super().connection_made(transport)
         self._head_due = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, self.force_close)
 
@@ -60,6 +68,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the clock."""
         self._stop_clock()
+        self._factory.forget(self)
         super().connection_lost(exc)
 
     def _stop_clock(self) -> None:
@@ -76,7 +85,7 @@ class Connection(web.RequestHandler):
         """
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
             resp = problem_of_http_error(request, resp)
-        is_last = self._door.is_closing or not request.content.is_eof()
+        is_last = self._factory.is_closing or not request.content.is_eof()
         if is_last and isinstance(resp, web.StreamResponse):
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
@@ -90,7 +99,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """What could not be read, as a problem. Neither log nor answer quote it: there may be a key in it."""
         status = _status(status, exc)
-        log.info("request cannot be read", status=status, error=type(exc).__name__, remote=request.remote)
+        log.info("request.unreadable", status=status, error=type(exc).__name__, remote=request.remote)
         return _problem(status)
 
 
@@ -110,30 +119,37 @@ def _problem(status: int) -> web.Response:
     return response
 
 
-class RejectedConnection(asyncio.Protocol):
-    """Tells a client that there is no room."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say it and hang up."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a TCP server
-        transport.write(_FULL)
-        transport.close()
-
-
 class ConnectionFactory:
-    """Opens a connection for each client that comes, as long as there is room."""
+    """Opens a connection for each client that comes, as long as there is room for it and for its address."""
 
-    def __init__(self, server: web.Server, *, max_connections: int) -> None:
+    def __init__(self, server: web.Server, *, max_connections: int, max_per_address: int) -> None:
         self._server = server
         self._max_connections = max_connections
-        self.refused = 0
+        self._max_per_address = max_per_address
+        self._networks: dict[Connection, str] = {}
+        self._by_network: Counter[str] = Counter()
         self.is_closing = False
 
-    def __call__(self) -> asyncio.Protocol:
-        if len(self._server.connections) >= self._max_connections:
-            self.refused += 1
-            return RejectedConnection()
+    def __call__(self) -> Connection:
         return Connection(self._server, self, loop=asyncio.get_running_loop())
+
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> bool:
+        """Count a new connection; false when there is no room for it."""
+        peer = transport.get_extra_info("peername")
+        network = client_network(peer[0]) if isinstance(peer, tuple) else "unix"
+        if len(self._networks) >= self._max_connections or self._by_network[network] >= self._max_per_address:
+            return False
+        self._networks[connection] = network
+        self._by_network[network] += 1
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Take a connection that has ended off the count."""
+        network = self._networks.pop(connection, None)
+        if network is not None:
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
 
     async def close(self, listener: asyncio.Server) -> None:
         """Let nobody else in; each client that is connected may ask once more, and its answer says to come no more.

@@ -5,8 +5,10 @@ Only the columns that rules speak of are read, so 500 feature columns cost nothi
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,8 +21,10 @@ from app.artifacts import row_rules
 from app.artifacts.columns import (
     HISTORY_COLUMNS,
     ID,
+    INSTANT,
     MONEY_COLUMNS,
     ODDS_COLUMNS,
+    OPTIONAL_MONEY_COLUMNS,
     PREDICTIONS_COLUMNS,
     REGION_MONEY_COLUMNS,
     Column,
@@ -59,6 +63,9 @@ SCORES = "reports/scores.json"
 # every folder has these; manifest.json vouches for them and is checked first
 FILES = (PREDICTIONS, FEATURES, ODDS, *MONEY, DRIFT)
 OPTIONAL = (*MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
+_CLOCK_SLACK = timedelta(days=1)
+# what Spark and Dask write in the place of a file
+FOLDER_OF_PARTS = "is a folder of parts; write it as one file"
 _HISTORY_PART = re.compile(r"history/(\w+)/day=\d{4}-\d\d-\d\d/[\w.-]+\.parquet")
 
 
@@ -140,7 +147,9 @@ def _faults(folder: Path, *, checksums: bool) -> Iterator[Fault]:
     yield from broken
     # a file that is not the published one needs no second finding
     whole = {name for name in manifest.files if (folder / name).is_file()} - {fault.file for fault in broken}
-    yield from _content_faults(folder, whole)
+    # a clock may be a day ahead; what was captured or computed later than that is a mistake
+    latest = max(manifest.built_at, datetime.now(UTC)) + _CLOCK_SLACK
+    yield from _content_faults(folder, whole, latest)
 
 
 def _stamp_faults(folder: Path, manifest: Manifest, *, checksums: bool) -> Iterator[Fault]:
@@ -159,6 +168,9 @@ def _stamp_faults(folder: Path, manifest: Manifest, *, checksums: bool) -> Itera
 
 
 def _stamp_fault(folder: Path, name: str, stamp: FileStamp, *, checksums: bool) -> Iterator[Fault]:
+    if (folder / name).is_dir():
+        yield Fault(name, "folder-of-parts", FOLDER_OF_PARTS)
+        return
     size_bytes = (folder / name).stat().st_size
     if size_bytes != stamp.size_bytes:
         yield Fault(name, "wrong-size", f"{size_bytes} bytes where the manifest says {stamp.size_bytes}")
@@ -166,44 +178,83 @@ def _stamp_fault(folder: Path, name: str, stamp: FileStamp, *, checksums: bool) 
         yield Fault(name, "wrong-checksum", "the contents are not those the manifest vouches for")
 
 
-def _content_faults(folder: Path, names: set[str]) -> Iterator[Fault]:
-    known = _prediction_ids(folder) if PREDICTIONS in names else None
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What a file is compared with: the ids of the predictions, if they can be read, and the latest time known."""
+
+    known_ids: pa.Table | None
+    latest: datetime
+
+
+def _content_faults(folder: Path, names: set[str], latest: datetime) -> Iterator[Fault]:
+    context = _Context(_prediction_ids(folder) if PREDICTIONS in names else None, latest)
     for name in (*FILES, *MONEY_KELLY):
         if name not in names:
             continue
         try:
-            for code, detail in _CHECKS[name](folder / name, known):
+            for code, detail in _CHECKS[name](folder / name, context):
                 yield Fault(name, code, detail)
         except (OSError, ValueError, pa.ArrowException) as error:
             yield Fault(name, "unreadable", _short(error))
     for name in sorted(names):
         kind = history_kind(name)
         if kind is not None:
-            yield from _history_faults(folder, name, kind)
+            yield from _history_faults(folder, name, kind, latest)
 
 
-def _history_faults(folder: Path, name: str, kind: str) -> Iterator[Fault]:
-    """Of a part's types and nulls, which its footer tells: a history is long, and its rows were artifacts once."""
+def _history_faults(folder: Path, name: str, kind: str, latest: datetime) -> Iterator[Fault]:
+    """Check types, nulls and bounds, which a footer tells: a history is long, and its rows were artifacts once."""
     try:
         file = pq.ParquetFile(folder / name)
     except (OSError, ValueError, pa.ArrowException) as error:
         yield Fault(name, "unreadable", _short(error))
         return
     needed = HISTORY_COLUMNS[kind]
-    for code, detail in (*_schema_findings(file.schema_arrow, needed), *_null_findings(file.metadata, needed)):
+    with file:
+        findings = list(_schema_findings(file.schema_arrow, needed))
+        if not findings:
+            findings += _null_findings(file.metadata, needed)
+            findings += _history_range_findings(file, needed, latest)
+    for code, detail in findings:
         yield Fault(name, code, detail)
+
+
+def _chunks(metadata: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            yield metadata.row_group(group).column(place)
 
 
 def _null_findings(metadata: pq.FileMetaData, columns: Mapping[str, Column]) -> Iterator["Finding"]:
     nulls = set()
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
-            column = columns.get(chunk.path_in_schema)
-            if column and not column.may_be_null and chunk.statistics and chunk.statistics.null_count:
-                nulls.add(chunk.path_in_schema)
+    for chunk in _chunks(metadata):
+        column = columns.get(chunk.path_in_schema)
+        if column and not column.may_be_null and chunk.statistics and chunk.statistics.null_count:
+            nulls.add(chunk.path_in_schema)
     if nulls:
         yield "null", f"empty cells in {', '.join(sorted(nulls))}"
+
+
+def _history_range_findings(
+    file: pq.ParquetFile, columns: Mapping[str, Column], latest: datetime
+) -> Iterator["Finding"]:
+    names = [name for name, column in columns.items() if column in {ID, INSTANT}]
+    extremes = _extremes(file, names)
+    if extremes is None or list(row_rules.range_findings(extremes, columns, latest)):
+        # only its rows tell which they are, and how many
+        yield from row_rules.range_findings(file.read(columns=names), columns, latest)
+
+
+def _extremes(file: pq.ParquetFile, names: Sequence[str]) -> pa.Table | None:
+    """The least and the greatest value of each column and row group; None when the footer does not tell them."""
+    chunks = [chunk for chunk in _chunks(file.metadata) if chunk.path_in_schema in names]
+    if not all(chunk.statistics and chunk.statistics.has_min_max for chunk in chunks):
+        return None
+    values: dict[str, list[int]] = {name: [] for name in names}
+    for chunk in chunks:
+        values[chunk.path_in_schema] += [chunk.statistics.min_raw, chunk.statistics.max_raw]
+    schema = file.schema_arrow
+    return pa.table({name: pa.array(raw, pa.int64()).cast(schema.field(name).type) for name, raw in values.items()})
 
 
 Finding = row_rules.Finding
@@ -216,66 +267,83 @@ def _prediction_ids(folder: Path) -> pa.Table | None:
         return None  # the check of the predictions themselves says what is wrong
 
 
-def _check_predictions(path: Path, _: pa.Table | None) -> Iterator[Finding]:
+def _check_predictions(path: Path, context: _Context) -> Iterator[Finding]:
     table, findings = _read(path, PREDICTIONS_COLUMNS)
     yield from findings
     if not findings:
         yield from row_rules.prediction_findings(table)
+        yield from row_rules.range_findings(table, PREDICTIONS_COLUMNS, context.latest)
 
 
-def _check_odds(path: Path, known: pa.Table | None) -> Iterator[Finding]:
+def _check_odds(path: Path, context: _Context) -> Iterator[Finding]:
     table, findings = _read(path, ODDS_COLUMNS)
     yield from findings
     if not findings:
         yield from row_rules.odds_findings(table)
-        yield from row_rules.stranger_findings(table, known)
+        yield from row_rules.range_findings(table, ODDS_COLUMNS, context.latest)
+        yield from row_rules.stranger_findings(table, context.known_ids)
 
 
-def _check_features(path: Path, known: pa.Table | None) -> Iterator[Finding]:
+def _check_features(path: Path, context: _Context) -> Iterator[Finding]:
     table, findings = _read(path, {"match_id": ID})
     yield from findings
     schema = pq.read_schema(path)
     features = [str(name) for name in schema.names if name != "match_id"]
+    doubled = sorted({name for name in features if features.count(name) > 1})
+    if doubled:
+        yield "duplicate-column", f"two columns are named {', '.join(doubled[:5])}"
+        return
     wrong = [name for name in features if not pa.types.is_float32(schema.field(name).type)]
     if wrong or not features:
         yield "wrong-type", f"feature columns must be float32: {', '.join(wrong[:5]) or 'there are none'}"
     if not findings:
         yield from row_rules.id_findings(table)
-        yield from row_rules.stranger_findings(table, known)
+        yield from row_rules.stranger_findings(table, context.known_ids)
 
 
 def _read(path: Path, columns: Mapping[str, Column]) -> tuple[pa.Table, list[Finding]]:
     """The named columns, and what is wrong with them; an empty table when their types are."""
     schema = pq.read_schema(path)
     findings = list(_schema_findings(schema, columns))
-    table = pq.read_table(path, columns=[] if findings else [name for name in columns if name in schema.names])
-    nulls = [name for name in table.column_names if table[name].null_count and not columns[name].may_be_null]
-    return table, findings + ([("null", f"empty cells in {', '.join(nulls)}")] if nulls else [])
+    names = [] if findings else [name for name in columns if name in schema.names]
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=names)
+    return table, findings + list(row_rules.null_findings(table, columns))
 
 
 def _schema_findings(schema: pa.Schema, columns: Mapping[str, Column]) -> Iterator[Finding]:
-    missing = [name for name, column in columns.items() if name not in schema.names and not column.may_be_missing]
+    names = [str(name) for name in schema.names]
+    missing = [name for name, column in columns.items() if name not in names and not column.may_be_missing]
     if missing:
         yield "missing-column", f"without {', '.join(missing)}"
+    spellings = Counter(name.lower() for name in names)
     for name, column in columns.items():
-        if name in schema.names and not column.is_kind(schema.field(name).type):
+        if spellings[name] > 1:
+            yield "duplicate-column", f"two columns are named {name}, in whatever letters"
+        elif name in names and not column.accepts(schema.field(name).type):
             yield "wrong-type", f"{name} is {schema.field(name).type}, not {column.kind}"
 
 
-def _check_money(path: Path, _: pa.Table | None) -> Iterator[Finding]:
+def read_money_table(path: Path) -> pa.Table:
+    """Read a money table; columns that the contract names have its types, however many of their cells are empty."""
+    types = {**REGION_MONEY_COLUMNS, **OPTIONAL_MONEY_COLUMNS}
+    parsers: list[Any] = [pa_csv.ISO8601]  # the stubs know only format strings
+    convert = pa_csv.ConvertOptions(column_types=types, timestamp_parsers=parsers)
+    return pa_csv.read_csv(path, convert_options=convert)
+
+
+def _check_money(path: Path, _: _Context) -> Iterator[Finding]:
     by_region = path.name.startswith(PurePosixPath(ROI_BY_REGION).stem)
     columns = REGION_MONEY_COLUMNS if by_region else MONEY_COLUMNS
-    parsers: list[Any] = [pa_csv.ISO8601]  # the stubs know only format strings
-    convert = pa_csv.ConvertOptions(column_types=dict(columns), timestamp_parsers=parsers)
-    table = pa_csv.read_csv(path, convert_options=convert)
+    table = read_money_table(path)
     missing = [column for column in columns if column not in table.column_names]
     if missing:
         yield "missing-column", f"without {', '.join(missing)}"
     else:
-        yield from row_rules.money_findings(table)
+        yield from row_rules.money_findings(table, columns)
 
 
-def _check_drift(path: Path, _: pa.Table | None) -> Iterator[Finding]:
+def _check_drift(path: Path, _: _Context) -> Iterator[Finding]:
     DriftReport.model_validate_json(path.read_bytes())
     yield from ()
 
@@ -286,7 +354,7 @@ def _short(error: Exception) -> str:
     return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
 
 
-_CHECKS: Mapping[str, Callable[[Path, pa.Table | None], Iterator[Finding]]] = {
+_CHECKS: Mapping[str, Callable[[Path, _Context], Iterator[Finding]]] = {
     PREDICTIONS: _check_predictions,
     FEATURES: _check_features,
     ODDS: _check_odds,

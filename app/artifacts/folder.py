@@ -3,10 +3,12 @@
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.artifacts.contract import FOLDER_OF_PARTS
 from app.artifacts.manifest import MANIFEST
 from app.artifacts.source import DISK_FULL, ArtifactsUnreachable, CannotStore, FileVersion, Source, Version
 from app.artifacts.unversioned import NAMES, StabilityCheck, tag_of
@@ -35,6 +37,8 @@ class FolderSource:
         bring = _link_or_copy if version.manifest is not None else shutil.copyfile
         try:
             await asyncio.to_thread(self._bring_all, version, into, bring)
+        except IsADirectoryError as error:
+            raise ValueError(f"{error.filename} {FOLDER_OF_PARTS}") from error
         except OSError as error:
             if error.errno in DISK_FULL:
                 raise CannotStore(f"the folder of snapshots: {error.strerror}") from error
@@ -59,16 +63,18 @@ class FolderSource:
             bring(self._folder / name, target)
 
     async def _list(self) -> Mapping[str, FileVersion]:
-        return await asyncio.to_thread(lambda: {name: found for name in NAMES if (found := self._version_of(name))})
+        return await asyncio.to_thread(lambda: {name: version for name in NAMES if (version := self._version_of(name))})
 
     def _version_of(self, name: str) -> FileVersion | None:
         try:
-            found = (self._folder / name).stat()
+            status = (self._folder / name).stat()
         except OSError:
             return None
-        modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
+        if stat.S_ISDIR(status.st_mode):
+            raise ValueError(f"{name} {FOLDER_OF_PARTS}")
+        modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
         return FileVersion(
-            tag=tag_of(found.st_size, found.st_mtime_ns), size_bytes=found.st_size, modified_at=modified_at
+            tag=tag_of(status.st_size, status.st_mtime_ns), size_bytes=status.st_size, modified_at=modified_at
         )
 
 

@@ -11,6 +11,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from app.artifacts.contract import FOLDER_OF_PARTS
 from app.artifacts.disk_cache import DiskCache
 from app.artifacts.manifest import MANIFEST
 from app.artifacts.source import ArtifactsUnreachable, FileVersion, Version
@@ -86,11 +87,18 @@ class BucketSource:
         pages = client.get_paginator("list_objects_v2")
         for folder in _FOLDERS:
             async for page in pages.paginate(Bucket=self._bucket, Prefix=self._key(f"{folder}/"), Delimiter="/"):
+                self._refuse_folders_of_parts(page)
                 for each in page.get("Contents", ()):
                     name = each["Key"].removeprefix(self._key(""))
                     tag = tag_of(self._place, name, each["ETag"])
                     found[name] = FileVersion(tag=tag, size_bytes=each["Size"], modified_at=each["LastModified"])
         return {name: found[name] for name in NAMES if name in found}
+
+    def _refuse_folders_of_parts(self, page: Mapping[str, Any]) -> None:
+        for each in page.get("CommonPrefixes", ()):
+            name = each["Prefix"].removeprefix(self._key("")).rstrip("/")
+            if name in NAMES:
+                raise ValueError(f"s3://{self._bucket}/{self._key(name)} {FOLDER_OF_PARTS}")
 
     async def _fetch(self, client: Any, version: Version, into: Path) -> None:
         turn = asyncio.Semaphore(_AT_ONCE)

@@ -46,7 +46,13 @@ class StabilityCheck:
 
 
 def write_manifest(folder: Path, version: Version) -> None:
-    """Write the manifest of a folder that came without one: what is not known is null, times are those of the files."""
+    """Write the manifest of a version's private folder; of one without, what its files say.
+
+    What they do not say is null, and the times are those of the files.
+    """
+    if version.manifest is not None:
+        (folder / MANIFEST).write_text(version.manifest, encoding="utf-8")
+        return
     modified = {name: file.modified_at for name, file in version.files.items() if file.modified_at}
     newest = max(modified.values(), default=datetime.now(UTC))
     manifest = Manifest(

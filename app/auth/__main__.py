@@ -7,53 +7,55 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.auth import keys as auth_keys
-from app.auth.keyring import Keyring, keys_file, load_keys
+from app.auth.keyring import Keyring, load_keys
 from app.auth.keys import Key, Scope, new_key
 from app.errors import KeyInvalid
-from app.settings import Settings
+from app.settings import KeySettings, Settings
 
 OVERLAP_DAYS = 7.0
 Arguments = argparse.Namespace
 
 
-def create(settings: Settings, asked: Arguments) -> list[str]:
+def create(settings: KeySettings, arguments: Arguments) -> list[str]:
     """A new key, shown once."""
-    text, key = new_key(asked.owner, asked.scopes, expires_at=_in_days(asked.days))
-    with auth_keys.edit_keys(keys_file(settings)) as keys:
+    text, key = new_key(arguments.owner, arguments.scopes, expires_at=_in_days(arguments.days))
+    with auth_keys.edit_keys(settings.file) as keys:
         keys.append(key)
     return [text]
 
 
-def show(settings: Settings, _asked: Arguments) -> list[str]:
+def show(settings: KeySettings, _arguments: Arguments) -> list[str]:
     """All keys there are, without their secrets."""
     now = datetime.now(UTC)
     return [_line(key, now) for key in load_keys(settings)] or ["no keys yet"]
 
 
-def revoke(settings: Settings, asked: Arguments) -> list[str]:
+def revoke(settings: KeySettings, arguments: Arguments) -> list[str]:
     """End a key now."""
     now = datetime.now(UTC)
-    _change(keys_file(settings), asked.prefix, lambda key: key.model_copy(update={"revoked_at": key.revoked_at or now}))
-    return [f"{asked.prefix} is revoked; a running API knows within a second"]
+    _change(settings.file, arguments.prefix, lambda key: key.model_copy(update={"revoked_at": key.revoked_at or now}))
+    return [f"{arguments.prefix} is revoked; a running API knows within a second"]
 
 
-def rotate(settings: Settings, asked: Arguments) -> list[str]:
+def rotate(settings: KeySettings, arguments: Arguments) -> list[str]:
     """Another key of the same owner and scopes, for as long a time; the old one lasts a while longer."""
     now = datetime.now(UTC)
-    last = now + timedelta(days=asked.overlap_days)
-    with auth_keys.edit_keys(keys_file(settings)) as keys:
-        place = _place(keys, asked.prefix)
+    last = now + timedelta(days=arguments.overlap_days)
+    with auth_keys.edit_keys(settings.file) as keys:
+        place = _place(keys, arguments.prefix)
         old = keys[place]
         if ended := old.ended(now):
             raise ValueError(f"{old.prefix} is {ended}; create another key")
         until = now + (old.expires_at - old.created_at) if old.expires_at else None
-        text, new = new_key(old.owner, old.scopes, expires_at=until if asked.days is None else _in_days(asked.days))
+        text, new = new_key(
+            old.owner, old.scopes, expires_at=until if arguments.days is None else _in_days(arguments.days)
+        )
         keys[place] = old.model_copy(update={"expires_at": min(old.expires_at or last, last)})
         keys.append(new)
     return [text]
 
 
-def check(settings: Settings, _asked: Arguments) -> list[str]:
+def check(settings: KeySettings, _arguments: Arguments) -> list[str]:
     """Who the key on standard input belongs to, and what it may do."""
     key = Keyring(load_keys(settings)).find(sys.stdin.readline().strip())
     return [_line(key, datetime.now(UTC))]
@@ -88,7 +90,7 @@ def _scopes(text: str) -> frozenset[Scope]:
     return frozenset(map(Scope, words))
 
 
-ACTIONS: dict[str, Callable[[Settings, Arguments], list[str]]] = {
+ACTIONS: dict[str, Callable[[KeySettings, Arguments], list[str]]] = {
     "create": create,
     "list": show,
     "revoke": revoke,
@@ -113,9 +115,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Do what the command line says."""
-    asked = _parser().parse_args()
+    arguments = _parser().parse_args()
     try:
-        lines = ACTIONS[asked.action](Settings(), asked)
+        lines = ACTIONS[arguments.action](Settings().keys, arguments)
     except KeyInvalid as error:
         sys.exit(error.detail)
     except (ValueError, OSError) as error:

@@ -9,9 +9,10 @@ from pathlib import Path
 import structlog
 
 from app.auth import keys as auth_keys
-from app.auth.keys import Key, new_key, prefix_of
+from app.auth.keys import Key, key_prefix, new_key
 from app.errors import KeyInvalid
-from app.settings import Settings
+from app.runtime import cancel_and_wait
+from app.settings import KeySettings
 
 log = structlog.get_logger(__name__)
 
@@ -19,17 +20,12 @@ REREAD_S = 1.0
 _NOBODY = new_key("nobody", frozenset())[1]
 
 
-def keys_file(settings: Settings) -> Path:
-    """Where the keys of these settings lie."""
-    return settings.api_keys_file or settings.touchline_home / "keys.json"
-
-
-def load_keys(settings: Settings) -> list[Key]:
-    """All keys that settings name, of the environment and the file; OSError or ValueError when they cannot be read."""
-    given = settings.api_keys
+def load_keys(settings: KeySettings) -> list[Key]:
+    """Return the keys of the environment and of the file; raise OSError or ValueError when they cannot be read."""
+    given = settings.given
     return [
         *(auth_keys.parse_keys(given.get_secret_value()) if given else ()),
-        *auth_keys.read_keys(keys_file(settings)),
+        *auth_keys.read_keys(settings.file),
     ]
 
 
@@ -43,15 +39,14 @@ class Keyring:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> "AsyncIterator[Keyring]":
+    async def open(cls, settings: KeySettings) -> "AsyncIterator[Keyring]":
         """The keys of these settings, followed until the end; OSError or ValueError when they cannot be read now."""
         keyring = cls(await asyncio.to_thread(load_keys, settings))
         watch = asyncio.create_task(keyring._watch(settings), name="keys")
         try:
             yield keyring
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await cancel_and_wait(watch)
 
     def replace(self, keys: Sequence[Key]) -> None:
         """Honour these and no others."""
@@ -61,7 +56,7 @@ class Keyring:
     def find(self, text: str) -> Key:
         """The key that was shown; KeyInvalid when it is unknown, revoked or expired."""
         # a prefix that nobody has takes as much work as one that exists
-        key = self._by_prefix.get(prefix_of(text), _NOBODY)
+        key = self._by_prefix.get(key_prefix(text), _NOBODY)
         if not key.matches(text) or key is _NOBODY:
             raise KeyInvalid("No such API key.")
         ended = key.ended(datetime.now(UTC))
@@ -69,8 +64,8 @@ class Keyring:
             raise KeyInvalid(f"The API key {key.prefix} is {ended}.")
         return key
 
-    async def _watch(self, settings: Settings) -> None:
-        path, seen, fault = keys_file(settings), None, None
+    async def _watch(self, settings: KeySettings) -> None:
+        path, seen, fault = settings.file, None, None
         while True:
             try:
                 stamp = await asyncio.to_thread(_stamp, path)
@@ -79,18 +74,18 @@ class Keyring:
                 seen, fault = stamp, None
             except (OSError, ValueError) as error:
                 if str(error) != fault:
-                    log.error("the file of API keys cannot be read; the last ones stay good", fault=str(error))
+                    log.error("keys.unreadable", fault=str(error))  # the last ones stay good
                 fault = str(error)
             await asyncio.sleep(REREAD_S)
 
     def _take(self, keys: list[Key], *, is_there: bool) -> None:
         if not (is_there or self.is_open or keys):
-            log.error("the file of API keys is gone; the last ones stay good")
+            log.error("keys.missing")  # the last ones stay good
             return
         was_open, before = self.is_open, self._by_prefix
         self.replace(keys)
         if self._by_prefix != before:
-            log.info("API keys read", keys=len(keys), required_from_now=was_open and not self.is_open)
+            log.info("keys.loaded", keys=len(keys), required_from_now=was_open and not self.is_open)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

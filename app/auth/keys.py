@@ -49,7 +49,7 @@ class Key(BaseModel):
 
     def matches(self, text: str) -> bool:
         """Whether `text` is this key; takes as long for a wrong one as for the right one."""
-        return hmac.compare_digest(digest(text), self.sha256)
+        return hmac.compare_digest(key_digest(text), self.sha256)
 
     def ended(self, now: datetime) -> str | None:
         """Why the key is not good any more: `revoked` or `expired`; None while it is."""
@@ -61,14 +61,14 @@ class Key(BaseModel):
 def new_key(owner: str, scopes: frozenset[Scope], *, expires_at: datetime | None = None) -> tuple[str, Key]:
     """A key as its owner gets it, once, and what is kept of it."""
     text = f"{secrets.token_hex(_PREFIX_BYTES)}.{secrets.token_urlsafe(_SECRET_BYTES)}"
-    return text, kept(text, owner, scopes, expires_at=expires_at)
+    return text, hash_key(text, owner, scopes, expires_at=expires_at)
 
 
-def kept(text: str, owner: str, scopes: frozenset[Scope], *, expires_at: datetime | None = None) -> Key:
-    """What is kept of a key."""
+def hash_key(text: str, owner: str, scopes: frozenset[Scope], *, expires_at: datetime | None = None) -> Key:
+    """Return what is kept of a key: everything but the secret."""
     return Key(
-        prefix=prefix_of(text),
-        sha256=digest(text),
+        prefix=key_prefix(text),
+        sha256=key_digest(text),
         owner=owner,
         scopes=scopes,
         created_at=datetime.now(UTC),
@@ -76,13 +76,13 @@ def kept(text: str, owner: str, scopes: frozenset[Scope], *, expires_at: datetim
     )
 
 
-def prefix_of(text: str) -> str:
+def key_prefix(text: str) -> str:
     """The part of a key that may be told; empty when `text` is no key."""
     prefix, dot, secret = text.partition(".")
     return prefix if dot and secret and PREFIX.fullmatch(prefix) else ""
 
 
-def digest(text: str) -> str:
+def key_digest(text: str) -> str:
     """The hash that is kept."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 

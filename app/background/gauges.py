@@ -14,7 +14,7 @@ from app.ledger.ledger import Ledger, NoLedger
 from app.settings import Settings
 from app.store.roi import SelectionRoi, selection_roi
 from app.store.selection import Selection
-from app.store.snapshot import Snapshot
+from app.store.snapshots import SnapshotChange
 from app.telemetry.api_metrics import Metrics, ScoreMetrics
 
 log = structlog.get_logger(__name__)
@@ -23,15 +23,19 @@ _NEWEST_ODDS = "SELECT epoch(max(captured_at)) FROM cards"
 
 
 class SnapshotGauges:
-    """Told of each swap; tells the metrics."""
+    """Metrics of the snapshot that is served."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics.artifacts
         self._scores = metrics.scores
 
-    async def __call__(self, _: Snapshot | None, snapshot: Snapshot) -> None:
+    async def measure(self, change: SnapshotChange) -> None:
         """Measure a new snapshot; one that cannot be measured is served all the same."""
-        self._metrics.swaps.inc()
+        for _ in range(change.n_swaps):
+            self._metrics.swaps.inc()
+        snapshot = change.new
+        if snapshot is change.old:
+            return
         try:
             rows = await snapshot.database.fetch(_NEWEST_ODDS)
             self._metrics.odds_at_s = rows[0][0]

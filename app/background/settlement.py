@@ -12,8 +12,7 @@ from app.ledger.ledger import Ledger, NoLedger
 from app.ledger.settlement import predicted_matches, settle
 from app.runtime import run_in_background
 from app.store.results import find_results
-from app.store.snapshot import Snapshot
-from app.store.snapshots import Snapshots
+from app.store.snapshots import SnapshotChange, Snapshots
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +28,8 @@ class LedgerSettlement:
         self._database = database
         self._due = asyncio.Event()
 
-    def hurry(self) -> None:
-        """There is a new snapshot."""
+    async def trigger_now(self, _: SnapshotChange) -> None:
+        """Settle by the snapshot that is served now."""
         self._due.set()
 
     async def run(self) -> None:
@@ -68,12 +67,7 @@ async def settle_ledger(snapshots: Snapshots, ledger: Ledger | NoLedger) -> Asyn
         yield
         return
     settling = LedgerSettlement(snapshots, ledger.database)
-
-    async def hurry(_: Snapshot | None, __: Snapshot) -> None:
-        settling.hurry()
-
-    snapshots.on_swap.append(hurry)
-    async with run_in_background(settling.run()):
+    async with run_in_background(settling.run()), run_in_background(snapshots.follow(settling.trigger_now)):
         yield
 
 

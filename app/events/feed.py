@@ -172,7 +172,7 @@ class Feed:
             raise FeedFull(f"{self._limit} clients listen already.", retry_after_s=_RETRY_AFTER_S)
         n_own = sum(listener.caller == caller for listener in self._listeners) if caller is not None else 0
         if n_own >= max(1, self._limit // 2):
-            raise FeedFull(f"{n_own} clients with this API key listen already.", retry_after_s=_RETRY_AFTER_S)
+            raise FeedFull(f"{n_own} clients of this caller listen already.", retry_after_s=_RETRY_AFTER_S)
 
     def _backlog(self, last_id: str | None) -> list[Event]:
         missed = self._log.since(last_id) if last_id else None

@@ -7,7 +7,7 @@ from time import time
 
 from arq.connections import ArqRedis
 
-from app.errors import PredictionTimeout, QueueFull, ServiceError, TaskBusy, TaskNotFound
+from app.errors import NoWorker, PredictionTimeout, QueueFull, ServiceError, TaskBusy, TaskNotFound
 from app.queue import redis_keys
 from app.queue.drift_reports import DriftReports
 from app.queue.jobs import (
@@ -21,7 +21,7 @@ from app.queue.jobs import (
     WorkerState,
 )
 from app.queue.pending_results import PendingResults
-from app.queue.redis import REDIS_ERRORS, connect, convert_redis_errors, disconnect
+from app.queue.redis import REDIS_ERRORS, RedisClock, connect, convert_redis_errors, disconnect
 from app.queue.redis_keys import IN_PROGRESS, RedisKeys
 from app.queue.results import NOT_FOUND, Outcome, ResultListener
 from app.queue.serialization import decode_request, decode_result, derive_task_id, loads, name_feature_set
@@ -30,12 +30,14 @@ from app.queue.workers import WorkerRegistry
 from app.runtime import run_in_background
 from app.settings import Settings
 
+PROBE_TTL_MS = 60_000
 HEAD = 1_000  # running jobs are the oldest, so they stand at the head of the queue
 
 
 async def queue_state(redis: ArqRedis, names: RedisKeys) -> QueueState:
     """Count a queue's jobs by what they wait for."""
-    now_ms = round(time() * 1000)
+    seconds, microseconds = await redis.time()
+    now_ms = seconds * 1000 + microseconds // 1000
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zcard(names.queue)
         pipe.zcount(names.queue, f"({now_ms}", "+inf")
@@ -68,7 +70,10 @@ class QueueClient:
         self._news = asyncio.Event()
         self._listener = ResultListener(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
         self._announced: dict[str, tuple[str, ...]] = {}
-        self._submitter = Submitter(redis, self._names, limit=settings.queue_limit, feature_sets=self._announced)
+        self._clock = RedisClock()
+        self._submitter = Submitter(
+            redis, self._names, limit=settings.queue_limit, feature_sets=self._announced, clock=self._clock
+        )
         self._pending_results = PendingResults(redis, self._names)
         self.reports = DriftReports(redis, self._names)
 
@@ -92,8 +97,13 @@ class QueueClient:
         Raises QueueFull, NoWorker, ModelNotFound, FeaturesMismatch, ExplanationUnavailable, PredictionFailed, and
         PredictionTimeout with the `task_id` in its extras.
         """
-        with convert_redis_errors():
-            versions = await self._registry.versions(request.alias)
+        try:
+            with convert_redis_errors():
+                versions = await self._registry.versions(request.alias)
+        except NoWorker:
+            # where Redis takes no writes the workers live, but cannot say so
+            await self.check_redis()
+            raise
         task_id = derive_task_id(self._names.queue, request, versions)
         try:
             async with asyncio.timeout(timeout_s):
@@ -184,10 +194,17 @@ class QueueClient:
         with convert_redis_errors():
             return await self._registry.jobs_per_s()
 
-    async def ping(self) -> bool:
-        """Whether Redis answers."""
+    async def check_redis(self) -> None:
+        """Raise QueueUnavailable unless Redis answers and takes writes; note what its clock says."""
         with convert_redis_errors():
-            return bool(await self._redis.ping())
+            sent_at = time()
+            self._clock.observe(await self._redis.time(), sent_at)
+            await self._redis.set(self._names.probe, b"", px=PROBE_TTL_MS)
+
+    async def clock_skews(self) -> dict[str, float]:
+        """Return how many seconds the clocks of this process (`api`) and of the workers are ahead of Redis."""
+        with convert_redis_errors():
+            return {"api": -self._clock.offset_s} | await self._registry.clock_skews()
 
     def _note_news(self) -> None:
         self._registry.invalidate()

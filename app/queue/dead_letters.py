@@ -3,7 +3,6 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import time
 from typing import Any, cast
 
 from arq.connections import ArqRedis
@@ -46,7 +45,8 @@ class DeadLetters:
     async def retry(self, job_id: str) -> None:
         """Put the job back into the queue with a new deadline."""
         letter = await self._get(job_id)
-        now_s = time()
+        seconds, microseconds = await self._redis.time()
+        now_s = seconds + microseconds / 1e6
         args = tuple(
             arg | {"deadline_at": now_s + ANOTHER_CHANCE_S} if isinstance(arg, dict) else arg for arg in letter.args
         )

@@ -20,6 +20,7 @@ class PredictionRequest:
     """A request for one prediction: this feature row, that model.
 
     A worker adds `task_id` and `enqueued_at` when it claims the job. What is kept beside a result has no features.
+    Its times are those of this host; in Redis they are those of Redis, because the clocks of two hosts differ.
     """
 
     match_id: int

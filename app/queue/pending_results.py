@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import time
 
 from arq.connections import ArqRedis
 
 from app.errors import ServiceError
 from app.queue import redis_keys
 from app.queue.jobs import PredictionResult
+from app.queue.redis import LUA_NOW_MS
 from app.queue.serialization import decode_result, dumps, loads
 
 log = logging.getLogger(__name__)
@@ -18,16 +18,17 @@ AGAIN_S = 2.0  # a task that is not answered yet is looked at again after so lon
 PORTION = 500
 
 # the bound is on what waits for an answer: 100,000 notes are some 60 MB
-_NOTE = """
+_NOTE = f"""{LUA_NOW_MS}
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[3])
+redis.call('ZADD', KEYS[1], now_ms / 1000, ARGV[2])
 return 1
 """
 
 # whoever takes a note has it for AGAIN_S; a reader that died meanwhile has kept it from nobody
-_TAKE = """
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
-for _, note in ipairs(due) do redis.call('ZADD', KEYS[1], 'XX', ARGV[2], note) end
+_TAKE = f"""{LUA_NOW_MS}
+local now_s = now_ms / 1000
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_s, 'LIMIT', 0, ARGV[2])
+for _, note in ipairs(due) do redis.call('ZADD', KEYS[1], 'XX', now_s + ARGV[1], note) end
 return due
 """
 
@@ -54,13 +55,12 @@ class PendingResults:
     async def note(self, task_id: str, about: bytes) -> None:
         """Have the answer of a task looked for; to be called once the task is in the queue or answered."""
         note = dumps({"task_id": task_id, "about": about.decode()})
-        if not await self._note([self._name], [redis_keys.PENDING_RESULTS_MAX, time(), note]):
+        if not await self._note([self._name], [redis_keys.PENDING_RESULTS_MAX, note]):
             log.error("an answer will be in no ledger: %d are waited for already", redis_keys.PENDING_RESULTS_MAX)
 
     async def look(self) -> list[CompletedResult]:
         """Look for some answers. What is returned comes again, here or elsewhere, until it is dropped."""
-        now_s = time()
-        taken: list[bytes] = await self._take([self._name], [now_s, now_s + AGAIN_S, PORTION])
+        taken: list[bytes] = await self._take([self._name], [AGAIN_S, PORTION])
         if not taken:
             return []
         notes = [(note, loads(note)) for note in taken]

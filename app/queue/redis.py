@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import time
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -11,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.errors import QueueUnavailable
@@ -25,6 +26,8 @@ REDIS_ERRORS = (RedisError, OSError)
 
 CONNECT_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 5.0
+# a replica; too few replicas; an append-only file that cannot be written, as on a full disk
+_WRITES_REFUSED = frozenset({"READONLY", "NOREPLICAS", "MISCONF"})
 RETRY_AFTER_S = 2.0  # when Redis may be back
 _TIMEOUTS = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": REPLY_TIMEOUT_S}
 _OF_THE_SERVER = ("host", "port", "path")  # what Sentinel tells instead
@@ -38,9 +41,44 @@ def connect(settings: Settings) -> ArqRedis:
     return ArqRedis(pool, job_serializer=dumps, job_deserializer=loads, default_queue_name=settings.queue_name)
 
 
+# First line of a script: the time of Redis, which all hosts share
+LUA_NOW_MS = """
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+
+class RedisClock:
+    """The time of Redis as an offset of this host's own; due times and deadlines in Redis are on this clock."""
+
+    def __init__(self) -> None:
+        self.offset_s = 0.0  # how far Redis is ahead of this host
+
+    def observe(self, redis_time: tuple[int, int], sent_at: float) -> None:
+        """Note what Redis said to a TIME that was sent at `sent_at`, unix seconds of this host."""
+        received_at = time()
+        ahead_s = redis_time[0] + redis_time[1] / 1e6 - (sent_at + received_at) / 2
+        # it is no more exact than half of the round trip
+        if abs(ahead_s - self.offset_s) > (received_at - sent_at) / 2:
+            self.offset_s = ahead_s
+
+    def now(self) -> float:
+        """Return the time of Redis, unix seconds."""
+        return time() + self.offset_s
+
+
 def queue_unavailable(error: Exception) -> QueueUnavailable:
-    """Return the failure that callers get when Redis does not answer; an error's own text may hold an address."""
-    return QueueUnavailable(f"Redis cannot be reached ({type(error).__name__}).", retry_after_s=RETRY_AFTER_S)
+    """Return the failure that callers get for an error of Redis; its own text may hold an address."""
+    if isinstance(error, RedisError):
+        code = str(error).partition(" ")[0]
+        if isinstance(error, OutOfMemoryError) or code == "OOM":
+            detail = "Redis is full and takes no writes (redis-full)."
+            return QueueUnavailable(detail, retry_after_s=RETRY_AFTER_S, cause="redis-full")
+        if isinstance(error, ReadOnlyError) or code in _WRITES_REFUSED:
+            detail = "Redis is read-only and takes no writes (redis-read-only)."
+            return QueueUnavailable(detail, retry_after_s=RETRY_AFTER_S, cause="redis-read-only")
+    detail = f"Redis cannot be reached ({type(error).__name__})."
+    return QueueUnavailable(detail, retry_after_s=RETRY_AFTER_S, cause="redis-unreachable")
 
 
 @contextmanager

@@ -105,6 +105,11 @@ class RedisKeys:
         """Begin of the names of the callers' buckets of tokens."""
         return f"{self.queue}:rate:"
 
+    @cached_property
+    def probe(self) -> str:
+        """Written every second by each API process: whether Redis takes writes."""
+        return f"{self.queue}:probe"
+
     def features(self, feature_set: str) -> str:
         """Ordered feature names of one feature set."""
         return f"{self.queue}:features:{feature_set}"

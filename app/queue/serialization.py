@@ -39,8 +39,8 @@ _FAILURES: dict[str, type[ServiceError]] = {
 }
 
 
-def request_payload(request: PredictionRequest) -> Payload:
-    """Return the one argument of `predict_match`."""
+def request_payload(request: PredictionRequest, *, offset_s: float = 0.0) -> Payload:
+    """Return the one argument of `predict_match`; `offset_s` is how far the clock of Redis is ahead of ours."""
     return {
         "match_id": request.match_id,
         "alias": request.alias,
@@ -49,21 +49,30 @@ def request_payload(request: PredictionRequest) -> Payload:
         "snapshot_id": request.snapshot_id,
         "features_computed_at": request.features_computed_at,
         "request_id": request.request_id,
-        "deadline_at": request.deadline_at,
+        "deadline_at": request.deadline_at + offset_s,
         "explain": request.explain,
         "traceparent": request.traceparent,
     }
 
 
-def encode_request(request: PredictionRequest, enqueued_ms: int) -> bytes:
-    """Return the job as arq stores it."""
-    return serialize_job(Job.PREDICT_MATCH, (request_payload(request),), {}, None, enqueued_ms, serializer=dumps)
+def encode_request(request: PredictionRequest, enqueued_ms: int, *, offset_s: float = 0.0) -> bytes:
+    """Return the job as arq stores it; its times are those of Redis."""
+    args = (request_payload(request, offset_s=offset_s),)
+    return serialize_job(Job.PREDICT_MATCH, args, {}, None, enqueued_ms, serializer=dumps)
 
 
 def decode_request(
-    payload: Payload, *, task_id: str = "", enqueued_at: float = 0.0, deadline_at: float | None = None
+    payload: Payload,
+    *,
+    task_id: str = "",
+    enqueued_at: float = 0.0,
+    deadline_at: float | None = None,
+    offset_s: float = 0.0,
 ) -> PredictionRequest:
-    """Read a request; PredictionFailed when it is none. A `deadline_at` takes the place of its own."""
+    """Read a request; PredictionFailed when it is none. A `deadline_at` takes the place of its own.
+
+    Times are those of Redis in Redis and this host's own in the request; `offset_s` is how far Redis is ahead.
+    """
     try:
         return PredictionRequest(
             match_id=int(payload["match_id"]),
@@ -74,11 +83,11 @@ def decode_request(
             snapshot_id=str(payload["snapshot_id"]),
             features_computed_at=str(payload["features_computed_at"]),
             request_id=str(payload.get("request_id", "")),
-            deadline_at=float(payload["deadline_at"]) if deadline_at is None else deadline_at,
+            deadline_at=float(payload["deadline_at"] if deadline_at is None else deadline_at) - offset_s,
             explain=bool(payload.get("explain", False)),
             traceparent=str(payload.get("traceparent", "")),
             task_id=task_id,
-            enqueued_at=enqueued_at,
+            enqueued_at=enqueued_at - offset_s,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PredictionFailed(f"The job is malformed: {type(error).__name__}: {error}") from error

@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 
 from app.queue import redis_keys
 from app.queue.jobs import PredictionRequest
-from app.queue.redis import REDIS_ERRORS, queue_unavailable
+from app.queue.redis import LUA_NOW_MS, REDIS_ERRORS, RedisClock, queue_unavailable
 from app.queue.serialization import dumps, encode_request
 
 log = logging.getLogger(__name__)
@@ -25,16 +25,17 @@ FEATURES_MISSING = b"features"  # in the place of all replies: nothing was put i
 
 UNKNOWN, BUSY, CANCELLED = 0, 1, 2  # replies to a cancellation
 
-_PUT = f"""
+_PUT = f"""{LUA_NOW_MS}
 local queue, waiter_count, deadlines, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- a worker that comes later needs the feature names, which a flush or a fail-over may have taken
 for i = 5, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return '{FEATURES_MISSING.decode()}' end
 end
-local limit, now_ms, ttl_ms = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local limit, ttl_ms = tonumber(ARGV[1]), ARGV[2]
 local waiting, added, replies = redis.call('ZCARD', queue), 0, {{}}
-for i = 4, #ARGV, 4 do
-  local id, job, deadline, anew = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = 3, #ARGV, 4 do
+  local id, job, wait_s, anew = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  local deadline = string.format('%.3f', now_ms / 1000 + wait_s)
   if anew == '1' then redis.call('DEL', '{redis_keys.RESULT}' .. id) end
   local answer = redis.call('GET', '{redis_keys.RESULT}' .. id)
   if answer then
@@ -116,10 +117,12 @@ class Submitter:
         *,
         limit: int,
         feature_sets: Mapping[str, tuple[str, ...]],
+        clock: RedisClock,
     ) -> None:
         self._redis = redis
         self._names = names
         self._limit = limit
+        self._clock = clock
         self._feature_sets = feature_sets  # feature names by set: the workers read them in Redis
         self._keys = [names.queue, names.waiter_count, names.deadlines]
         self._put_keys = [*self._keys, names.wake]
@@ -171,11 +174,12 @@ class Submitter:
                     await self._withdraw(self._keys, withdrawn)
 
     async def _send(self, batch: Sequence[PendingJob]) -> None:
-        now_ms = round(time() * 1000)
-        args: list[bytes | str | int | float] = [self._limit, now_ms, redis_keys.JOB_TTL_S * 1000]
+        now = time()
+        offset_s = self._clock.offset_s
+        args: list[bytes | str | int | float] = [self._limit, redis_keys.JOB_TTL_S * 1000]
         for job in batch:
-            body = encode_request(job.request, now_ms)
-            args += [job.task_id, body, job.request.deadline_at, "1" if job.anew else "0"]
+            body = encode_request(job.request, round((now + offset_s) * 1000), offset_s=offset_s)
+            args += [job.task_id, body, job.request.deadline_at - now, "1" if job.anew else "0"]
         try:
             replies = await self._put_with_features(batch, args)
         except REDIS_ERRORS as error:

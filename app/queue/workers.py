@@ -20,6 +20,7 @@ class WorkerRegistry:
         self._names = names
         self._heartbeats: list[Heartbeat] = []
         self._read_at: float | None = None
+        self._skews: dict[str, float] = {}
         self._lock = asyncio.Lock()
 
     def invalidate(self) -> None:
@@ -42,14 +43,26 @@ class WorkerRegistry:
 
     async def _read(self, read_at: float) -> list[Heartbeat]:
         try:
-            worker_ids = await self._redis.zrange(self._names.workers, 0, -1)
-            names = [self._names.worker(worker_id.decode()) for worker_id in worker_ids]
+            scores = await self._redis.zrange(self._names.workers, 0, -1, withscores=True)
+            written_at = {worker_id.decode(): score for worker_id, score in scores}
+            names = [self._names.worker(worker_id) for worker_id in written_at]
             heartbeats = await self._redis.mget(names) if names else []
         except BaseException:
             if self._read_at == read_at:
                 self._read_at = None
             raise
-        return [decode_heartbeat(raw) for raw in heartbeats if raw is not None]
+        living = [decode_heartbeat(raw) for raw in heartbeats if raw is not None]
+        self._skews = {
+            beat.worker.worker_id: beat.worker.last_beat_at.timestamp() - written_at[beat.worker.worker_id]
+            for beat in living
+            if beat.worker.worker_id in written_at
+        }
+        return living
+
+    async def clock_skews(self) -> dict[str, float]:
+        """Return how many seconds the clock of each living worker is ahead of the clock of Redis."""
+        await self.heartbeats()
+        return self._skews
 
     async def versions(self, alias: str) -> frozenset[str]:
         """Return the versions that may answer for an alias, empty while the first models load."""

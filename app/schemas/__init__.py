@@ -29,7 +29,9 @@ from app.schemas.cards import (
     CardsSqlQuery,
     FacetsQuery,
     RegionRoiRefOut,
+    SqlColumnOut,
     SqlIn,
+    SqlOut,
 )
 from app.schemas.health import HealthOut, LiveOut, PartOut, ProblemOut, ReadyOut, ReadyQuery
 from app.schemas.live import (
@@ -150,7 +152,9 @@ __all__ = [
     "RoiQuery",
     "SnapshotEventOut",
     "SnapshotOut",
+    "SqlColumnOut",
     "SqlIn",
+    "SqlOut",
     "StakingName",
     "Status",
     "StatusCountOut",

@@ -24,6 +24,16 @@ def _written_out(value: object) -> object:
 Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
+def _whole(value: object) -> object:
+    # JSON Schema takes 3.0 for an integer; past 2**53 a float stands for several of them
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+
+
 class Out(BaseModel):
     """An answer."""
 

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from app.schemas.base import (
     AsOfQuery,
@@ -136,6 +137,8 @@ class CardsQuery(CardFilter, ListQuery):
 class CardsSqlQuery(CardFilter):
     """Filter and order."""
 
+    # refused with its reason, so it is not offered
+    as_of: SkipJsonSchema[Instant | None] = None
     sort: CardSort = CardSort.KICKOFF
     limit: int | None = Field(None, ge=1, le=1_000_000, description="rows; all when left out")
 
@@ -157,3 +160,17 @@ class SqlIn(BaseModel):
 
     sql: str = Field(min_length=1, max_length=20_000, description="one SELECT, FROM or EXPLAIN")
     format: Literal["json", "csv", "arrow"] | None = Field(None, description="instead of the Accept header")
+
+
+class SqlColumnOut(Out):
+    """A column of an answer."""
+
+    name: str
+    type: str = Field(description="as DuckDB names it")
+
+
+class SqlOut(Out):
+    """The answer of a query."""
+
+    columns: list[SqlColumnOut]
+    rows: list[list[Any]] = Field(description="values in the order of the columns")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from app.schemas.base import In, Out, Outcome, Params, ProbabilitiesOut
+from app.schemas.base import In, Out, Outcome, Params, ProbabilitiesOut, WholeNumber
 
 _ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,39}$"
 DEFAULT_ALIAS = "champion"
@@ -36,7 +36,7 @@ class LiveQuery(Params):
 class AsyncPredictIn(In):
     """A prediction to be made later."""
 
-    match_id: int = Field(ge=0, le=2**63 - 1)
+    match_id: WholeNumber = Field(ge=0, le=2**63 - 1)
     alias: str = Field(DEFAULT_ALIAS, pattern=_ALIAS_PATTERN, description="alias of the model")
     explain: bool = False
     stage: str | None = Field(

@@ -16,8 +16,8 @@ from app.store.snapshot import Snapshot
 
 FILE = "data.duckdb"
 _BASE: Mapping[str, str] = {
-    "predictions": "predictions",
-    "odds": "odds",
+    "predictions": "predictions_with_own_columns",
+    "odds": "odds_with_own_columns",
     "cards": "cards",
     "region_roi": "roi_by_region",
 }

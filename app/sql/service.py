@@ -12,7 +12,7 @@ from typing import Self
 import structlog
 
 from app.errors import ServiceError, SqlBusy, SqlRejected, SqlTimeout, SqlTooLarge
-from app.settings import Settings
+from app.settings import SqlSettings
 from app.sql.databases import Databases
 from app.sql.forkserver_client import ForkServerKeeper, QueryProcess
 from app.sql.protocol import Bounds, SqlFailure, SqlRequest, decode_answer
@@ -140,16 +140,16 @@ class SqlService:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator[Self]:
+    async def open(cls, settings: SqlSettings) -> AsyncIterator[Self]:
         """Keep processes ready until the end."""
         bounds = Bounds(
-            timeout_s=settings.sql_timeout_s,
-            max_rows=settings.sql_max_rows,
-            max_bytes=settings.sql_max_mb * 2**20,
-            memory_mb=settings.sql_memory_mb,
+            timeout_s=settings.timeout_s,
+            max_rows=settings.max_rows,
+            max_bytes=settings.max_bytes,
+            memory_mb=settings.memory_mb,
         )
-        async with QueryProcessPool.open(limit=settings.sql_concurrency) as cells:
-            desk = cls(cells, Databases(settings.touchline_home / "cache" / "sql"), bounds)
+        async with QueryProcessPool.open(limit=settings.concurrency) as cells:
+            desk = cls(cells, Databases(settings.cache), bounds)
             try:
                 yield desk
             finally:

@@ -31,7 +31,8 @@ from app.store.fields import (
 from app.store.selection import Condition, Selection
 from app.store.snapshot import Snapshot
 
-_FARTHEST_US = 62_135_596_800_000_000  # from 1970 to the year 1, in microseconds; times later than 3938 are not asked
+# the years 1 to 9999 in microseconds since 1970
+_FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
 class Order(StrEnum):
@@ -80,7 +81,7 @@ def digest(selection: Selection) -> str:
 def _number(value: object, order: Order) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not a number")
-    if order in {Order.KICKOFF, Order.KICKOFF_DESC} and not (isinstance(value, int) and abs(value) < _FARTHEST_US):
+    if order in {Order.KICKOFF, Order.KICKOFF_DESC} and not (isinstance(value, int) and _FIRST_US <= value <= _LAST_US):
         raise ValueError("not a time")
     return value
 

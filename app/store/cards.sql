@@ -19,7 +19,7 @@ FROM fixtures GROUP BY region, tournament;
 CREATE TABLE cards AS
 WITH named AS (
     SELECT
-        p.match_id, p.kickoff_utc, coalesce(try_cast(p.has_time AS BOOLEAN), true) AS kickoff_known,
+        p.match_id, p.kickoff_utc, p.has_time AS kickoff_known,
         p.region, p.tournament, p.season, p.home_team, p.away_team, p.status,
         p.home_score, p.away_score,
         ['home', 'draw', 'away'][p.outcome + 1] AS outcome,

@@ -21,8 +21,8 @@ _FILES: Mapping[str, tuple[str, Sequence[str]]] = {
 _SQL = """
 WITH differing AS (
     SELECT match_id
-    FROM (SELECT true AS is_there, * FROM read_parquet(?)) AS old
-    FULL JOIN (SELECT true AS is_there, * FROM read_parquet(?)) AS new USING (match_id)
+    FROM (SELECT true AS is_there, match_id, {columns} FROM read_parquet(?)) AS old
+    FULL JOIN (SELECT true AS is_there, match_id, {columns} FROM read_parquet(?)) AS new USING (match_id)
     WHERE old.is_there IS DISTINCT FROM new.is_there OR {differs}
 )
 SELECT match_id, count(*) OVER ()
@@ -57,7 +57,7 @@ def _comparing(old: Snapshot, new: Snapshot, what: str) -> Callable[[Connection]
     params = [str(old.folder / file), str(new.folder / file), LISTED_MATCHES]
 
     def compare(cursor: Connection) -> Changed:
-        rows = cursor.execute(_SQL.format(differs=differs), params).fetchall()
+        rows = cursor.execute(_SQL.format(columns=", ".join(columns), differs=differs), params).fetchall()
         return Changed([match_id for match_id, _ in rows], rows[0][1] if rows else 0)
 
     return compare

@@ -34,6 +34,11 @@ def to_sql(value: str | float | datetime) -> str:
     return f"'{value!r}'::DOUBLE" if isinstance(value, float) else str(value)
 
 
+def to_name(name: str) -> str:
+    """A name of a column as DuckDB reads it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def to_bitstring(places: npt.NDArray[np.integer[Any]], length: int) -> str:
     """What becomes a BIT of that length with ones at these places, the first of which is 0."""
     bits = np.full(length, _NO, np.uint8)
@@ -97,6 +102,7 @@ Interrupted = duckdb.InterruptException
 OutOfMemory = duckdb.OutOfMemoryException
 Row = tuple[Any, ...]
 Columns = Mapping[str, npt.NDArray[Any]]
+Params = Sequence[Any] | dict[str, Any]
 T = TypeVar("T")
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -117,8 +123,10 @@ _SEALED: dict[str, str | bool | int | float | list[str]] = {
     "allow_persistent_secrets": False,
     "temp_directory": "",  # memory that does not suffice is an error, not a file
 }
+# a cursor is a session of its own, so a setting of the session alone would leave it the machine's zone
+_SET_UTC = "SET GLOBAL TimeZone = 'UTC'"
 _SEALING = (
-    "SET TimeZone = 'UTC'",
+    _SET_UTC,
     "SET enable_progress_bar = false",
     "SET python_enable_replacements = false",  # a name in SQL is no variable of ours
     "SET enable_external_access = false",
@@ -130,13 +138,13 @@ _INTERRUPT_EVERY_S = 0.05
 
 
 def open_connection(*, threads: int = 2, memory: str = "2GB", spill: Path | None = None) -> Connection:
-    """Open an in-memory DuckDB with UTC as its time zone; `memory` as DuckDB spells it (`2GB`).
+    """Open an in-memory DuckDB whose cursors all have UTC as their time zone; `memory` as DuckDB spells it (`2GB`).
 
     What exceeds the memory goes to the folder `spill`, made when needed; without one to `.tmp` where the process runs.
     """
     spilling = {"temp_directory": str(spill)} if spill else {}
     connection = duckdb.connect(config=_CONFIG | _OURS | spilling | {"threads": threads, "memory_limit": memory})
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(_SET_UTC)
     # it would draw over the pipeline's own bars, and into logs
     connection.execute("SET enable_progress_bar = false")
     return connection
@@ -177,7 +185,7 @@ class Database:
         database._schema = schema
         return database
 
-    async def fetch(self, sql: str, params: Sequence[Any] = (), *, timeout_s: float | None = None) -> list[Row]:
+    async def fetch(self, sql: str, params: Params = (), *, timeout_s: float | None = None) -> list[Row]:
         """All rows of a query."""
         return await self.run(lambda cursor: cursor.execute(sql, params).fetchall(), timeout_s=timeout_s)
 
@@ -189,10 +197,13 @@ class Database:
     def query(self, *, timeout_s: float | None = None) -> "Query":
         """A cursor for reading in steps, as a streamed answer does; the deadline is that of one step."""
         self._limiter.check_queue()
+        return Query(self._open_cursor, self._pool, self._limiter, timeout_s or self._timeout_s)
+
+    def _open_cursor(self) -> Connection:
         cursor = self._connection.cursor()
         if self._schema is not None:
             cursor.execute(f"SET search_path = '{self._schema},main'")
-        return Query(cursor, self._pool, self._limiter, timeout_s or self._timeout_s)
+        return cursor
 
     def close(self) -> None:
         """End the threads, then the database."""
@@ -201,10 +212,17 @@ class Database:
 
 
 class Query:
-    """One cursor and the thread work done with it, one step at a time."""
+    """One cursor and the thread work done with it, one step at a time; the first step opens it, in its thread."""
 
-    def __init__(self, cursor: Connection, pool: ThreadPoolExecutor, limiter: QueryLimiter, timeout_s: float) -> None:
-        self._cursor = cursor
+    def __init__(
+        self,
+        open_cursor: Callable[[], Connection],
+        pool: ThreadPoolExecutor,
+        limiter: QueryLimiter,
+        timeout_s: float,
+    ) -> None:
+        self._open_cursor = open_cursor
+        self._cursor: Connection | None = None
         self._pool = pool
         self._limiter = limiter
         self._timeout_s = timeout_s
@@ -214,11 +232,13 @@ class Query:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._last is None:
-            self._cursor.close()
-        else:
+        if self._last is not None:
             # at once when the step is over; else in its thread when it ends, so that the loop never waits
-            self._last.add_done_callback(lambda _: self._cursor.close())
+            self._last.add_done_callback(lambda _: self._close())
+
+    def _close(self) -> None:
+        if self._cursor is not None:
+            self._cursor.close()
 
     async def step(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a thread; past the deadline, which counts the wait for a turn, it is interrupted."""
@@ -230,7 +250,7 @@ class Query:
             raise QueryTimeout(detail, timeout_s=self._timeout_s) from None
 
     async def _run(self, work: Callable[[Connection], T]) -> T:
-        self._last = future = self._pool.submit(work, self._cursor)
+        self._last = future = self._pool.submit(self._do, work)
         outcome = asyncio.wrap_future(future)
         # of a query that is given up nobody asks how it ended: asyncio would log it as an error nobody handled
         outcome.add_done_callback(lambda _: outcome.cancelled() or outcome.exception())
@@ -240,7 +260,13 @@ class Query:
             await self._stop(future)
             raise
 
+    def _do(self, work: Callable[[Connection], T]) -> T:
+        if self._cursor is None:
+            self._cursor = self._open_cursor()
+        return work(self._cursor)
+
     async def _stop(self, future: Future[T]) -> None:
         while not future.cancel() and not future.done():
-            self._cursor.interrupt()
+            if self._cursor is not None:
+                self._cursor.interrupt()
             await asyncio.sleep(_INTERRUPT_EVERY_S)

@@ -16,7 +16,10 @@ _PLACES = """
 FROM (SELECT fixture_no, count(*) AS n FROM cards WHERE {where} GROUP BY fixture_no) JOIN fixtures USING (fixture_no)
 GROUP BY ALL) ORDER BY region, tournament
 """
-_STATUSES = "SELECT status, count(*), count_if(is_value) FROM cards WHERE {where} GROUP BY status ORDER BY status"
+# not count_if, which is null where it meets nulls alone
+_STATUSES = """
+SELECT status, count(*), count(*) FILTER (is_value) FROM cards WHERE {where} GROUP BY status ORDER BY status
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Feature rows by match id, looked up in microseconds from a memory-mapped file built beside the parquet."""
 
+import asyncio
 import fcntl
 import mmap
 import os
@@ -16,21 +17,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import structlog
 
-from app.store.database import Connection, open_connection
+from app.errors import FeaturesLoading, QueryQueueFull, QueryTimeout
+from app.store.database import Database, QueryLimiter, open_connection
 
 log = structlog.get_logger(__name__)
 Matrix = npt.NDArray[np.float32]
 _BLOCK_BYTES = 64 * 2**20  # decoded at once
 _KEPT_FILES = 2  # the one in use, and the one before it that another process may be about to open
 _TURN_S = 0.1
+_RETRY_AFTER_S = 2.0
+_SLOW_QUEUE = 8  # rows that wait to be read from the parquet, a fifth of a second each
 
 
 class BuildStopped(Exception):
-    """The twin is not wanted any more."""
+    """The matrix is not wanted any more."""
 
 
 class FeatureMatrix:
-    """Rows of a parquet file in its order; built by one process of a machine at a time and then used by all."""
+    """Rows of a parquet file in its order; built by one process of a machine at a time and then used by all.
+
+    `matrix` is None until it is built; `fault` says why it cannot be.
+    """
 
     def __init__(self, parquet: Path, path: Path, names: tuple[str, ...], n_rows: int) -> None:
         self._parquet = parquet
@@ -42,19 +49,20 @@ class FeatureMatrix:
         self.fault: str | None = None
         self._building: Future[None] | None = None
         if self.matrix is None:
-            builder = ThreadPoolExecutor(1, thread_name_prefix="feature-twin")
+            builder = ThreadPoolExecutor(1, thread_name_prefix="feature-matrix")
             self._building = builder.submit(self._build)
             builder.shutdown(wait=False)
 
-    def wait(self) -> None:
-        """Until it is built, or cannot be."""
+    async def wait(self, timeout_s: float) -> None:
+        """Return when it is built or cannot be, at the latest after that time."""
         if self._building is not None:
-            self._building.result()
+            await asyncio.wait([asyncio.wrap_future(self._building)], timeout=timeout_s)
 
     def close(self) -> None:
-        """Stop building."""
+        """Stop building; blocks until the builder has stopped."""
         self._stop.set()
-        self.wait()
+        if self._building is not None:
+            self._building.result()
 
     def _build(self) -> None:
         try:
@@ -68,7 +76,7 @@ class FeatureMatrix:
         except Exception as error:
             # rows are still to be had from the parquet, only slowly
             self.fault = f"feature rows are read slowly: {getattr(error, 'strerror', None) or error}"
-            log.exception("the twin of the features could not be built")
+            log.exception("features.matrix_failed", path=str(self._path))
 
     def _opened(self) -> Matrix | None:
         shape = (self._n_rows, len(self._names))
@@ -157,38 +165,47 @@ class FeatureRows:
     _sorted_ids: npt.NDArray[np.int64]
     _positions: npt.NDArray[np.int64]
     _parquet: Path
-    _twin: FeatureMatrix
-    _slow: Connection
+    _matrix: FeatureMatrix
+    _slow: Database
 
-    def find(self, match_id: int) -> bytes | None:
-        """The row of a match as little-endian float32, NaN where unknown; None when there is none."""
+    async def find(self, match_id: int) -> bytes | None:
+        """Return the row of a match as little-endian float32, NaN where unknown; None when there is none.
+
+        FeaturesLoading while the matrix is being built, or when too many rows wait to be read without it.
+        """
         at = int(self._sorted_ids.searchsorted(match_id))
         if at == len(self._sorted_ids) or self._sorted_ids[at] != match_id:
             return None
-        matrix = self._twin.matrix
-        if matrix is None:
-            return self._find_slowly(match_id)
-        row: npt.NDArray[np.float32] = matrix[self._positions[at]]
-        return row.tobytes()
+        matrix = self._matrix.matrix
+        if matrix is not None:
+            row: npt.NDArray[np.float32] = matrix[self._positions[at]]
+            return row.tobytes()
+        if self._matrix.fault is None:
+            detail = "The feature rows of new artifacts are being loaded."
+            raise FeaturesLoading(detail, retry_after_s=_RETRY_AFTER_S)
+        return await self._find_slowly(match_id)
 
-    def _find_slowly(self, match_id: int) -> bytes:
-        with self._slow.cursor() as cursor:
-            (row,) = cursor.execute(_SLOWLY, {"parquet": str(self._parquet), "match_id": match_id}).fetchall()
+    async def _find_slowly(self, match_id: int) -> bytes:
+        try:
+            (values,) = await self._slow.fetch(_SLOWLY, {"parquet": str(self._parquet), "match_id": match_id})
+        except (QueryQueueFull, QueryTimeout) as error:
+            detail = "Too many feature rows wait to be read from the file."
+            raise FeaturesLoading(detail, retry_after_s=_RETRY_AFTER_S) from error
         # None becomes NaN
-        return np.array(row, dtype="<f4").tobytes()
+        return np.array(values, dtype="<f4").tobytes()
 
     @property
     def fault(self) -> str | None:
         """Why rows are read slowly, and will be; None when they are not."""
-        return self._twin.fault
+        return self._matrix.fault
 
-    def wait(self) -> None:
-        """Until rows are found fast, or it is known that they will not be."""
-        self._twin.wait()
+    async def wait(self, timeout_s: float) -> None:
+        """Return when rows are found fast, or it is known that they will not be; at the latest after that time."""
+        await self._matrix.wait(timeout_s)
 
     def close(self) -> None:
         """Stop what is still being built."""
-        self._twin.close()
+        self._matrix.close()
         self._slow.close()
 
     def __len__(self) -> int:
@@ -196,10 +213,12 @@ class FeatureRows:
 
 
 def open_features(parquet: Path, sha256: str, cache: Path) -> FeatureRows:
-    """Open the rows of a parquet file; `sha256` of its contents names the memory-mapped twin in `cache`."""
+    """Open the rows of a parquet file; `sha256` of its contents names the memory-mapped matrix in `cache`."""
     with pq.ParquetFile(parquet) as file:
         names = tuple(name for name in file.schema_arrow.names if name != "match_id")
         ids = file.read(columns=["match_id"])["match_id"].to_numpy().astype(np.int64)
     order = np.argsort(ids)
-    twin = FeatureMatrix(parquet, cache / f"{sha256}.f32", names, len(ids))
-    return FeatureRows(names, ids[order], order, parquet, twin, open_connection(threads=1, memory="512MB"))
+    matrix = FeatureMatrix(parquet, cache / f"{sha256}.f32", names, len(ids))
+    # a limiter of its own: rows that are read slowly take no turn from other reads
+    slow = Database(open_connection(threads=1, memory="512MB"), QueryLimiter(1, _SLOW_QUEUE))
+    return FeatureRows(names, ids[order], order, parquet, matrix, slow)

@@ -30,7 +30,7 @@ SELECT proba_home, proba_draw, proba_away, fair_home, fair_draw, fair_away,
     list_position(['home', 'draw', 'away'], outcome) - 1 AS outcome
 FROM cards WHERE {where} AND outcome IS NOT NULL AND status = 'finished' AND NOT in_sample
 """
-_EDGES = "SELECT best_edge FROM cards WHERE {where} AND best_edge IS NOT NULL"
+_EDGES = "SELECT best_edge FROM cards WHERE {where} AND best_edge IS NOT NULL AND NOT in_sample"
 _OUTCOMES = ("home", "draw", "away")
 _EDGE_BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # beyond the last one an edge is likelier an error than value
 _N_BINS, _MIN_IN_BIN = 12, 20

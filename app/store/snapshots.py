@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -66,10 +66,9 @@ class CoalescedRefresh(Generic[T]):
 
 
 log = structlog.get_logger(__name__)
-# told of the old snapshot, None at first, and of the new; the old one stays open until all have returned
-OnSwap = Callable[[Snapshot | None, Snapshot], Awaitable[None]]
 FaultKind = Literal["unreachable", "broken", "storage", "unexpected"]
 _RETRY_AFTER_S = 5.0
+_FEATURES_WAIT_S = 30.0  # 2 GB of feature rows take about ten seconds
 _LOOK_INTERVAL_S = 0.5  # between the beginnings of looks that were asked for
 
 
@@ -79,6 +78,20 @@ class Fault:
 
     kind: FaultKind
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotChange:
+    """The snapshot that is served, and the one that a follower knew before; both are open while it handles the change.
+
+    `old` is None at first, and `new` again when only `is_stale` has changed. A follower that is slow gets the newest
+    state alone: `n_swaps` says how many swaps lie between the two.
+    """
+
+    old: Snapshot | None
+    new: Snapshot
+    is_stale: bool
+    n_swaps: int
 
 
 @dataclass(slots=True)
@@ -102,12 +115,13 @@ class RefreshResult:
 class Snapshots:
     """Serves the newest sound snapshot; a broken one never takes the place of a good one."""
 
-    def __init__(self, source: Source, private: Workspace, rules: OpenRules, on_swap: Iterable[OnSwap]) -> None:
+    def __init__(self, source: Source, private: Workspace, rules: OpenRules) -> None:
         self._source = source
         self._private = private
         self._rules = rules
-        self.on_swap = list(on_swap)
         self._held: _Held | None = None
+        self._n_swaps = 0
+        self._changed = asyncio.Event()
         self._fault: Fault | None = None
         self._turn = asyncio.Lock()
         self._asked = CoalescedRefresh(self.refresh, interval_s=_LOOK_INTERVAL_S)
@@ -115,11 +129,9 @@ class Snapshots:
 
     @classmethod
     @asynccontextmanager
-    async def open(
-        cls, source: Source, private: Workspace, rules: OpenRules, *, poll_s: float, on_swap: Iterable[OnSwap] = ()
-    ) -> AsyncIterator[Self]:
+    async def open(cls, source: Source, private: Workspace, rules: OpenRules, *, poll_s: float) -> AsyncIterator[Self]:
         """Watch a source until the end; never fails because the artifacts are away or broken."""
-        snapshots = cls(source, private, rules, on_swap)
+        snapshots = cls(source, private, rules)
         watch = asyncio.create_task(snapshots._watch(poll_s), name="artifact-watch")
         try:
             yield snapshots
@@ -160,8 +172,36 @@ class Snapshots:
         try:
             yield held.snapshot
         finally:
-            held.readers -= 1
-            self._close_if_done(held)
+            self._release(held)
+
+    async def follow(self, handle: Callable[[SnapshotChange], Awaitable[None]]) -> None:
+        """Call `handle` with the snapshot and with every change, for ever; after a failure, with the next one."""
+        known: _Held | None = None
+        was_stale, n_known = False, 0
+        try:
+            while True:
+                held, is_stale, n_swaps, changed = self._held, self.is_stale, self._n_swaps, self._changed
+                if held is None or (held is known and is_stale == was_stale):
+                    await changed.wait()
+                    continue
+                old, known, was_stale = known, held, is_stale
+                held.readers += 1
+                try:
+                    old_snapshot = old.snapshot if old else None
+                    await handle(SnapshotChange(old_snapshot, held.snapshot, is_stale, n_swaps - n_known))
+                except Exception:
+                    log.exception("snapshot.handler_failed", snapshot=held.snapshot.id)
+                finally:
+                    n_known = n_swaps
+                    if old is not None:
+                        self._release(old)
+        finally:
+            if known is not None:
+                self._release(known)
+
+    def _tell_followers(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def ask(self) -> RefreshResult:
         """Look soon: shared with whoever else asks just now, and not too often."""
@@ -172,6 +212,7 @@ class Snapshots:
         async with self._turn:
             before = self.current
             await self._try_to_look()
+            self._tell_followers()
             now = self.current
             return RefreshResult(now.id if now else None, now is not before, self.fault)
 
@@ -191,7 +232,7 @@ class Snapshots:
                 self._note_fault("broken", f"artifacts cannot be opened: {error}")
         except Exception as error:
             # whatever it is, the watch goes on: a later look may find artifacts that can be opened
-            log.exception("looking for artifacts failed")
+            log.exception("artifacts.look_failed")
             self._note_fault("unexpected", f"artifacts cannot be taken: {type(error).__name__}: {error}")
 
     async def _watch(self, poll_s: float) -> None:
@@ -207,9 +248,9 @@ class Snapshots:
         if version is None:
             return
         try:
-            await self._swap(await self._open(version))
+            self._swap(await self._open(version))
         except Exception:
-            log.exception("the artifacts kept from before cannot be opened")
+            log.exception("artifacts.cached_rejected")
         else:
             self._fault = Fault("unreachable", "artifacts have not been looked at since the start")
 
@@ -220,10 +261,10 @@ class Snapshots:
             if version.manifest is None and served is not None and not served.manifest.is_derived:
                 # who has written one will write the next; the files alone may be half of a new version
                 raise ArtifactsUnreachable(f"{MANIFEST} has vanished")
-            await self._swap(await self._open(version))
+            self._swap(await self._open(version))
             await self._source.keep(version)
         if self._fault is not None and served is not None:
-            log.info("artifacts taken again", serving=version.id)
+            log.info("artifacts.accepted", serving=version.id)
         self._fault = None
 
     async def _open(self, version: Version) -> Snapshot:
@@ -231,30 +272,40 @@ class Snapshots:
         try:
             await self._source.fetch(version, folder)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._opener, self._open_folder, version, folder)
+            snapshot = await loop.run_in_executor(self._opener, self._open_folder, version, folder)
         except BaseException as error:
             self._opener.submit(shutil.rmtree, folder, ignore_errors=True)
             if isinstance(error, BrokenArtifacts) and error.is_damage:
                 await self._source.invalidate(version)
             raise
+        try:
+            if self._held is not None:
+                # live predictions go on with the old rows until the new ones are loaded
+                await snapshot.features.wait(_FEATURES_WAIT_S)
+        except BaseException:
+            self._opener.submit(snapshot.close)
+            raise
+        return snapshot
 
     def _open_folder(self, version: Version, folder: Path) -> Snapshot:
-        if version.manifest is None:
-            unversioned.write_manifest(folder, version)
-        else:
-            (folder / MANIFEST).write_text(version.manifest, encoding="utf-8")
+        unversioned.write_manifest(folder, version)
         return open_snapshot(version.id, folder, self._rules)
 
-    async def _swap(self, snapshot: Snapshot) -> None:
+    def _swap(self, snapshot: Snapshot) -> None:
         old, self._held = self._held, _Held(snapshot)
-        log.info("snapshot opened", snapshot=snapshot.id, matches=snapshot.n_matches, source=snapshot.manifest.source)
-        try:
-            for listener in self.on_swap:
-                await _tell(listener, old.snapshot if old else None, snapshot)
-        finally:
-            if old is not None:
-                old.is_retired = True
-                self._close_if_done(old)
+        self._n_swaps += 1
+        log.info("snapshot.opened", snapshot=snapshot.id, matches=snapshot.n_matches, source=snapshot.manifest.source)
+        if old is not None:
+            self._retire(old)
+        self._tell_followers()
+
+    def _retire(self, held: _Held) -> None:
+        held.is_retired = True
+        self._close_if_done(held)
+
+    def _release(self, held: _Held) -> None:
+        held.readers -= 1
+        self._close_if_done(held)
 
     def _close_if_done(self, held: _Held) -> None:
         if held.is_retired and held.readers == 0:
@@ -264,37 +315,24 @@ class Snapshots:
         fault = Fault(kind, self._private.redact(detail).splitlines()[0])
         if fault != self._fault:
             # once for each fault, not at each look
-            log.warning("artifacts not taken", **asdict(fault), serving=self.current and self.current.id)
+            log.warning("artifacts.rejected", **asdict(fault), serving=self.current and self.current.id)
         self._fault = fault
 
     async def _close(self) -> None:
         held, self._held = self._held, None
         if held is not None:
-            held.is_retired = True
-            self._close_if_done(held)
+            self._retire(held)
         await asyncio.to_thread(self._opener.shutdown)
 
 
-async def _tell(listener: OnSwap, old: Snapshot | None, new: Snapshot) -> None:
-    try:
-        await listener(old, new)
-    except Exception:
-        # the snapshot is served all the same, and the other listeners hear of it
-        log.exception("a listener failed when a snapshot was opened", snapshot=new.id)
-
-
 @asynccontextmanager
-async def open_snapshots(
-    settings: Settings, limiter: QueryLimiter, on_swap: Iterable[OnSwap] = ()
-) -> AsyncIterator[Snapshots]:
+async def open_snapshots(settings: Settings, limiter: QueryLimiter) -> AsyncIterator[Snapshots]:
     """The artifacts, watched until the end; what they need on disk lies in the cache of TOUCHLINE_HOME."""
     cache = settings.touchline_home / "cache"
     private = await asyncio.to_thread(Workspace, cache / "snapshots")
     try:
         source, rules = _source(settings, cache), _open_rules(settings, cache, limiter)
-        async with Snapshots.open(
-            source, private, rules, poll_s=settings.artifact_poll_s, on_swap=on_swap
-        ) as snapshots:
+        async with Snapshots.open(source, private, rules, poll_s=settings.artifact_poll_s) as snapshots:
             yield snapshots
     finally:
         await asyncio.to_thread(private.remove)

@@ -1,75 +1,133 @@
 """The tables that every read uses, built from artifact files in which optional columns are filled in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from app.artifacts import contract
-from app.store.database import Connection, Relation
+from app.artifacts.columns import OPTIONAL_MONEY_COLUMNS
+from app.store.database import Connection, Relation, to_name
 from app.store.money import MoneyRules, money_table, region_roi_table
 
-# columns that the contract leaves open, and what stands for them in a file without
-PREDICTIONS: Mapping[str, str] = {
-    "has_time": "true",  # every kick-off counts as published
-    "in_sample": "false",  # every prediction counts as made by a model that had not seen the result
-    "n_history_home": "NULL::SMALLINT",
-    "n_history_away": "NULL::SMALLINT",
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column as the tables have it: its SQL type, and what stands for it in a file without it (None: nothing)."""
+
+    kind: str
+    default: str | None = None
+
+    def select(self, name: str, names: Collection[str]) -> str:
+        """SQL of the column, out of a file that has these names."""
+        if name not in names and self.default is not None:
+            return f"{self.default}::{self.kind} AS {name}"
+        if self.kind == "BOOLEAN":
+            return f"coalesce(try_cast({name} AS BOOLEAN), {self.default}) AS {name}"
+        return f"{name}::{self.kind} AS {name}"
+
+
+_TEXT, _INSTANT, _NUMBER = TableColumn("VARCHAR"), TableColumn("TIMESTAMPTZ"), TableColumn("DOUBLE")
+# files may hold other widths, units and encodings than these; the contract says which, and that the values fit
+_FIXTURE: Mapping[str, TableColumn] = {
+    "match_id": TableColumn("BIGINT"),
+    "kickoff_utc": _INSTANT,
+    "has_time": TableColumn("BOOLEAN", "true"),  # every kick-off counts as published
+    **dict.fromkeys(("region", "tournament", "season", "home_team", "away_team"), _TEXT),
 }
-ODDS: Mapping[str, str] = {
-    **{f"closing_{side}": "NULL::DOUBLE" for side in ("home", "draw", "away")},
-    "closing_source": "NULL::VARCHAR",
+_RESULT: Mapping[str, TableColumn] = {
+    "status": _TEXT,
+    **dict.fromkeys(("home_score", "away_score"), TableColumn("SMALLINT")),
+    "outcome": TableColumn("TINYINT"),
 }
-ROI_BY_REGION: Mapping[str, str] = {
-    "n_clv": "NULL::BIGINT",
-    **dict.fromkeys(("max_drawdown", "clv_pct", "clv_ci_low", "clv_ci_high"), "NULL::DOUBLE"),
+_PREDICTION: Mapping[str, TableColumn] = {
+    **dict.fromkeys(("proba_home", "proba_draw", "proba_away"), _NUMBER),
+    "predicted_class": TableColumn("TINYINT"),
+    **dict.fromkeys(("model_name", "model_version", "model_stage", "model_run_id"), _TEXT),
+    "computed_at": _INSTANT,
+    "in_sample": TableColumn("BOOLEAN", "false"),  # every prediction counts as made without knowing the result
+    **dict.fromkeys(("n_history_home", "n_history_away"), TableColumn("BIGINT", "NULL")),
+}
+_OFFER: Mapping[str, TableColumn] = {
+    "match_id": TableColumn("BIGINT"),
+    **dict.fromkeys(("odds_home", "odds_draw", "odds_away"), _NUMBER),
+    "bookmaker": _TEXT,
+    "event_url": _TEXT,
+    "captured_at": _INSTANT,
+}
+PREDICTIONS: Mapping[str, TableColumn] = {**_FIXTURE, **_RESULT, **_PREDICTION}
+ODDS: Mapping[str, TableColumn] = {
+    **_OFFER,
+    **dict.fromkeys(("closing_home", "closing_draw", "closing_away"), TableColumn("DOUBLE", "NULL")),
+    "closing_source": TableColumn("VARCHAR", "NULL"),
+}
+HISTORY: Mapping[str, Mapping[str, TableColumn]] = {
+    "predictions": {**_FIXTURE, **_PREDICTION, "known_at": _INSTANT},
+    "odds": {**_OFFER, "kind": _TEXT, "known_at": _INSTANT},
+    "results": {"match_id": TableColumn("BIGINT"), **_RESULT, "known_at": _INSTANT},
 }
 
 
-def parquet(connection: Connection, files: Sequence[Path], optional: Mapping[str, str]) -> Relation:
-    """The rows of parquet files of one kind, completed."""
-    return completed(connection.read_parquet([str(file) for file in files], union_by_name=True), optional)
+def parquet(connection: Connection, files: Sequence[Path], columns: Mapping[str, TableColumn]) -> Relation:
+    """The rows of parquet files of one kind: these columns and no others; all as they are when none is named.
+
+    A column of the file's own could be taken for one of another table where tables meet.
+    """
+    rows = _read(connection, files)
+    return rows.project(", ".join(_selected(rows, columns))) if columns else rows
 
 
-def completed(rows: Relation, optional: Mapping[str, str]) -> Relation:
-    """The rows, with the optional columns that they lack."""
-    lacking = [f"{sql} AS {name}" for name, sql in optional.items() if name not in rows.columns]
-    return rows.project(", ".join(["*", *lacking]))
+def _read(connection: Connection, files: Sequence[Path]) -> Relation:
+    return connection.read_parquet([str(file) for file in files], union_by_name=True)
+
+
+def _selected(rows: Relation, columns: Mapping[str, TableColumn]) -> list[str]:
+    return [column.select(name, rows.columns) for name, column in columns.items()]
+
+
+def _with_own_columns(rows: Relation, columns: Mapping[str, TableColumn]) -> Relation:
+    """These columns, and those that the file has beside them."""
+    own = [to_name(name) for name in rows.columns if name.lower() not in columns]
+    return rows.project(", ".join([*_selected(rows, columns), *own]))
 
 
 _HERE = Path(__file__).parent
-_ROI_TYPES: Mapping[str, str] = {
-    "region": "VARCHAR",
-    "settled_until": "TIMESTAMPTZ",
-    **dict.fromkeys(("n_matches", "n_bets", "n_wins"), "BIGINT"),
-    **dict.fromkeys(("hit_rate", "staked", "profit", "roi_pct", "roi_ci_low", "roi_ci_high"), "DOUBLE"),
-}
-_HISTORY: Mapping[str, Mapping[str, str]] = {"predictions": PREDICTIONS, "odds": {}, "results": {}}
 
 
 def fill_from_folder(connection: Connection, folder: Path, at: datetime, rules: MoneyRules) -> None:
     """Open a folder's artifacts as views and build the tables as they stand `at` the time they were built."""
-    parquet(connection, [folder / contract.PREDICTIONS], PREDICTIONS).create_view("predictions")
-    parquet(connection, [folder / contract.ODDS], ODDS).create_view("odds")
-    parquet(connection, [folder / contract.FEATURES], {}).create_view("features")
+    for name, file, columns in (("predictions", contract.PREDICTIONS, PREDICTIONS), ("odds", contract.ODDS, ODDS)):
+        rows = _read(connection, [folder / file])
+        rows.project(", ".join(_selected(rows, columns))).create_view(name)
+        # for those who ask in SQL
+        _with_own_columns(rows, columns).create_view(f"{name}_with_own_columns")
+    _read(connection, [folder / contract.FEATURES]).create_view("features")
     _open_history(connection, folder)
-    connection.execute(
-        "CREATE TEMP TABLE settled AS SELECT * FROM read_csv($file, header = true, types = $types)",
-        {"file": str(folder / contract.ROI_BY_REGION), "types": _ROI_TYPES},
-    )
-    completed(connection.table("settled"), ROI_BY_REGION).create("roi_by_region")
-    connection.execute("DROP TABLE settled")
+    _fill_region_roi(connection, folder / contract.ROI_BY_REGION)
     connection.register("money", money_table(connection, rules))
     build_cards(connection, at, rules)
     connection.unregister("money")
 
 
+def _fill_region_roi(connection: Connection, file: Path) -> None:
+    table = contract.read_money_table(file)
+    for name, kind in OPTIONAL_MONEY_COLUMNS.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    connection.register("settled", table)
+    connection.execute("CREATE TABLE roi_by_region AS FROM settled")
+    connection.unregister("settled")
+
+
 def _open_history(connection: Connection, folder: Path) -> None:
     """The history as views, which read nothing yet; of a folder without, what its artifacts say of it."""
     connection.execute(read_table_sql("implied"))
-    for kind, optional in _HISTORY.items():
+    for kind, columns in HISTORY.items():
         parts = sorted(folder.glob(contract.history_pattern(kind)))
         if parts:
-            parquet(connection, parts, optional).create_view(f"history_{kind}")
+            parquet(connection, parts, columns).create_view(f"history_{kind}")
         else:
             connection.execute(f"CREATE VIEW history_{kind} AS FROM implied_{kind}")
 

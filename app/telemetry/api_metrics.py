@@ -1,6 +1,6 @@
 """Every metric of the API."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,6 +129,9 @@ class LiveMetrics:
             "When a model that workers hold was registered, unix time.",
             ("alias", "version"),
         )
+        self._held = Gauge(
+            registry, "model_alias_held", "1 for each alias of MODEL_ALIASES that a worker holds, else 0.", ("alias",)
+        )
 
     def count(self, alias: str, result: str, duration_s: float) -> None:
         """One live prediction; `result` is `ok` or the code of a failure."""
@@ -140,6 +143,12 @@ class LiveMetrics:
         self._confidence.observe(confidence, alias)
         if inference_ms is not None:
             self._inference.observe(inference_ms / 1000, alias)
+
+    def set_aliases(self, aliases: Iterable[str], held: Collection[str] | None) -> None:
+        """Say which of the configured aliases workers hold; None when nobody knows."""
+        self._held.clear()
+        for alias in aliases if held is not None else ():
+            self._held.set(alias in (held or ()), alias)
 
     def set_models(self, models: Iterable[ModelSeries]) -> None:
         """The models that workers hold now."""
@@ -161,10 +170,25 @@ class QueueMetrics:
         self.workers = Gauge(registry, "workers_alive", "Worker processes that were heard of in the last seconds.")
         self.verified = Gauge(registry, "workers_verified", "Those of them that hold a model they have verified.")
         self.memory = Gauge(registry, "workers_memory_bytes", "Resident memory of all of them.")
+        self.skew = Gauge(
+            registry,
+            "clock_skew_seconds",
+            "How far the clock of the API or of a worker is ahead of the clock of Redis.",
+            ("process",),
+        )
 
     def clear(self) -> None:
         """Nobody knows."""
-        for gauge in (self.jobs, self.oldest, self.dead, self.drained, self.workers, self.verified, self.memory):
+        for gauge in (
+            self.jobs,
+            self.oldest,
+            self.dead,
+            self.drained,
+            self.workers,
+            self.verified,
+            self.memory,
+            self.skew,
+        ):
             gauge.clear()
 
 

@@ -168,7 +168,7 @@ async def _service(settings: Settings, model: Path) -> AsyncIterator[int]:
 async def _wait_until_open(app: web.Application) -> None:
     await app[appkeys.SNAPSHOTS].refresh()
     async with app[appkeys.SNAPSHOTS].reading() as snapshot:
-        await asyncio.to_thread(snapshot.features.wait)
+        await snapshot.features.wait(60)
     while not await app[appkeys.QUEUE].models():  # noqa: ASYNC110  # told by another task of this process
         await asyncio.sleep(SETTLE_S)
 

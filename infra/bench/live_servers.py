@@ -65,7 +65,7 @@ def arq_api(settings: Settings, features: FeatureRows, poll_s: float) -> web.App
 
     async def predict(request: web.Request) -> web.Response:
         match_id = int(request.match_info["match_id"])
-        row = features.find(match_id) or b""
+        row = await features.find(match_id) or b""
         prediction = PredictionRequest(match_id, "champion", row, feature_set, "bench", "", "", time() + 60)
         enqueued = await redis.enqueue_job(Job.PREDICT_MATCH, request_payload(prediction))
         if enqueued is None:

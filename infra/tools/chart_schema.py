@@ -15,6 +15,7 @@ MANAGED = frozenset(
         "APP_PORT",
         "API_URL",
         "ARTIFACTS_URI",
+        "DASHBOARD_ALLOW_PUBLIC",
         "DASHBOARD_HOST",
         "DASHBOARD_PORT",
         "TOUCHLINE_HOME",

@@ -118,3 +118,13 @@ def test_processes_listen_where_their_ports_are(helm: Helm, monkeypatch: pytest.
 
 def _port(rendered: Rendered, component: str) -> int:
     return rendered.container(component)["ports"][0]["containerPort"]
+
+
+def test_match_page_behind_an_ingress_starts_only_with_a_password(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    ingress = ("ingress.enabled=true", 'ingress.hosts.dashboard="p.example"')
+    inside = settings(helm.render(), "dashboard", monkeypatch)
+    assert inside.dashboard_allow_public
+    locked = settings(helm.render(*ingress, 'secret.DASHBOARD_PASSWORD="hunter2"'), "dashboard", monkeypatch)
+    assert not locked.dashboard_allow_public
+    opened = settings(helm.render(*ingress, "dashboard.open=true"), "dashboard", monkeypatch)
+    assert opened.dashboard_allow_public

@@ -61,6 +61,9 @@ def test_the_release_may_bring_its_own_redis(helm: Helm) -> None:
     arguments = rendered.container("redis")["args"]
     assert arguments[arguments.index("--appendonly") + 1] == "yes"
     assert arguments[arguments.index("--maxmemory-policy") + 1] == "noeviction"
+    most_mb = int(arguments[arguments.index("--maxmemory") + 1].removesuffix("mb"))
+    limit = rendered.container("redis")["resources"]["limits"]["memory"]
+    assert 0 < most_mb * 1e6 < 0.75 * int(limit.removesuffix("Mi")) * 2**20
     (claim,) = rendered.one("StatefulSet", "-redis")["spec"]["volumeClaimTemplates"]
     assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in rendered.container("redis")["volumeMounts"]
     assert not helm.render().all("StatefulSet")

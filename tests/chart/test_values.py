@@ -46,6 +46,7 @@ def test_the_schema_refuses(helm: Helm, value: str, complaint: str) -> None:
 TOGETHER = [
     (['existingSecret="mine"'], "one of them, not both"),
     (['secret.API_KEYS=""'], "no API keys"),
+    (["ingress.enabled=true", 'ingress.hosts.dashboard="p.example"'], "set secret.DASHBOARD_PASSWORD"),
     (["api.open=true"], "keys, or open to all"),
     (['secret.API_KEYS=""', "api.open=true", "networkPolicy.enabled=false"], "needs networkPolicy.enabled"),
     (['secret.API_KEYS=""', "api.open=true", "ingress.enabled=true", 'ingress.hosts.api="a.example"'], "stays inside"),

@@ -74,6 +74,24 @@ def test_operations_have_a_name_a_summary_and_one_shape_of_failure() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_every_operation_says_what_the_head_of_a_request_can_break() -> None:
+    for route in ROUTES:
+        (operation,) = document([route])["paths"].popitem()[1].values()
+        assert {"414", "421", "431"} <= operation["responses"].keys()
+        assert ("400" in operation["responses"]) == ("body" in route.takes)
+
+
+def test_what_is_always_refused_is_not_offered() -> None:
+    described = document(ROUTES)["paths"]
+    names = {
+        path: {each["name"] for each in described[path]["get"]["parameters"]}
+        for path in described
+        if "get" in described[path]
+    }
+    assert "as_of" in names["/predict/cards/"]
+    assert "as_of" not in names["/predict/cards/sql"]
+
+
 def test_query_parameters_know_no_null() -> None:
     """What is not there is left out of a URL; `null` would be a word."""
     text = orjson.dumps([op.get("parameters") for ops in document(ROUTES)["paths"].values() for op in ops.values()])

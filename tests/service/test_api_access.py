@@ -3,20 +3,23 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 from app import appkeys
 from app.api.routes import ROUTES
 from app.auth import keys
 from app.auth.keys import Scope
-from app.auth.rate_limit import RateLimit
+from app.auth.rate_limit import Quota, RateLimit
 from app.errors import RateLimited
 from app.queue.redis import connect, disconnect
 from app.settings import Settings
 from tests.support.build_keys import a_key, as_setting
 from tests.support.events import listening
 from tests.support.serving import Client, Serve, until
+from tests.support.slow_proxy import slow_proxy
 
 OPEN = ["/livez", "/readyz", "/healthcheck/", "/metrics", "/docs", "/openapi.json"]
 
@@ -149,7 +152,7 @@ async def test_listening_ends_with_its_key(serve: Serve) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two busy cores may keep an answer of Redis waiting for longer than a request would."""
-    monkeypatch.setattr("app.auth.rate_limit.TIMEOUT_S", 5.0)
+    monkeypatch.setattr("app.auth.rate_limit.ANSWER_TIMEOUT_S", 20.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -190,23 +193,88 @@ async def test_nobody_is_stopped_because_redis_is_away(serve: Serve) -> None:
     assert rate.unchecked == 3
 
 
+def through(url: str, port: int) -> str:
+    """The same address on another port."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
+
+
+@pytest.mark.usefixtures("patient")
+async def test_slow_redis_counts_all_the_same(redis_url: str, live_settings: Settings) -> None:
+    """Half a second away, five times what was once taken for away."""
+    async with slow_proxy(urlsplit(redis_url).port or 0, 0.25) as port:
+        far = live_settings.model_copy(update={"redis_url": SecretStr(through(redis_url, port))})
+        redis = connect(far)
+        rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=5)
+        taken = await asyncio.gather(*(rate.acquire("a") for _ in range(12)), return_exceptions=True)
+        assert sum(isinstance(each, Quota) for each in taken) == 5
+        assert sum(isinstance(each, RateLimited) for each in taken) == 7
+        assert rate.unchecked == 0
+        await rate.close()
+        await disconnect(redis)
+
+
+@pytest.mark.usefixtures("patient")
+async def test_caller_who_goes_on_asking_does_not_wait_for_slow_redis(
+    redis_url: str, live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch is exchanged in the background: of many requests over three lives of a batch, the first alone waits."""
+    monkeypatch.setattr("app.auth.rate_limit.FRESH_S", 0.3)
+    async with slow_proxy(urlsplit(redis_url).port or 0, 0.25) as port:
+        far = live_settings.model_copy(update={"redis_url": SecretStr(through(redis_url, port))})
+        redis = connect(far)
+        rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=60_000)
+        n_waited = 0
+        for _ in range(60):
+            asked = asyncio.create_task(rate.acquire("a"))
+            await asyncio.sleep(0.02)
+            n_waited += not asked.done()
+            assert await asked is not None
+        assert n_waited == 1
+        await rate.close()
+        await disconnect(redis)
+
+
+@pytest.mark.timeout(60)
+async def test_redis_that_hangs_holds_up_nobody_for_long_and_counts_again_when_it_is_back(
+    redis_url: str, live_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.auth.rate_limit.ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("app.auth.rate_limit.AGAIN_S", 0.1)
+    redis = connect(live_settings)
+    await redis.ping()
+    rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=2)
+    control = connect(live_settings)
+    await control.execute_command("CLIENT", "PAUSE", "3000", "ALL")
+    assert [await rate.acquire("a") for _ in range(20)] == [None] * 20  # half a second once, not twenty times
+    assert rate.unchecked == 20
+
+    async def counts() -> bool:
+        return isinstance(await rate.acquire("b"), Quota)
+
+    await until(counts)
+    await rate.close()
+    await disconnect(redis)
+    await disconnect(control)
+
+
 @pytest.mark.usefixtures("patient")
 async def test_two_processes_share_one_bucket_under_concurrent_requests(live_settings: Settings) -> None:
     """Of 40 tokens, 40 are spent: none twice, none lost, whoever asks."""
     redis = connect(live_settings)
     processes = [RateLimit(redis, prefix=live_settings.queue_name, per_minute=40) for _ in range(2)]
-    spent = await asyncio.gather(*(processes[n % 2].spend("a") for n in range(100)), return_exceptions=True)
+    spent = await asyncio.gather(*(processes[n % 2].acquire("a") for n in range(100)), return_exceptions=True)
     refused = [each for each in spent if isinstance(each, RateLimited)]
     assert (len(spent) - len(refused), sum(each is None for each in spent)) == (40, 0)
     await disconnect(redis)
 
 
 @pytest.mark.usefixtures("patient")
-async def test_large_limit_costs_one_round_trip_a_handful(live_settings: Settings) -> None:
+async def test_large_limit_costs_one_round_trip_a_batch(live_settings: Settings) -> None:
     redis = connect(live_settings)
     rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=6000)
-    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] if await rate.spend("a") else 0
-    quotas = [await rate.spend("a") for _ in range(50)]
+    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"] if await rate.acquire("a") else 0
+    quotas = [await rate.acquire("a") for _ in range(50)]
     after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert all(quotas)
     assert after - before < 10  # fifty when each asked; some spare for a second passing and for other tests

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.api.routes import ROUTES
 from tests.support.build_keys import a_key, as_setting
 from tests.support.serving import Client, Serve
 
@@ -72,3 +73,34 @@ async def test_unknown_expectation_of_an_unknown_place_has_an_id(client: Client)
 async def test_client_that_waits_before_its_body_is_told_to_go_on(client: Client) -> None:
     async with client.post("/predict/async/", json={"match_ids": []}, expect100=True) as response:
         assert response.status == 422
+
+
+NOT_TO_BE_KEPT = [
+    "/livez", "/readyz", "/healthcheck/", "/metrics", "/predict/1", "/predict/model/info", "/predict/cards/sql",
+    "/monitoring/drift", "/monitoring/quality", "/monitoring/arq/queues", "/monitoring/arq/workers",
+    "/monitoring/task_status/t", "/predict/precomputed/1", "/nowhere",
+]  # fmt: skip
+
+
+async def test_shared_cache_keeps_nothing_that_is_of_this_moment(client: Client) -> None:
+    for path in NOT_TO_BE_KEPT:
+        assert (await client.get(path)).headers["Cache-Control"] == "no-store", path
+
+
+async def test_answers_behind_a_key_vary_with_it(serve: Serve) -> None:
+    """Whatever a cache keeps of one caller, it gives to no other, with no key or another one."""
+    text, key = a_key()
+    client = await serve(api_keys=as_setting(key))
+    for route in ROUTES:
+        if route.method == "GET" and route.path != "/events":
+            path = route.path.replace("{match_id}", "1").replace("{task_id}", "t")
+            for headers in ({}, {"X-API-Key": text}):
+                answer = await client.get(path, headers=headers)
+                vary = set(answer.headers.get("Vary", "").split(", "))
+                assert ({"X-API-Key", "Authorization"} <= vary) == (route.scope is not None), path
+                assert "public" not in answer.headers["Cache-Control"], path
+
+
+async def test_documents_may_be_kept_and_are_asked_for_again(client: Client) -> None:
+    for path in ("/docs", "/openapi.json", "/docs/static/docs.js"):
+        assert (await client.get(path)).headers["Cache-Control"] == "no-cache"

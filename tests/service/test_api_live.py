@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import redis as blocking_redis
 
 from app import appkeys
 from app.artifacts.contract import FEATURES, PREDICTIONS
@@ -22,6 +23,7 @@ from app.schemas import LivePredictionOut, TaskOut
 from app.settings import Settings
 from infra.local.children import Child, Command
 from infra.local.ports import accepts, free_port
+from infra.local.redis import Redis
 from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
 from tests.support.live import serving
 from tests.support.models import FEATURES as NAMES
@@ -244,6 +246,10 @@ async def test_task_waits_for_a_worker_to_come(idle: Client) -> None:
         (b"not json", 422),
         (b"[]", 422),
         (b'{"match_id": 7}', 404),
+        (b'{"match_id": 7.0}', 404),  # an integer to JSON Schema
+        (b'{"match_id": 7.5}', 422),
+        (b'{"match_id": 1e300}', 422),
+        (b'{"match_id": 9007199254740994.0}', 422),  # past 2**53 a float is not one number
         (b'{"match_id": 7, "stage": 7}', 422),
         (b'{"match_id": 7, "alias": "' + b"x" * 70_000 + b'"}', 413),
     ],
@@ -321,7 +327,7 @@ async def ask_until(queue: QueueClient, port: int) -> tuple[asyncio.StreamReader
     async with asyncio.timeout(30):
         while True:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(f"GET /predict/{FIRST_ID} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            writer.write(f"GET /predict/{FIRST_ID} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answered = asyncio.create_task(reader.readline())
             while not answered.done():
                 if await waiting(queue):
@@ -390,3 +396,26 @@ async def test_every_answer_enters_the_ledger(
     await until(is_written)
     await connection.close()
     await until(is_connected)
+
+
+async def test_redis_that_is_full_is_named(
+    artifacts: Path, tmp_path: Path, serve: Serve, registry_settings: Settings
+) -> None:
+    """In readiness and in a problem: it answers, and takes no writes."""
+    redis = Redis(tmp_path / "redis")
+    child = Child(redis.command())
+    try:
+        await asyncio.to_thread(redis.wait_ready, child)
+        client = await serve(**live_part(registry_settings) | {"redis_url": redis.url})
+        with blocking_redis.Redis.from_url(redis.url) as connection:
+            connection.config_set("maxmemory", "1mb")
+
+        async def is_named() -> bool:
+            parts = {part["name"]: part for part in (await (await client.get("/readyz")).json())["parts"]}
+            return not parts["redis"]["ok"] and "redis-full" in parts["redis"]["detail"]
+
+        await until(is_named)
+        status, body = await problem_of(client, f"/predict/{FIRST_ID}")
+        assert (status, body["code"], body["cause"]) == (503, "queue-unavailable", "redis-full")
+    finally:
+        await asyncio.to_thread(child.stop)

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from app.artifacts.contract import FEATURES, MANIFEST, ODDS, PREDICTIONS
 from app.artifacts.folder import FolderSource
 from app.artifacts.source import Version
 from app.artifacts.workspace import Workspace
-from app.store.snapshot import OpenRules, Snapshot
-from app.store.snapshots import Snapshots
+from app.runtime import run_in_background
+from app.store.snapshot import OpenRules
+from app.store.snapshots import SnapshotChange, Snapshots
 from tests.support.build_artifacts import stamp, write_artifacts
 from tests.support.serving import Client, Serve, json_of, until
 
@@ -208,22 +210,37 @@ async def test_watch_outlives_a_failure_nobody_foresaw(artifacts: Path, tmp_path
     assert "artifacts cannot be taken: RuntimeError: nobody foresaw this" in faults
 
 
-async def test_listeners_hear_of_the_old_snapshot_and_the_new(client: Client, artifacts: Path) -> None:
-    """The old one can still be read then; one that fails keeps nobody from hearing."""
-    heard: list[tuple[int, int]] = []
+async def has_grown(values: Sized, n_before: int) -> bool:
+    return len(values) > n_before
 
-    async def fail(_old: Snapshot | None, _new: Snapshot) -> None:
+
+async def test_followers_hear_of_the_old_snapshot_and_the_new(client: Client, artifacts: Path) -> None:
+    """The old one can still be read then; a follower that fails hears of the next, as all others do."""
+    counts: list[tuple[int | None, int, bool, int]] = []
+    changes: asyncio.Queue[SnapshotChange] = asyncio.Queue()
+
+    async def fail(change: SnapshotChange) -> None:
+        changes.put_nowait(change)
         raise RuntimeError("nobody foresaw this")
 
-    async def count(old: Snapshot | None, new: Snapshot) -> None:
-        assert old is not None
-        heard.append((len(await old.database.fetch("FROM cards")), len(await new.database.fetch("FROM cards"))))
+    async def count(change: SnapshotChange) -> None:
+        n_old = len(await change.old.database.fetch("FROM cards")) if change.old else None
+        n_new = len(await change.new.database.fetch("FROM cards"))
+        counts.append((n_old, n_new, change.is_stale, change.n_swaps))
 
-    client.app[appkeys.SNAPSHOTS].on_swap += [fail, count]
-    await asyncio.to_thread(publish, artifacts, n_matches=70)
-    await refresh(client)
-    assert heard == [(60, 70)]
-    assert client.app[appkeys.SNAPSHOTS].fault is None
+    snapshots = client.app[appkeys.SNAPSHOTS]
+
+    async with run_in_background(snapshots.follow(fail)), run_in_background(snapshots.follow(count)):
+        for edit in (None, 70, 80, "broken"):
+            n_before = len(counts)
+            if isinstance(edit, int):
+                await asyncio.to_thread(publish, artifacts, n_matches=edit)
+            elif edit == "broken":
+                (artifacts / MANIFEST).write_text("{}")
+            await refresh(client)
+            await changes.get()
+            await until(partial(has_grown, counts, n_before))
+    assert counts == [(None, 60, False, 1), (60, 70, False, 1), (70, 80, False, 1), (80, 80, True, 0)]
 
 
 async def test_two_processes_over_the_same_artifacts_give_equal_answers(serve: Serve) -> None:

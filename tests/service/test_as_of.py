@@ -95,7 +95,7 @@ async def test_before_the_first_match_nothing_was_known(snapshot: Snapshot) -> N
 
 async def test_times_are_kept_within_bounds_and_asked_again_after(snapshot: Snapshot) -> None:
     limit = 3 * N
-    object.__setattr__(snapshot, "past", RefCountedCache[Snapshot](limit, lambda then: then.n_matches))
+    object.__setattr__(snapshot, "as_of_cache", RefCountedCache[Snapshot](limit, lambda then: then.n_matches))
     moments = [NOW - timedelta(hours=hours) for hours in range(8)]
     first = [await cards(snapshot, moment) for moment in moments]
     schemas = "SELECT count(*) FROM duckdb_schemas() WHERE schema_name LIKE 'as_of%'"

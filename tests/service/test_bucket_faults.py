@@ -78,7 +78,7 @@ async def test_old_snapshot_serves_on_whatever_the_bucket_does(
         with structlog.testing.capture_logs() as logs:
             assert not await is_well(client), case
             assert spoil is stall or not await is_well(client), case
-        said = [line["detail"] for line in logs if line["event"] == "artifacts not taken"]
+        said = [line["detail"] for line in logs if line["event"] == "artifacts.rejected"]
         assert len(said) == 1, case
         assert why in said[0]
         assert SECRET not in said[0]

@@ -45,7 +45,7 @@ async def ask(tmp_path: Path) -> AsyncIterator[Ask]:
 
 
 def request(path: str = "/livez", *headers: str) -> bytes:
-    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]).encode()
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""]).encode()
 
 
 def problem_of(answer: bytes) -> tuple[int, str]:
@@ -85,14 +85,18 @@ async def test_what_cannot_be_read_is_a_problem_that_quotes_nothing(
 
 
 async def test_body_too_large_is_413_before_it_is_read(ask: Ask) -> None:
-    head = b"POST /predict/async/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head = (
+        b"POST /predict/async/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    )
     answer = await ask(head + b"Content-Length: 100000\r\n\r\n" + b" " * 100_000)
     assert problem_of(answer) == (413, "body-too-large")
 
 
 async def test_slow_body_is_408(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api.route.BODY_TIMEOUT_S", 0.2)
-    head = b"POST /predict/async/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head = (
+        b"POST /predict/async/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    )
     assert problem_of(await ask(head + b"Content-Length: 100\r\n\r\n{")) == (408, "request-timeout")
 
 
@@ -101,7 +105,7 @@ async def test_client_that_drips_its_head_is_cut_off_and_others_are_served(
 ) -> None:
     """Slowloris: a hundred clients send a header now and then, and never end."""
     monkeypatch.setattr(transport, "HEAD_TIMEOUT_S", 1.0)
-    async with serving(tmp_path, max_connections=150) as port:
+    async with serving(tmp_path, max_connections=150, max_connections_per_address=150) as port:
         slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
         dripping = [asyncio.create_task(drip(reader, writer)) for reader, writer in slow]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -114,7 +118,7 @@ async def test_client_that_drips_its_head_is_cut_off_and_others_are_served(
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Send a head without an end; whether the server hung up."""
-    writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n")
     ended = asyncio.create_task(reader.read())
     while not ended.done():
         writer.write(b"X-A: b\r\n")
@@ -130,14 +134,14 @@ async def test_kept_alive_connection_outlives_the_clock_of_its_first_head(
     async with serving(tmp_path) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(3):
-            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
             await asyncio.sleep(0.4)
         writer.close()
 
 
 async def test_one_client_too_many_is_told_to_come_back(tmp_path: Path) -> None:
-    async with serving(tmp_path, max_connections=2) as port:
+    async with serving(tmp_path, max_connections=4) as port:
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
         for _, writer in held:
             writer.write(request("/livez").replace(b"Connection: close\r\n", b""))
@@ -161,7 +165,7 @@ async def test_stop_answers_what_is_being_asked(tmp_path: Path) -> None:
 
 
 async def test_stop_lets_a_client_that_is_connected_ask_once_more_and_says_that_it_is_the_last(tmp_path: Path) -> None:
-    kept = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    kept = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with serving(tmp_path) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(kept)

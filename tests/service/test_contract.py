@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from app.artifacts.contract import (
     ROI_BY_REGION,
     ROI_TIMESERIES,
     check,
+    history_pattern,
     read_manifest,
 )
 from tests.support.build_artifacts import Edit, stamp, write_artifacts
@@ -57,6 +59,17 @@ def put(name: str, row: int, value: object) -> Edit:
 
 def cast(name: str, kind: pa.DataType) -> Edit:
     return lambda table: table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+
+
+def far_off(name: str, year: int) -> Edit:
+    """An edit that puts one time into a year that Python has no word for."""
+
+    def edit(table: pa.Table) -> pa.Table:
+        ticks = table[name].cast(pa.int64()).to_pylist()
+        ticks[3] = int((year - 1970) * 365.2425 * 86_400) * 1_000_000
+        return table.set_column(table.column_names.index(name), name, pa.array(ticks).cast(table[name].type))
+
+    return edit
 
 
 def drop(name: str) -> Edit:
@@ -132,6 +145,14 @@ PREDICTION_FAULTS: dict[str, tuple[Edit, str]] = {
     "a doubled match": (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "duplicate-match"),
     "an empty cell": (put("home_team", 3, None), "null"),
     "a missing column": (drop("model_run_id"), "missing-column"),
+    "a negative id": (put("match_id", 3, -10), "bad-id"),
+    "a kick-off after the year 9999": (far_off("kickoff_utc", 10_500), "bad-time"),
+    "a kick-off before the year 1": (far_off("kickoff_utc", -50), "bad-time"),
+    "a prediction computed in 2099": (put("computed_at", 3, datetime(2099, 1, 1, tzinfo=UTC)), "future-time"),
+    "a negative score": (put("home_score", 3, -1), "bad-score"),
+    "a score of four digits": (put("away_score", 3, 1000), "bad-score"),
+    "one name in two spellings": (lambda table: table.append_column("Status", table["status"]), "duplicate-column"),
+    "one name twice": (lambda table: table.append_column("season", table["season"]), "duplicate-column"),
     "times without a zone": (cast("kickoff_utc", pa.timestamp("us")), "wrong-type"),
     "ids as text": (cast("match_id", pa.string()), "wrong-type"),
 }
@@ -163,6 +184,9 @@ ODDS_FAULTS: dict[str, tuple[Edit, str]] = {
     "a link that is script": (put("event_url", 2, "javascript:alert(1)"), "bad-url"),
     "a doubled match": (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "duplicate-match"),
     "a match without prediction": (put("match_id", 2, 5), "unknown-match"),
+    "a price captured in 2099": (put("captured_at", 2, datetime(2099, 1, 1, tzinfo=UTC)), "future-time"),
+    "a price captured before the year 1": (far_off("captured_at", -1), "bad-time"),
+    "closing prices as text": (cast("closing_home", pa.string()), "wrong-type"),
 }
 
 
@@ -182,6 +206,7 @@ FEATURE_FAULTS: dict[str, tuple[Edit, str]] = {
     "a doubled match": (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "duplicate-match"),
     "a match without prediction": (put("match_id", 2, 5), "unknown-match"),
     "no ids": (drop("match_id"), "missing-column"),
+    "one name twice": (lambda table: table.append_column("elo_home", table["elo_home"]), "duplicate-column"),
 }
 
 
@@ -189,6 +214,45 @@ FEATURE_FAULTS: dict[str, tuple[Edit, str]] = {
 def test_features_fault(folder: Path, what: str) -> None:
     edit, code = FEATURE_FAULTS[what]
     assert edited(folder, FEATURES, edit) == [(FEATURES, code)]
+
+
+def test_fault_names_the_column_the_first_match_and_how_many(folder: Path) -> None:
+    path = folder / ODDS
+    table = pq.read_table(path)
+    late = pa.array(
+        [datetime(2099, 1, 1, tzinfo=UTC)] * 3 + table["captured_at"].to_pylist()[3:], pa.timestamp("us", "UTC")
+    )
+    pq.write_table(table.set_column(table.column_names.index("captured_at"), "captured_at", late), path)
+    stamp(folder)
+    (fault,) = check(folder)
+    first = table["match_id"][0].as_py()
+    assert fault.detail == f"captured_at later than the artifacts: 3 rows, first match_id {first}"
+
+
+HISTORY_FAULTS: dict[str, tuple[str, Edit, str]] = {
+    "a negative id": ("results", put("match_id", 3, -10), "bad-id"),
+    "known in 2099": ("odds", put("known_at", 3, datetime(2099, 1, 1, tzinfo=UTC)), "future-time"),
+    "captured before the year 1": ("odds", far_off("captured_at", -1), "bad-time"),
+    "a kick-off after the year 9999": ("predictions", far_off("kickoff_utc", 10_500), "bad-time"),
+    "an empty cell": ("predictions", put("region", 3, None), "null"),
+    "times without a zone": ("results", cast("known_at", pa.timestamp("us")), "wrong-type"),
+}
+
+
+@pytest.mark.parametrize("has_statistics", [True, False])
+@pytest.mark.parametrize("what", HISTORY_FAULTS)
+def test_history_fault(tmp_path: Path, what: str, *, has_statistics: bool) -> None:
+    kind, edit, code = HISTORY_FAULTS[what]
+    folder = write_artifacts(tmp_path / "artifacts", with_history=True)
+    (path,) = folder.glob(history_pattern(kind))
+    pq.write_table(
+        edit(pq.read_table(path, partitioning=None)), path, write_statistics=has_statistics or code == "null"
+    )
+    stamp(folder)
+    faults = check(folder)
+    assert [(fault.file, fault.code) for fault in faults] == [(path.relative_to(folder).as_posix(), code)]
+    if code in {"bad-id", "bad-time", "future-time"}:
+        assert ": 1 rows, first match_id " in faults[0].detail
 
 
 def changed_text(folder: Path, name: str, change: Callable[[str], str]) -> list[tuple[str, str]]:

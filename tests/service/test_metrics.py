@@ -83,6 +83,10 @@ async def test_promtool_finds_no_fault(
     assert {"workers_alive", "workers_verified", "queue_oldest_job_age_seconds", "queue_dead_letters"} <= series(text)
     assert {"snapshot_age_seconds", "odds_age_seconds", "lake_queries_waiting", "ledger_lag_seconds"} <= series(text)
     assert "workers_verified 1.0" in text
+    assert 'model_alias_held{alias="champion"} 1' in text
+    processes = {line.partition("{")[2] for line in series(text) if line.startswith("clock_skew_seconds{")}
+    assert len(processes) == 2
+    assert 'process="api"}' in processes
 
 
 HOSTILE = ['a"} 1\nforged_total{x="', "back\\slash", "nul\x00", "%0aforged_total 1", "é\udcff", "{match_id}", "..%2f.."]
@@ -122,7 +126,7 @@ async def test_drift_is_there_without_anybody_asking_and_follows_the_artifacts(c
     await asyncio.to_thread(drift_more)
     await client.app[appkeys.SNAPSHOTS].refresh()
     await until(lambda: says(client, "model_feature_drift_score 0.5"))
-    assert "snapshot_swaps_total 2.0" in await scraped(client)
+    await until(lambda: says(client, "snapshot_swaps_total 2.0"))
 
 
 async def test_looks_for_rendered_answers_are_counted(client: Client) -> None:

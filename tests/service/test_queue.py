@@ -11,7 +11,7 @@ import pytest
 import redis as blocking_redis
 from arq.connections import ArqRedis
 
-from app.errors import QueueFull, QueueUnavailable, TaskBusy, TaskNotFound
+from app.errors import NoWorker, QueueFull, QueueUnavailable, TaskBusy, TaskNotFound
 from app.queue import redis_keys
 from app.queue.client import QueueClient
 from app.queue.jobs import PredictionResult, TaskStatus
@@ -119,7 +119,7 @@ async def test_port_opens_without_redis() -> None:
             await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
         assert caught.value.retry_after_s
         with pytest.raises(QueueUnavailable):
-            await queue.ping()
+            await queue.check_redis()
         assert time.monotonic() - started < 3
 
 
@@ -256,6 +256,50 @@ async def test_worker_that_comes_after_redis_lost_the_feature_names_understands_
     finally:
         await asyncio.to_thread(child.stop)
     assert [result.model_version for result in results] == ["1"] * 3
+
+
+@pytest.mark.parametrize(
+    ("command", "back", "cause"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1mb"), ("CONFIG", "SET", "maxmemory", "0"), "redis-full"),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "redis-read-only"),
+    ],
+)
+async def test_redis_that_takes_no_writes_is_named(
+    tmp_path: Path, shelf_source: MemorySource, command: tuple[str, ...], back: tuple[str, ...], cause: str
+) -> None:
+    """It answers, so it is not unreachable; the workers live, but cannot say so."""
+    redis = Redis(tmp_path)
+    child = await asyncio.to_thread(start, redis)
+    settings = settings_for(redis.url, model_aliases=("champion",))
+    try:
+        async with QueueClient.open(settings) as queue, serving(settings, shelf_source):
+            request = await a_job(queue, tiny_rows(1)[0])
+            await queue.check_redis()
+            with blocking_redis.Redis.from_url(redis.url) as client:
+                client.execute_command(*command)
+
+                async def has_no_worker() -> bool:
+                    return not await queue.workers()
+
+                for wait in (None, has_no_worker):
+                    if wait is not None:  # their heartbeats have ended
+                        await until(wait)
+                    for call in (queue.check_redis(), queue.predict(request, timeout_s=5), queue.submit(request)):
+                        with pytest.raises(QueueUnavailable, match=cause) as caught:
+                            await call
+                        assert caught.value.extras["cause"] == cause
+                client.execute_command(*back)
+
+            async def is_answered() -> bool:
+                try:
+                    return (await queue.predict(request, timeout_s=5)).model_version == "1"
+                except (NoWorker, QueueUnavailable):
+                    return False
+
+            await until(is_answered)
+    finally:
+        await asyncio.to_thread(child.stop)
 
 
 async def finds_nothing(task_ids: list[str]) -> None:

@@ -132,4 +132,4 @@ async def test_every_key_has_an_end_or_a_bound(
 
 async def ping(settings: Settings) -> None:
     async with QueueClient.open(settings) as queue:
-        await queue.ping()
+        await queue.check_redis()

@@ -2,6 +2,8 @@
 
 import io
 import stat
+import subprocess
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,13 +12,13 @@ import pytest
 
 from app.auth import __main__ as command
 from app.auth import keys as auth_keys
-from app.auth.keyring import Keyring, keys_file, load_keys
-from app.auth.keys import Scope, new_key, prefix_of
-from app.auth.rate_limit import PER_MINUTE, is_loopback, read_limit
+from app.auth.keyring import Keyring, load_keys
+from app.auth.keys import Scope, key_prefix, new_key
 from app.errors import KeyInvalid
-from app.settings import Settings
+from app.settings import REQUESTS_PER_MINUTE, Settings, is_loopback
 from tests.support.build_keys import a_key, as_setting
 
+ROOT = Path(__file__).parents[2]
 READ = frozenset({Scope.READ})
 
 
@@ -62,7 +64,7 @@ def test_secret_is_nowhere_in_what_is_kept() -> None:
     secret = text.partition(".")[2]
     assert len(secret) >= 43  # 256 bits
     assert secret not in key.model_dump_json() + repr(key)
-    assert prefix_of(text) == key.prefix
+    assert key_prefix(text) == key.prefix
 
 
 def test_ended_keys_say_so_to_those_who_have_them() -> None:
@@ -80,10 +82,10 @@ def test_two_keys_of_one_owner_live_side_by_side_while_one_is_rotated(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     old = run(monkeypatch, capsys, "create", "the shop", "--scopes", "read,predict")
-    new = run(monkeypatch, capsys, "rotate", prefix_of(old), "--overlap-days", "2")
-    keys = load_keys(Settings())
+    new = run(monkeypatch, capsys, "rotate", key_prefix(old), "--overlap-days", "2")
+    keys = load_keys(Settings().keys)
     assert [(key.owner, key.scopes) for key in keys] == [("the shop", {Scope.READ, Scope.PREDICT})] * 2
-    assert {prefix_of(text) for text in (old, new)} == {Keyring(keys).find(text).prefix for text in (old, new)}
+    assert {key_prefix(text) for text in (old, new)} == {Keyring(keys).find(text).prefix for text in (old, new)}
     left = keys[0].expires_at
     assert left is not None
     assert timedelta(days=1.9) < left - datetime.now(UTC) <= timedelta(days=2)
@@ -97,18 +99,18 @@ def test_rotation_never_lengthens_a_life(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     old = run(monkeypatch, capsys, "create", "a", "--scopes", "read", "--days", "1")
-    before = load_keys(Settings())[0].expires_at
-    run(monkeypatch, capsys, "rotate", prefix_of(old), "--overlap-days", "30")
-    assert load_keys(Settings())[0].expires_at == before
+    before = load_keys(Settings().keys)[0].expires_at
+    run(monkeypatch, capsys, "rotate", key_prefix(old), "--overlap-days", "30")
+    assert load_keys(Settings().keys)[0].expires_at == before
 
 
 def test_rotated_key_lasts_as_long_as_the_old_one_was_to(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     old = run(monkeypatch, capsys, "create", "a", "--scopes", "read", "--days", "90")
-    run(monkeypatch, capsys, "rotate", prefix_of(old))
-    run(monkeypatch, capsys, "rotate", prefix_of(old), "--days", "5")
-    lives = [key.expires_at - key.created_at for key in load_keys(Settings())[1:] if key.expires_at]
+    run(monkeypatch, capsys, "rotate", key_prefix(old))
+    run(monkeypatch, capsys, "rotate", key_prefix(old), "--days", "5")
+    lives = [key.expires_at - key.created_at for key in load_keys(Settings().keys)[1:] if key.expires_at]
     assert [round(life / timedelta(days=1), 3) for life in lives] == [90, 5]
 
 
@@ -178,19 +180,50 @@ def test_two_keys_with_one_prefix_are_refused() -> None:
 def test_keys_come_from_the_environment_and_the_file(tmp_path: Path) -> None:
     (_, given), (_, kept) = a_key(), new_key("b", READ)
     settings = Settings(touchline_home=tmp_path, api_keys=as_setting(given))
-    with auth_keys.edit_keys(keys_file(settings)) as keys:
+    with auth_keys.edit_keys(settings.keys.file) as keys:
         keys.append(kept)
-    assert load_keys(settings) == [given, kept]
+    assert load_keys(settings.keys) == [given, kept]
     assert given.sha256 not in repr(settings)
 
 
 @pytest.mark.parametrize(
     ("host", "set_to", "expected"),
-    [("127.0.0.1", None, 0), ("::1", None, 0), ("0.0.0.0", None, PER_MINUTE), ("0.0.0.0", 0, 0), ("127.0.0.1", 7, 7)],
+    [
+        ("127.0.0.1", None, 0),
+        ("::1", None, 0),
+        ("0.0.0.0", None, REQUESTS_PER_MINUTE),
+        ("0.0.0.0", 0, 0),
+        ("127.0.0.1", 7, 7),
+    ],
 )
 def test_rate_limit_is_off_on_loopback_unless_set(host: str, set_to: int | None, expected: int) -> None:
-    assert read_limit(Settings(app_host=host, rate_limit_per_minute=set_to)) == expected
+    assert Settings(app_host=host, rate_limit_per_minute=set_to).http.requests_per_minute == expected
 
 
 def test_names_are_no_loopback_but_localhost() -> None:
     assert [is_loopback(host) for host in ("localhost", "example.org", "", "127.8.8.8")] == [True, False, False, True]
+
+
+_ONLY = """
+import sys
+allowed = set(sys.argv.pop(1).split(",")) | sys.stdlib_module_names | {"app"}
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed and not name.startswith("_"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+from app.auth.__main__ import main
+main()
+"""
+
+
+@pytest.mark.timeout(120)
+def test_small_command_needs_its_small_lock_alone(home: Path) -> None:
+    """On a fresh machine `scripts/keys` installs these few packages, not the 3 GB of the whole."""
+    lock = (ROOT / "infra" / "requirements" / "keys.txt").read_text()
+    names = [line.partition("==")[0] for line in lock.splitlines() if "==" in line]
+    modules = ",".join(name.removeprefix("python-").replace("-", "_") for name in names)
+    command = [sys.executable, "-c", _ONLY, modules, "create", "somebody", "--scopes", "read"]
+    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.partition(".")[0] in (home / "keys.json").read_text()

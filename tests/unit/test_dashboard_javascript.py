@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local import javascript
+from infra.tools import javascript
 
 ROOT = Path(__file__).parents[2]
 

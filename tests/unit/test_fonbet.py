@@ -108,6 +108,50 @@ def test_increment_can_withdraw_unblock_and_add(tmp_path: Path) -> None:
     assert line.skipped == {"no_1x2": 1}
 
 
+def test_snapshot_stands_for_itself(tmp_path: Path) -> None:
+    """Of two full snapshots the newer one counts: what it does not list any more has no price."""
+    old = feed(tmp_path, "line_2026-09-10.json", events=[event(7), event(8)], customFactors=flat(7) + flat(8))
+    new = feed(tmp_path, "line_2026-09-12.json", customFactors=flat(odds=ODDS | {921: 2.3}))
+    for order in ([old, new], [new, old]):
+        assert [(each.event_id, each.odds[0]) for each in read_feed(order).matches] == [(7, 2.3)]
+
+
+BROKEN = [
+    ({"events": [event(7), event(8, startTime=None)]}, {"bad_event": 1}),
+    ({"events": [event(7), {k: v for k, v in event(8).items() if k != "startTime"}]}, {"bad_event": 1}),
+    ({"events": [event(7), {k: v for k, v in event(8).items() if k != "id"}]}, {"bad_event": 1}),
+    ({"events": [event(7), None]}, {"bad_event": 1}),
+    ({"events": [event(7), event(8, team1=5)]}, {"bad_event": 1}),
+    ({"customFactors": [*flat(7), {"e": 8, "f": 921, "v": None}]}, {"no_1x2": 1}),
+    ({"customFactors": [*flat(7), *flat(8)[1:], {"f": 921, "v": 2}]}, {"bad_factor": 1, "no_1x2": 1}),
+    ({"customFactors": [*flat(7), {"e": 8, "factors": [{"v": 2}]}]}, {"bad_factor": 1, "no_1x2": 1}),
+    ({"sports": [*SPORTS, {"name": "x"}], "events": [event(7)]}, {"bad_sport": 1}),
+    ({"eventBlocks": [{"state": "blocked"}], "events": [event(7)]}, {"bad_block": 1}),
+]
+
+
+@pytest.mark.parametrize(("parts", "skipped"), BROKEN)
+def test_entry_that_cannot_be_read_costs_no_other(
+    tmp_path: Path, parts: dict[str, Any], skipped: dict[str, int]
+) -> None:
+    whole = {"events": [event(7), event(8)], "customFactors": flat(7) + flat(8)} | parts
+    result = read_feed([feed(tmp_path, **whole)])
+    assert [each.event_id for each in result.matches] == [7]
+    assert result.skipped == skipped
+
+
+def test_instants_in_milliseconds_and_prices_in_quotes_are_read(tmp_path: Path) -> None:
+    prices = [{"e": 7, "f": 921, "v": "2,1"}, {"e": 7, "f": 922, "v": "3.4"}, {"e": 7, "f": 923, "v": 3.6}]
+    path = feed(tmp_path, events=[event(startTime=int(KICKOFF.timestamp() * 1000))], customFactors=prices)
+    (match,) = read_feed([path]).matches
+    assert (match.kickoff, match.odds) == (KICKOFF, (2.1, 3.4, 3.6))
+
+
+@pytest.mark.parametrize("part", ["events", "sports", "customFactors", "eventBlocks"])
+def test_list_that_is_null_is_empty(tmp_path: Path, part: str) -> None:
+    assert not read_feed([feed(tmp_path, **{part: None})]).skipped.keys() - {"no_1x2"}
+
+
 def test_live_match_says_so(tmp_path: Path) -> None:
     assert read_feed([feed(tmp_path, events=[event(place="live")])]).matches[0].is_live
 

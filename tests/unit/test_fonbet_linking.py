@@ -1,6 +1,7 @@
 """Linking a bookmaker's matches to ours: the right one, or a reason."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.unit.test_fonbet import KICKOFF, event, feed, flat
 from worker.pipeline.bookmaker_feed.fonbet import FeedMatch
 from worker.pipeline.bookmaker_feed.import_odds import default_capture, main, spellings
-from worker.pipeline.bookmaker_feed.linking import Linker, OurMatch
+from worker.pipeline.bookmaker_feed.linking import Linker, OurMatch, split_reserve_mark
 from worker.pipeline.bookmaker_feed.spelling import likeness
 from worker.pipeline.ingest.leagues import Leagues
 from worker.pipeline.ingest.matches import Match, table_of
@@ -139,5 +140,62 @@ def test_import_of_a_broken_feed_writes_nothing(tmp_path: Path, capsys: pytest.C
     assert not out.exists()
 
 
-def test_time_of_capture_comes_from_the_files_name() -> None:
-    assert default_capture([Path("odds_2023-10-03.json.gz")]) == datetime(2023, 10, 3, tzinfo=UTC)
+@pytest.mark.parametrize(
+    ("names", "captured"),
+    [
+        (["odds_2023-10-03.json.gz"], datetime(2023, 10, 4, tzinfo=UTC)),  # not before the day was over
+        (["line_2026-09-10.json", "line_2026-09-12.json"], datetime(2026, 9, 13, tzinfo=UTC)),
+        (["line_2026-09-12T14-05.json"], datetime(2026, 9, 12, 14, 5, tzinfo=UTC)),
+        (["line_2026-09-12_140530.json"], datetime(2026, 9, 12, 14, 5, 30, tzinfo=UTC)),
+        (["line_2099-01-01.json"], datetime(2026, 11, 30, tzinfo=UTC)),  # nothing counts from the future
+    ],
+)
+def test_time_of_capture_is_what_the_newest_name_proves(names: list[str], captured: datetime) -> None:
+    assert default_capture([Path(name) for name in names], datetime(2026, 11, 30, tzinfo=UTC)) == captured
+
+
+def test_time_of_capture_is_that_of_writing_on_the_day_of_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "line_2026-09-12.json"
+    path.write_text("{}")
+    written = datetime(2026, 9, 12, 9, 30, tzinfo=UTC)
+    os.utime(path, (written.timestamp(), written.timestamp()))
+    assert default_capture([path], datetime(2026, 11, 30, tzinfo=UTC)) == written
+
+
+OTHER_TEAMS = [
+    ("Арсенал", "Челси", "Англия. Женщины. Суперлига"),
+    ("Арсенал", "Челси", "Футбол. Жен. Англия. Суперлига"),
+    ("Арсенал (ж)", "Челси (ж)", ENGLAND),
+    ("Arsenal Women", "Chelsea Women", "England. WSL"),
+    ("Арсенал", "Челси", "Футбол. До 21 года. Англия. Премьер-Лига 2"),
+    ("Арсенал U21", "Челси U21", ENGLAND),
+    ("Арсенал U-23", "Челси", ENGLAND),
+    ("Арсенал", "Челси", "Англия. Примавера"),
+    ("Арсенал-2", "Челси", ENGLAND),
+    ("Арсенал", "Челси 2", ENGLAND),
+    ("Арсенал II", "Челси II", ENGLAND),
+    ("Арсенал Б", "Челси Б", ENGLAND),
+    ("Arsenal B", "Chelsea B", ENGLAND),
+    ("Арсенал (р)", "Челси (р)", ENGLAND),
+    ("Арсенал", "Челси", "Англия. Резервная лига"),
+    ("Арсенал дубль", "Челси дубль", ENGLAND),
+]
+
+
+@pytest.mark.parametrize(("home", "away", "tournament"), OTHER_TEAMS)
+def test_other_sex_age_or_second_team_is_never_linked(home: str, away: str, tournament: str) -> None:
+    link = Linker(OURS, spellings()).link(theirs(home, away, tournament), CAPTURED)
+    assert (link.match, link.reason) == (None, "women_youth_or_reserve")
+
+
+def test_second_team_is_linked_to_our_second_team_only() -> None:
+    spain = "Испания. Сегунда"
+    ours = [our(1, "Sociedad B", "Celta B", "Spain"), our(2, "Sociedad", "Celta", "Spain")]
+    second = Linker(ours, spellings()).link(theirs("Сосьедад-2", "Сельта 2", spain), CAPTURED)
+    first = Linker(ours, spellings()).link(theirs("Сосьедад", "Сельта", spain), CAPTURED)
+    assert (second.match, first.match) == (ours[0], ours[1])
+
+
+@pytest.mark.parametrize("name", ["Шальке 04", "Ганновер 96", "Б-93 Копенгаген", "Schalke 04", "Mainz 05", "1860"])
+def test_number_of_a_year_is_no_mark_of_a_second_team(name: str) -> None:
+    assert split_reserve_mark(name) == (name, False)

@@ -24,6 +24,7 @@ async def answer_to(aiohttp_client: Any, failure: Exception) -> Any:
 
     app = web.Application(middlewares=[request_id, problem_middleware])
     app[appkeys.SETTINGS] = Settings()
+    app[appkeys.HTTP], app[appkeys.TRACING] = Settings().http, Settings().tracing
     app[appkeys.EXPORT] = None
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", fail)

@@ -1,5 +1,6 @@
 """Small parts of the read side: cursors, selections, feature rows."""
 
+import asyncio
 import fcntl
 import os
 from pathlib import Path
@@ -11,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidRequest
+from app.errors import FeaturesLoading, InvalidRequest
 from app.store import features
 from app.store.cards import Cursor, Order, digest
 from app.store.database import to_bitstring
 from app.store.features import FeatureRows, open_features
 from app.store.selection import Selection
 
-MICROSECONDS = st.integers(-62_000_000_000_000_000, 62_000_000_000_000_000)
+MICROSECONDS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 POSITIONS = st.tuples(st.sampled_from([Order.KICKOFF, Order.KICKOFF_DESC]), MICROSECONDS) | st.tuples(
     st.sampled_from([Order.EDGE, Order.EDGE_DESC]), st.floats(-1e300, 1e300)
 )
@@ -37,7 +38,9 @@ def test_nonsense_is_no_cursor(text: str) -> None:
         Cursor.decode(text, Order.KICKOFF, "")
 
 
-@pytest.mark.parametrize(("key", "order"), [(1e17, Order.KICKOFF), (10**17, Order.KICKOFF), (True, Order.EDGE)])
+@pytest.mark.parametrize(
+    ("key", "order"), [(1e17, Order.KICKOFF), (-(10**17), Order.KICKOFF), (10**18, Order.KICKOFF), (True, Order.EDGE)]
+)
 def test_key_that_no_row_can_have_makes_no_cursor(key: float, order: Order) -> None:
     with pytest.raises(InvalidRequest):
         Cursor.decode(Cursor(order, "", key, 1).encode(), order, "")
@@ -72,7 +75,7 @@ def test_bitstring_has_ones_at_its_places(places: set[int], length: int) -> None
 
 @pytest.mark.parametrize("row_group_size", [7, 40, 100])
 @pytest.mark.parametrize("block_bytes", [64, 10_000])
-def test_feature_rows_are_those_of_the_file(
+async def test_feature_rows_are_those_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_group_size: int, block_bytes: int
 ) -> None:
     """Whatever the row groups, however few columns fit at a time; an unknown value is NaN."""
@@ -88,15 +91,13 @@ def test_feature_rows_are_those_of_the_file(
     )
     rows = open_features(parquet, "a" * 64, tmp_path / "cache")
     assert (len(rows), rows.names) == (100, ("f0", "f1", "f2", "f3", "f4"))
-    # at first from the parquet, perhaps; then from the twin
-    for _ in range(2):
-        for match_id, expected in zip(ids.tolist(), values, strict=True):
-            found = rows.find(match_id)
-            assert found is not None
-            np.testing.assert_array_equal(np.frombuffer(found, "<f4"), expected)
-        rows.wait()
-    assert rows.find(5) is None
-    assert rows.find(2**62) is None
+    await rows.wait(60)
+    for match_id, expected in zip(ids.tolist(), values, strict=True):
+        row = await rows.find(match_id)
+        assert row is not None
+        np.testing.assert_array_equal(np.frombuffer(row, "<f4"), expected)
+    assert await rows.find(5) is None
+    assert await rows.find(2**62) is None
     assert rows.fault is None
     rows.close()
 
@@ -107,51 +108,57 @@ def two_rows(folder: Path) -> Path:
     return parquet
 
 
-def built(parquet: Path, name: str, cache: Path) -> FeatureRows:
-    """Rows whose twin is there."""
+async def build_rows(parquet: Path, name: str, cache: Path) -> FeatureRows:
+    """Rows whose matrix is there, or cannot be."""
     rows = open_features(parquet, name, cache)
-    rows.wait()
+    await rows.wait(60)
     return rows
 
 
-def test_feature_rows_are_copied_once_and_old_copies_go(tmp_path: Path) -> None:
+async def test_feature_rows_are_copied_once_and_old_copies_go(tmp_path: Path) -> None:
     parquet, cache = two_rows(tmp_path), tmp_path / "cache"
-    built(parquet, "a", cache).close()
+    (await build_rows(parquet, "a", cache)).close()
     made_at = (cache / "a.f32").stat().st_ino
-    built(parquet, "a", cache).close()
+    (await build_rows(parquet, "a", cache)).close()
     assert (cache / "a.f32").stat().st_ino == made_at
     for name in ("b", "c"):
-        built(parquet, name, cache).close()
+        (await build_rows(parquet, name, cache)).close()
     assert sorted(path.name for path in cache.iterdir()) == ["b.f32", "c.f32"]
 
 
-def test_rows_are_found_while_another_process_builds_the_copy(tmp_path: Path) -> None:
-    """Slowly, from the parquet; what is no longer wanted does not wait for its turn."""
+async def test_rows_are_loading_while_another_process_builds_the_matrix(tmp_path: Path) -> None:
+    """The client is told when to ask again; what is no longer wanted does not wait for its turn."""
     parquet, cache = two_rows(tmp_path), tmp_path / "cache"
     cache.mkdir()
     turn = os.open(cache, os.O_RDONLY)
     fcntl.flock(turn, fcntl.LOCK_EX)
     rows = open_features(parquet, "a", cache)
-    assert rows.find(2) == np.float32(1.5).tobytes()
+    with pytest.raises(FeaturesLoading) as error:
+        await rows.find(2)
+    assert error.value.retry_after_s == 2
+    assert await rows.find(5) is None
     rows.close()
     os.close(turn)
     assert list(cache.iterdir()) == []
 
 
-def test_rows_are_found_where_no_copy_can_be_written(tmp_path: Path) -> None:
-    """It is said that this is slow, and why."""
+async def test_rows_are_found_where_no_matrix_can_be_written(tmp_path: Path) -> None:
+    """It is said that this is slow, and why; of too many at once the rest come back later."""
     (tmp_path / "cache").write_text("not a folder")
-    rows = built(two_rows(tmp_path), "a", tmp_path / "cache")
-    assert rows.find(1) == np.float32(0.5).tobytes()
+    rows = await build_rows(two_rows(tmp_path), "a", tmp_path / "cache")
+    assert await rows.find(1) == np.float32(0.5).tobytes()
     assert rows.fault == "feature rows are read slowly: File exists"
+    results = await asyncio.gather(*(rows.find(2) for _ in range(40)), return_exceptions=True)
+    assert {result for result in results if isinstance(result, bytes)} == {np.float32(1.5).tobytes()}
+    assert {type(result) for result in results} == {bytes, FeaturesLoading}
     rows.close()
 
 
-def test_half_written_copy_is_made_again(tmp_path: Path) -> None:
+async def test_half_written_matrix_is_made_again(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "a.f32").write_bytes(b"\0\0")
-    rows = built(two_rows(tmp_path), "a", cache)
-    assert rows.find(2) == np.float32(1.5).tobytes()
+    rows = await build_rows(two_rows(tmp_path), "a", cache)
+    assert await rows.find(2) == np.float32(1.5).tobytes()
     assert (cache / "a.f32").stat().st_size == 8
     rows.close()

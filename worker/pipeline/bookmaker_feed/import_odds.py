@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from importlib.resources import files
 from pathlib import Path
 
@@ -73,10 +74,10 @@ def spellings() -> Spellings:
     return Spellings({name.casefold(): region for name, region in known["countries"].items()}, known["clubs"])
 
 
-def import_feed(line: OddsFeed, matches: Path, captured_at: datetime) -> OddsImport:
-    """EventLink a line to the matches of a table or an artifacts folder."""
-    links = Linker(_our_matches(matches), spellings()).link_all(line.matches, captured_at)
-    return OddsImport(_odds_of(links, captured_at), links, line.skipped, captured_at)
+def import_feed(feed: OddsFeed, matches: Path, captured_at: datetime) -> OddsImport:
+    """Link a feed to the matches of a table or an artifacts folder."""
+    links = Linker(_our_matches(matches), spellings()).link_all(feed.matches, captured_at)
+    return OddsImport(_odds_of(links, captured_at), links, feed.skipped, captured_at)
 
 
 def _our_matches(path: Path) -> list[OurMatch]:
@@ -113,12 +114,30 @@ def merged(published: pa.Table, linked: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(place))
 
 
-def default_capture(paths: Sequence[Path]) -> datetime:
-    """The date in the files' names, else when the newest was written."""
-    named = [day for path in paths if (day := dates.iso_date_in(path.name))]
-    if named:
-        return datetime.combine(min(named), time(0), UTC)
-    return datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC)
+def default_capture(paths: Sequence[Path], now: datetime) -> datetime:
+    """Return when the newest of the files was taken, by its name or else by when it was written.
+
+    A name with a day and no clock proves no more than that the day was not over: the file counts from its end, or from
+    when it was written, if that was on that day. Nothing counts from the future.
+    """
+    return min(max(_captured(path) for path in paths), now)
+
+
+_CLOCK_IN_NAME = re.compile(r"\d{4}-\d\d-\d\d[T_ -](\d\d)[-:_.h]?(\d\d)(?:[-:_.]?(\d\d))?(?!\d)")
+
+
+def _captured(path: Path) -> datetime:
+    day = dates.iso_date_in(path.name)
+    if day is None:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    clock = _CLOCK_IN_NAME.search(path.name)
+    if clock and int(clock[1]) < 24 and int(clock[2]) < 60 and int(clock[3] or 0) < 60:
+        return datetime.combine(day, time(int(clock[1]), int(clock[2]), int(clock[3] or 0)), UTC)
+    if path.exists():
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        if written.date() == day:
+            return written
+    return datetime.combine(day + timedelta(days=1), time(0), UTC)
 
 
 def counts_table(result: OddsImport) -> Table:
@@ -134,7 +153,7 @@ def counts_table(result: OddsImport) -> Table:
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="import_fonbet", description="EventLink Fonbet's line to our matches.")
+    parser = argparse.ArgumentParser(prog="import_fonbet", description="Link Fonbet's line to our matches.")
     parser.add_argument("feed", nargs="+", type=Path, help="feed files: a snapshot and its increments, gzipped or not")
     parser.add_argument("--matches", type=Path, help="matches.parquet, or an artifacts folder (default: --into's)")
     target = parser.add_mutually_exclusive_group(required=True)
@@ -152,7 +171,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the import; the exit code is 1 when something cannot be read, or the odds cannot be put there."""
     options = _arguments(arguments)
-    captured_at = options.captured_at or default_capture(options.feed)
+    captured_at = options.captured_at or default_capture(options.feed, datetime.now(UTC))
     if captured_at.tzinfo is None:
         captured_at = captured_at.replace(tzinfo=UTC)
     try:

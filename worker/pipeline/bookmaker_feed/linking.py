@@ -16,9 +16,25 @@ TOLERANCE = timedelta(hours=2)  # kick-offs get moved by television, and lists l
 _LEAST_PAIR, _LEAST_NAME = 72.0, 55.0  # of 100: both names together, and each alone
 _CLEAR_LEAD = 8.0  # over the next best match, else the link is ambiguous
 _ALIAS = 100.0
-_OTHER_TEAMS = re.compile(
-    r"\bжен\b|жен\.|до \d\d|\bU-?\d\d\b|молод|юнош|резерв|\(р\)|\(ж\)|\(мол\)|кибер|women|youth|reserve", re.IGNORECASE
+# sexes and ages that our leagues do not have, in tournaments and names of clubs
+_OTHER_SEX_OR_AGE = re.compile(
+    r"\bжен|\bдевуш|\(ж\)|women|ladies|\bfem|f[eé]minin|frauen|\bW\b|\bWFC\b|\bNWSL\b"
+    r"|\bдо[ -]?\d\d\b|\bU[ -]?\d\d\b|молод|юнош|юниор|\(мол\)|\(ю\)|примавера|primavera|youth|junior"
+    r"|кибер|cyber|esport|студен",
+    re.IGNORECASE,
 )
+_RESERVE_LEAGUE = re.compile(r"резерв|дубл|reserve", re.IGNORECASE)
+# the second team of a club, which is another team than the first
+_RESERVE_MARK = re.compile(
+    r"(?<=\S)\s*-\s*[23]\b|\s[23]$|\s+I{2,3}\b|\s[BБ]$|\s*\((?:р|рез\.?|[BБ])\)|резерв\w*|\bдубль\b|\breserves?\b",
+    re.IGNORECASE,
+)
+
+
+def split_reserve_mark(name: str) -> tuple[str, bool]:
+    """Return a club's name without the mark of a second team, and whether it bore one."""
+    bare = _RESERVE_MARK.sub(" ", name).strip()
+    return (" ".join(bare.split()), True) if bare and bare != name.strip() else (name, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,11 @@ class Spellings:
         alias = self.clubs.get(region, {}).get(theirs.strip())
         if alias is not None:
             return _ALIAS if alias == ours else 0.0
-        return likeness(theirs, ours)
+        (bare, is_reserve), (our_bare, is_our_reserve) = split_reserve_mark(theirs), split_reserve_mark(ours)
+        if is_reserve is not is_our_reserve:
+            return 0.0
+        alias = self.clubs.get(region, {}).get(bare) if is_reserve else None
+        return likeness(bare, our_bare) if alias is None else (_ALIAS if alias == our_bare else 0.0)
 
 
 class Linker:
@@ -104,7 +124,8 @@ class Linker:
         """The match of ours, or why there is none."""
         if line.is_live or captured_at >= line.kickoff:
             return EventLink(line, None, "in_play")
-        if any(_OTHER_TEAMS.search(text) for text in (line.tournament, line.home_team, line.away_team)):
+        texts = line.tournament, line.home_team, line.away_team
+        if any(_OTHER_SEX_OR_AGE.search(text) for text in texts) or _RESERVE_LEAGUE.search(line.tournament):
             return EventLink(line, None, "women_youth_or_reserve")
         region = self._spellings.region(line.tournament)
         if region is None:
@@ -122,7 +143,9 @@ class Linker:
         score, best = ranked[0]
         shown = tuple(starmap(_scored, ranked[:3]))
         if score < _LEAST_PAIR:
-            return EventLink(line, None, "no_name_alike", score, shown)
+            is_reserve = split_reserve_mark(line.home_team)[1] or split_reserve_mark(line.away_team)[1]
+            reason = "women_youth_or_reserve" if is_reserve else "no_name_alike"
+            return EventLink(line, None, reason, score, shown)
         if len(ranked) > 1 and score - ranked[1][0] < _CLEAR_LEAD:
             return EventLink(line, None, "ambiguous", score, shown)
         return EventLink(line, best, "linked", score)

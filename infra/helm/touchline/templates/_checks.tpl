@@ -42,6 +42,10 @@
 {{- if and $v.ingress.enabled $v.ingress.hosts.dashboard (not $v.dashboard.enabled) }}
 {{- fail "ingress.hosts.dashboard: the match page is off (dashboard.enabled)" }}
 {{- end }}
+{{- $password := or $v.existingSecret $v.secret.DASHBOARD_PASSWORD }}
+{{- if and $v.ingress.enabled $v.ingress.hosts.dashboard (not (or $password $v.dashboard.open)) }}
+{{- fail "ingress.hosts.dashboard: set secret.DASHBOARD_PASSWORD, or dashboard.open=true to show the match page to everybody" }}
+{{- end }}
 {{- with $v.worker.autoscaling }}
 {{- if and .enabled (not (or $v.redis.enabled .redisAddress .prometheusAddress)) }}
 {{- fail "worker.autoscaling: set redisAddress or prometheusAddress, for the release has no Redis of its own" }}
