@@ -146,8 +146,12 @@ def start_documented_service(folder: Path) -> Iterator[DocumentedService]:
 
 
 def _is_ready(api: str) -> bool:
-    with urllib.request.urlopen(f"{api}/healthcheck/", timeout=10) as answer:
-        return answer.status == 200
+    """Whether reads and live predictions work; a worker may load its models for longer than scripts/run waits."""
+    try:
+        with urllib.request.urlopen(f"{api}/readyz", timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _with_simulated_regions(table):  # type: ignore[no-untyped-def]  # pyarrow's tables, which the builder passes on

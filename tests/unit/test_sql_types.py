@@ -14,7 +14,7 @@ import pytest
 from app.sql.render import ARROW, CSV, JSON, QueryRows, render_rows
 from app.store.database import open_connection
 
-TABLE = Path(__file__).parents[2] / "infra/docs/changes/sql-types.md"
+TABLE = Path(__file__).parents[2] / "infra/docs/sql-types.md"
 HEAD = """# Types of SQL answers
 
 How `POST /sql` and `scripts/sql` write a value of each type of DuckDB. A whole number of 16 bytes, such as the sum of
