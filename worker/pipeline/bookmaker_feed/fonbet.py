@@ -223,14 +223,16 @@ def _add_derived(feed: OddsFeed, key: str, event: Any) -> None:
     prices = [_number(bids.get(name)) if isinstance(bids, dict) else None for name in _DERIVED_KEYS]
     home, draw, away = (price or 0.0 for price in prices)
     kickoff = _instant(event.get("time"))
-    names = event.get("team1"), event.get("team2")
+    home_team, away_team = event.get("team1"), event.get("team2")
     if event.get("sportName") != MAIN_KIND:
         feed.skipped["special"] += 1
     elif not (home and draw and away):
         feed.skipped["no_1x2"] += 1
     elif not is_book(home, draw, away):
         feed.skipped["bad_odds_triple"] += 1
-    elif kickoff is None or not (isinstance(names[0], str) and isinstance(names[1], str)):
+    elif kickoff is None or not (isinstance(home_team, str) and isinstance(away_team, str)):
         feed.skipped["bad_event"] += 1
     else:
-        feed.matches.append(FeedMatch(int(key), tournament, *names, kickoff, (home, draw, away), is_live=False))
+        odds = home, draw, away
+        match = FeedMatch(int(key), tournament, home_team, away_team, kickoff, odds, is_live=False)
+        feed.matches.append(match)
