@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 
 from worker.pipeline.ingest import dates
 from worker.pipeline.ingest.ingest_report import Disagreement, FileReport, IngestReport
@@ -79,10 +80,12 @@ def _newest_evidence(files: Sequence[MatchFile]) -> datetime | None:
 
 def _cluster(group: list[_Copy]) -> list[list[_Copy]]:
     """Part the copies of one pairing into matches: some leagues repeat a pairing in one season."""
-    group.sort(key=lambda copy: (copy.match.day, copy.report.path, copy.match.line))
-    clusters: list[list[_Copy]] = []
-    for copy in group:
-        if clusters and any(_is_same(earlier, copy) for earlier in clusters[-1]):
+    # files come in the order of their paths and lines in that of the file: both stay within a day
+    group.sort(key=lambda copy: copy.match.day)
+    clusters = [[group[0]]]
+    for before, copy in pairwise(group):
+        is_near = copy.match.day - before.match.day <= _POSTPONED
+        if is_near and any(_is_same(earlier, copy) for earlier in clusters[-1]):
             clusters[-1].append(copy)
         else:
             clusters.append([copy])
@@ -114,11 +117,11 @@ def _was_moved(earlier: _Copy, later: _Copy) -> bool:
 
 def _stand(cluster: list[_Copy], now: datetime, report: IngestReport) -> _Copy:
     """Return the copy that stands, with the prices that it lacks, and count the others out."""
-    standing = max(cluster, key=lambda copy: copy.rank) if len(cluster) > 1 else cluster[0]
+    ranked = sorted(cluster, key=lambda copy: copy.rank, reverse=True) if len(cluster) > 1 else cluster
+    standing = ranked[0]
     match = standing.match
     match.captured_at = _captured_at(standing, now)
-    others = [copy for copy in cluster if copy is not standing]
-    for other in sorted(others, key=lambda copy: copy.rank, reverse=True) if others else ():
+    for other in ranked[1:]:
         other.report.withdraw(_cause(standing, other), other.match.line)
         if match.score is not None and other.match.score is not None and _disagree(match, other.match):
             other.report.repair("copies_disagree", other.match.line)

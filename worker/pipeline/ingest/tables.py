@@ -20,6 +20,10 @@ _BLANKS = " \t\u00a0\ufeff\"'\x1a"
 Row = tuple[int, list[str]]  # the number of its physical line, and its cells
 
 
+class _Header(list[str]):
+    """The cells of a header."""
+
+
 @dataclass(slots=True)
 class Block:
     """Rows under one header, each with the number of its physical line in the file."""
@@ -42,7 +46,10 @@ def split_table(document: Document, report: FileReport) -> Table:
         rows: Iterable[Row]
         n_before = _find_header(document.rows)
         report.rows_in = len(document.rows) - 1
-        rows = enumerate(document.rows[n_before:], n_before + 1)
+        rows = (
+            (line, cells if missing_columns(cells) else _Header(cells))
+            for line, cells in enumerate(document.rows[n_before:], n_before + 1)
+        )
         table = Table([], "\t")
     else:
         lines = document.lines or []
@@ -96,12 +103,16 @@ def _split_lines(lines: list[str], first: int, separator: str, report: FileRepor
             cells, n_lines, repair = _split_quoted(lines, number - 1, separator, width)
             if repair:
                 report.repair(repair, number)
-            yield number, cells
+            yield number, cells if missing_columns(cells) else _Header(cells)
             for continued in range(number + 1, number + n_lines):
                 report.skip("continued_line", continued)
             number += n_lines - 1
         elif line.strip(blanks):
-            yield number, line.split(separator)
+            cells = line.split(separator)
+            if ("Date" in line or "date" in line or "DATE" in line) and not missing_columns(cells):
+                yield number, _Header(cells)
+            else:
+                yield number, cells
         else:
             report.skip("blank_row", number)
 
@@ -138,14 +149,10 @@ def _is_blank(cells: list[str]) -> bool:
     return not cells[0].strip(_BLANKS) and not "".join(cells).strip(_BLANKS)
 
 
-def _names_date(cells: list[str]) -> bool:
-    return "Date" in cells or "date" in cells or "DATE" in cells
-
-
 def _collect_blocks(rows: Iterable[Row], table: Table, report: FileReport) -> None:
     block: Block | None = None
     for line, cells in rows:
-        if block is None or (_names_date(cells) and not missing_columns(cells)):
+        if block is None or isinstance(cells, _Header):
             if block is not None:
                 report.skip("repeated_header", line)
             block = Block(identify_layout([cell.strip(_BLANKS) for cell in cells]))
