@@ -2,8 +2,7 @@
 
 from aiohttp import web
 
-from app.api import responses
-from app.api.responses import Content
+from app.api.responses import Content, bulk_read
 from app.api.selections import read_selection
 from app.domain.odds import Devig
 from app.errors import InvalidRequest
@@ -15,21 +14,22 @@ from app.store.snapshot import Snapshot
 TOTAL_HEADER = "X-Total-Count"
 
 
-async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamResponse:
+@bulk_read()
+async def list_cards(request: web.Request, snapshot: Snapshot, query: CardsQuery) -> Content:
     """Predictions with odds and edge: filtered, ordered, a page at a time."""
-    wanted = cards.Page(Order(query.sort.value), query.limit, query.cursor, Devig(query.devig.value))
-
-    async def find(snapshot: Snapshot) -> Content:
-        page = await cards.find_page(snapshot, read_selection(query), wanted)
-        stated = {"value_edge": snapshot.rules.value_edge, "devig": query.devig.value}
-        members = stated | {"total": page.total, "next_cursor": page.next_cursor}
-        headers = {TOTAL_HEADER: str(page.total)}
-        if page.next_cursor:
-            # only JSON has a place for it in the body
-            headers["Link"] = f'<{request.rel_url.update_query(cursor=page.next_cursor)}>; rel="next"'
-        return Content(members, page.rows.picked(query.named()), headers)
-
-    return await responses.respond_from_snapshot(request, find, query)
+    page = cards.Page(Order(query.sort.value), query.limit, query.cursor, Devig(query.devig.value))
+    card_page = await cards.find_page(snapshot, read_selection(query), page)
+    members = {
+        "value_edge": snapshot.rules.value_edge,
+        "devig": query.devig.value,
+        "total": card_page.total,
+        "next_cursor": card_page.next_cursor,
+    }
+    headers = {TOTAL_HEADER: str(card_page.total)}
+    if card_page.next_cursor:
+        # only JSON has a place for it in the body
+        headers["Link"] = f'<{request.rel_url.update_query(cursor=card_page.next_cursor)}>; rel="next"'
+    return Content(members, card_page.rows.select(query.named()), headers)
 
 
 async def get_cards_sql(request: web.Request, query: CardsSqlQuery) -> CardsSqlOut:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
+from datetime import datetime
+from functools import partial, wraps
 from hashlib import blake2b
 from typing import Any
 
@@ -32,14 +32,21 @@ _TYPES = {Format.CSV: "text/csv; charset=utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class RepresentationRequest:
-    """Path, query in canonical words, form, and the codings that the client takes, best first."""
+    """One bulk read: path, query in canonical words, form, and the codings that the client takes, best first."""
 
     path: str
     query: str
+    as_of: datetime | None
     form: Format
     codings: tuple[Coding, ...]
     file_name: str | None
     cache_control: str
+    is_stale: bool  # what the answer says of the snapshot
+
+    @property
+    def key(self) -> Hashable:
+        """All that the bytes of its answer depend on, within one snapshot."""
+        return self.path, self.query, self.form, self.is_stale
 
     def headers(self) -> dict[str, str]:
         """What every answer to it says."""
@@ -54,21 +61,29 @@ class RepresentationRequest:
 
 
 def read_representation(
-    request: web.Request, query: BaseModel | None, forms: tuple[Format, ...], cache_control: str
+    request: web.Request, query: BaseModel | None, forms: tuple[Format, ...], *, is_stale: bool
 ) -> RepresentationRequest:
     """Read the request; 406 when no form will do."""
-    asked = query.format if isinstance(query, ListQuery) else None
-    form = Format[asked.name] if asked else form_of(request.headers.get("Accept") or "*/*", forms)
+    named = query.format if isinstance(query, ListQuery) else None
+    as_of = query.as_of if isinstance(query, AsOfQuery) else None
+    form = Format[named.name] if named else form_of(request.headers.get("Accept") or "*/*", forms)
     # Parquet is compressed in itself
-    takes = request.headers.get("Accept-Encoding", "") if form is not Format.PARQUET else ""
+    accept_encoding = request.headers.get("Accept-Encoding", "") if form is not Format.PARQUET else ""
     return RepresentationRequest(
         path=request.path,
         query=query.model_dump_json() if query else "",
+        as_of=as_of,
         form=form,
-        codings=codings_of(takes),
-        file_name=f"touchline-{request.path.strip('/').rpartition('/')[2]}.{asked.value}" if asked else None,
-        cache_control=cache_control,
+        codings=codings_of(accept_encoding),
+        file_name=f"touchline-{request.path.strip('/').rpartition('/')[2]}.{named.value}" if named else None,
+        cache_control=MAY_CHANGE if as_of is None else _forever(request),
+        is_stale=is_stale and as_of is None,
     )
+
+
+def _forever(request: web.Request) -> str:
+    """What may be kept without asking again; where keys are needed, by no cache that others share."""
+    return NEVER_CHANGES if request.app[appkeys.KEYRING].is_open else NEVER_CHANGES_FOR_YOU
 
 
 def raw_request_key(request: web.Request, *, is_stale: bool) -> Hashable:
@@ -92,7 +107,7 @@ def respond(request: web.Request, answer: CachedResponse, codings: tuple[Coding,
 
 
 async def with_variant(
-    rendered: ResponseCache, key: Hashable, answer: CachedResponse, codings: tuple[Coding, ...]
+    cache: ResponseCache, key: Hashable, answer: CachedResponse, codings: tuple[Coding, ...]
 ) -> CachedResponse:
     """The answer with the coding that is wanted, made in a thread if it is not there yet, once for all who ask."""
     if answer.body is None:
@@ -103,9 +118,9 @@ async def with_variant(
 
     async def make() -> None:
         answer.coded[coding] = await asyncio.to_thread(compress, coding, body)
-        rendered.keep(key, answer)
+        cache.put(key, answer)
 
-    await rendered.in_flight.do((key, coding), make)
+    await cache.in_flight.do((key, coding), make)
     return answer
 
 
@@ -162,7 +177,7 @@ async def send_pieces(
             if piece:  # an empty one would be the chunk that ends the answer
                 await response.write(piece)
     except Exception as error:
-        log.exception("answer cut short", error=type(error).__name__, request_id=request.get(appkeys.REQUEST_ID))
+        log.exception("response.aborted", error=type(error).__name__, request_id=request.get(appkeys.REQUEST_ID))
         _break_off(request)
         return response
     await response.write_eof()
@@ -187,135 +202,131 @@ class Content:
     headers: Mapping[str, str] | None = None
 
 
-Find = Callable[[Snapshot], Awaitable[Content]]
-Seen = Callable[[], AbstractAsyncContextManager[Snapshot]]
+FindContent = Callable[[Snapshot], Awaitable[Content]]
+Handler = Callable[..., Awaitable[web.StreamResponse]]
+
+
+def bulk_read(*forms: Format) -> Callable[[Callable[..., Awaitable[Content]]], Handler]:
+    """Make a handler of a function that finds the content of an answer in a snapshot; without `forms`, in any form.
+
+    The function takes the request, the snapshot, and the models that the handler will be given.
+    """
+
+    def decorate(find: Callable[..., Awaitable[Content]]) -> Handler:
+        @wraps(find)
+        async def handler(request: web.Request, **models: BaseModel) -> web.StreamResponse:
+            find_content = partial(find, request, **models)
+            return await respond_from_snapshot(request, find_content, models.get("query"), forms or tuple(Format))
+
+        hints = {name: hint for name, hint in find.__annotations__.items() if name != "snapshot"}
+        handler.__annotations__ = hints | {"return": web.StreamResponse}
+        return handler
+
+    return decorate
 
 
 def find_cached_response(request: web.Request) -> web.Response | None:
-    """The answer to a question that was asked in the very same words before, if it is still at hand."""
+    """Return the answer to a request that came in the very same words before, if it is still at hand."""
     snapshots = request.app[appkeys.SNAPSHOTS]
     snapshot = snapshots.current
     if snapshot is None:
         return None
-    found = snapshot.response_cache.recall(raw_request_key(request, is_stale=snapshots.is_stale))
-    response = respond(request, *found) if found else None
+    cached = snapshot.response_cache.get_by_raw_key(raw_request_key(request, is_stale=snapshots.is_stale))
+    response = respond(request, *cached) if cached else None
     snapshot.response_cache.hits += response is not None
     return response
 
 
 async def respond_from_snapshot(
     request: web.Request,
-    find: Find,
+    find: FindContent,
     query: BaseModel | None = None,
     forms: tuple[Format, ...] = tuple(Format),
-    cache_control: str = MAY_CHANGE,
 ) -> web.StreamResponse:
-    """Answer from the current snapshot; `find` is asked only when the bytes are not at hand."""
+    """Answer from the current snapshot; `find` is called only when the bytes are not at hand."""
     snapshots = request.app[appkeys.SNAPSHOTS]
-    as_of = query.as_of if isinstance(query, AsOfQuery) else None
-    question = read_representation(request, query, forms, cache_control if as_of is None else _for_ever(request))
+    representation = read_representation(request, query, forms, is_stale=snapshots.is_stale)
+    key, codings = representation.key, representation.codings
     async with snapshots.reading() as snapshot:
-        then = partial(as_of_snapshot, snapshot, as_of)
-        rendering = _Rendering(
-            then, snapshot.response_cache, question, find, is_stale=snapshots.is_stale and as_of is None
-        )
-        found = await rendering.found(request)
-        if found.is_large:
-            known = respond(request, found, question.codings)
-            return await rendering.stream(request, found) if known is None else known
-        snapshot.response_cache.alias(
-            raw_request_key(request, is_stale=rendering.is_stale), rendering.key, question.codings
-        )
-        ready = await with_variant(snapshot.response_cache, rendering.key, found, question.codings)
-        response = respond(request, ready, question.codings)
+        cache = snapshot.response_cache
+        answer = cache.get(key)
+        if answer is not None and _is_usable(request, answer, codings):
+            cache.hits += 1
+        else:
+            cache.misses += 1
+            # once for all who ask the same meanwhile
+            answer = await cache.in_flight.do(key, partial(_render, snapshot, representation, find))
+        if answer.is_large:
+            unchanged = respond(request, answer, codings)
+            if unchanged is not None:
+                return unchanged
+            return await _stream(request, snapshot, representation, find, answer)
+        raw_key = raw_request_key(request, is_stale=representation.is_stale)
+        cache.index_raw_key(raw_key, key, codings)
+        response = respond(request, await with_variant(cache, key, answer, codings), codings)
         if response is None:
             raise RuntimeError("a rendered answer has no bytes")
         return response
 
 
-class _Rendering:
-    """One question put to one snapshot."""
-
-    def __init__(
-        self, seen_: Seen, rendered: ResponseCache, question: RepresentationRequest, find: Find, *, is_stale: bool
-    ) -> None:
-        self.is_stale = is_stale
-        self.key = (question.path, question.query, question.form, is_stale)
-        self._seen = seen_
-        self._rendered = rendered
-        self._question = question
-        self._find = find
-
-    async def found(self, request: web.Request) -> CachedResponse:
-        """What is kept, where that will do; else rendered now, once for all who ask the same meanwhile."""
-        rendered = self._rendered
-        kept = rendered.find(self.key)
-        if kept is not None and _will_do(request, kept, self._question.codings):
-            rendered.hits += 1
-            return kept
-        rendered.misses += 1
-        return await rendered.in_flight.do(self.key, self._render)
-
-    async def _render(self) -> CachedResponse:
-        async with self._seen() as snapshot:
-            content = await self._find(snapshot)
-            head = self._head(snapshot, content)
-            if content.rows is None:
-                body: bytes | None = head
-            else:
-                make = content.rows.chunks(self._question.form, head)
-                body = await snapshot.database.run(lambda cursor: _whole(make(cursor)))
-        answer = CachedResponse(
-            self._tag(snapshot, body), self._headers(snapshot, content), body, is_large=body is None
-        )
-        self._rendered.keep(self.key, answer)
-        return answer
-
-    async def stream(self, request: web.Request, found: CachedResponse) -> web.StreamResponse:
-        """Piece by piece, never more than a few megabytes in memory."""
-        coding = variant_wanted(self._question.codings)
-        response = web.StreamResponse(headers=tagged_headers(found, coding))
-        if request.method == hdrs.METH_HEAD:
-            await response.prepare(request)
-            return response
-        async with self._seen() as snapshot:
-            content = await self._find(snapshot)
-            if content.rows is None:
-                raise RuntimeError("only rows can be too large to keep")
-            make = content.rows.chunks(self._question.form, self._head(snapshot, content))
-            with snapshot.database.query() as query:
-                return await send_pieces(request, response, query, lambda c: compress_pieces(coding, make(c)))
-
-    def _head(self, snapshot: Snapshot, content: Content) -> bytes:
-        facts = orjson.dumps(snapshot.facts(stale=self.is_stale), option=orjson.OPT_UTC_Z)
-        members = content.members if isinstance(content.members, bytes) else orjson.dumps(content.members)
-        return b'{"snapshot":' + facts + (b"," + members[1:] if members != b"{}" else b"}")
-
-    def _headers(self, snapshot: Snapshot, content: Content) -> dict[str, str]:
-        return self._question.headers() | {SNAPSHOT_HEADER: snapshot.id} | dict(content.headers or {})
-
-    def _tag(self, snapshot: Snapshot, body: bytes | None) -> str:
-        """Of the bytes; of all that they depend on where they are too many to be seen before they are sent."""
-        of = body if body is not None else repr((__version__, snapshot.id, self.key)).encode()
-        return blake2b(of, digest_size=16).hexdigest()
+async def _render(snapshot: Snapshot, representation: RepresentationRequest, find: FindContent) -> CachedResponse:
+    """Render the answer and put it into the cache; of one that is too large to keep, its tag and headers."""
+    async with as_of_snapshot(snapshot, representation.as_of) as then:
+        content = await find(then)
+        head = _json_head(then, representation, content)
+        if content.rows is None:
+            body: bytes | None = head
+        else:
+            write = content.rows.chunks(representation.form, head)
+            body = await then.database.run(lambda cursor: _whole(write(cursor)))
+        # of the bytes; of all that they depend on where they are too many to be seen before they are sent
+        tagged = body if body is not None else repr((__version__, then.id, representation.key)).encode()
+        headers = representation.headers() | {SNAPSHOT_HEADER: then.id} | dict(content.headers or {})
+    tag = blake2b(tagged, digest_size=16).hexdigest()
+    answer = CachedResponse(tag, headers, body, is_large=body is None)
+    snapshot.response_cache.put(representation.key, answer)
+    return answer
 
 
-def _for_ever(request: web.Request) -> str:
-    """What may be kept unasked; where keys are asked for, by no cache that others share."""
-    return NEVER_CHANGES if request.app[appkeys.KEYRING].is_open else NEVER_CHANGES_FOR_YOU
+async def _stream(
+    request: web.Request,
+    snapshot: Snapshot,
+    representation: RepresentationRequest,
+    find: FindContent,
+    answer: CachedResponse,
+) -> web.StreamResponse:
+    """Send an answer piece by piece, never more than a few megabytes in memory."""
+    coding = variant_wanted(representation.codings)
+    response = web.StreamResponse(headers=tagged_headers(answer, coding))
+    if request.method == hdrs.METH_HEAD:
+        await response.prepare(request)
+        return response
+    async with as_of_snapshot(snapshot, representation.as_of) as then:
+        content = await find(then)
+        if content.rows is None:
+            raise RuntimeError("only rows can be too large to keep")
+        write = content.rows.chunks(representation.form, _json_head(then, representation, content))
+        with then.database.query() as query:
+            return await send_pieces(request, response, query, lambda cursor: compress_pieces(coding, write(cursor)))
 
 
-def _will_do(request: web.Request, kept: CachedResponse, codings: tuple[Coding, ...]) -> bool:
-    return kept.is_large or kept.body is not None or respond(request, kept, codings) is not None
+def _json_head(snapshot: Snapshot, representation: RepresentationRequest, content: Content) -> bytes:
+    facts = orjson.dumps(snapshot.facts(stale=representation.is_stale), option=orjson.OPT_UTC_Z)
+    members = content.members if isinstance(content.members, bytes) else orjson.dumps(content.members)
+    return b'{"snapshot":' + facts + (b"," + members[1:] if members != b"{}" else b"}")
+
+
+def _is_usable(request: web.Request, answer: CachedResponse, codings: tuple[Coding, ...]) -> bool:
+    return answer.is_large or answer.body is not None or respond(request, answer, codings) is not None
 
 
 def _whole(pieces: Iterator[bytes]) -> bytes | None:
     """All of it, in a thread; None when it is too large to keep."""
-    kept: list[bytes] = []
+    chunks: list[bytes] = []
     size_bytes = 0
     for piece in pieces:
-        kept.append(piece)
+        chunks.append(piece)
         size_bytes += len(piece)
         if size_bytes > LARGEST_BYTES:
             return None
-    return b"".join(kept)
+    return b"".join(chunks)

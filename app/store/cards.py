@@ -182,9 +182,9 @@ class CardPage:
 
 async def find_page(snapshot: Snapshot, selection: Selection, page: Page) -> CardPage:
     """Find the page; its rows are read when the listing is rendered."""
-    known = snapshot.count_cache.find(selection)
+    known = snapshot.count_cache.get(selection)
     found = await snapshot.database.run(lambda cursor: _find(cursor, selection, page, known))
-    snapshot.count_cache.keep(selection, found.total)
+    snapshot.count_cache.put(selection, found.total)
     return found
 
 

@@ -31,7 +31,7 @@ class Shape:
         parts = {name: part for member in members.values() for name, part in member.parts.items()}
         self._known = self.members | parts
 
-    def picked(self, fields: Sequence[str]) -> "Shape":
+    def select(self, fields: Sequence[str]) -> "Shape":
         """Only these members and columns, in this order; all when none is named; InvalidRequest for an unknown one."""
         unknown = [name for name in fields if name not in self._known]
         if unknown:
@@ -104,9 +104,9 @@ class Listing:
     source: str
     params: Sequence[Any] = ()
 
-    def picked(self, fields: Sequence[str]) -> "Listing":
+    def select(self, fields: Sequence[str]) -> "Listing":
         """The same rows with these fields alone; InvalidRequest for an unknown one."""
-        return replace(self, shape=self.shape.picked(fields))
+        return replace(self, shape=self.shape.select(fields))
 
     def chunks(self, form: Format, head: bytes) -> Callable[[Connection], Iterator[bytes]]:
         """What makes the answer piece by piece, in a thread; `head` opens the JSON object that `items` closes."""
@@ -130,8 +130,8 @@ class Listing:
 
     def _json_rows(self, cursor: Connection) -> Iterator[list[str]]:
         # DuckDB writes the JSON itself: 265,000 rows in 0.3 s, outside Python's lock
-        found = cursor.execute(f"SELECT to_json({self.shape.json()}) FROM {self.source}", self.params)  # noqa: S608
-        while rows := found.fetchmany(_CHUNK_ROWS):
+        result = cursor.execute(f"SELECT to_json({self.shape.json()}) FROM {self.source}", self.params)  # noqa: S608
+        while rows := result.fetchmany(_CHUNK_ROWS):
             yield [row[0] for row in rows]
 
     def _reader(self, cursor: Connection) -> pa.RecordBatchReader:

@@ -117,12 +117,12 @@ class CountCache:
         self._limit = limit
         self._totals: OrderedDict[Hashable, int] = OrderedDict()
 
-    def find(self, selection: Hashable) -> int | None:
-        """The count, if it was made."""
+    def get(self, selection: Hashable) -> int | None:
+        """Return the count, if it was made."""
         return self._totals.get(selection)
 
-    def keep(self, selection: Hashable, total: int) -> None:
-        """Keep a count; the oldest goes first."""
+    def put(self, selection: Hashable, total: int) -> None:
+        """Put a count; the oldest goes first."""
         self._totals[selection] = total
         if len(self._totals) > self._limit:
             self._totals.popitem(last=False)

@@ -46,10 +46,10 @@ class ResponseCache:
         self._limit_tags = limit_tags
         self._answers: OrderedDict[Hashable, CachedResponse] = OrderedDict()
         self._with_bytes: OrderedDict[Hashable, int] = OrderedDict()
-        self._aliases: dict[Hashable, tuple[Hashable, tuple[Coding, ...]]] = {}
+        self._raw_keys: dict[Hashable, tuple[Hashable, tuple[Coding, ...]]] = {}
 
-    def find(self, key: Hashable) -> CachedResponse | None:
-        """The answer to that question, if it is known."""
+    def get(self, key: Hashable) -> CachedResponse | None:
+        """Return the answer of that key, if it is known."""
         answer = self._answers.get(key)
         if answer is not None:
             self._answers.move_to_end(key)
@@ -57,8 +57,8 @@ class ResponseCache:
                 self._with_bytes.move_to_end(key)
         return answer
 
-    def keep(self, key: Hashable, answer: CachedResponse) -> None:
-        """Keep an answer in the place of what was known of it; and again when a coding has been added to it."""
+    def put(self, key: Hashable, answer: CachedResponse) -> None:
+        """Put an answer in the place of what was known of it; and again when a coding has been added to it."""
         self._answers[key] = answer
         self._answers.move_to_end(key)
         self.size_bytes += answer.size_bytes - self._with_bytes.pop(key, 0)
@@ -71,16 +71,16 @@ class ResponseCache:
             self._drop_bytes(oldest)
             del self._answers[oldest]
 
-    def alias(self, words: Hashable, key: Hashable, codings: tuple[Coding, ...]) -> None:
-        """Remember which question was meant by a request as it was written, and which codings it takes."""
-        if len(self._aliases) >= self._limit_tags:
-            self._aliases.clear()
-        self._aliases[words] = key, codings
+    def index_raw_key(self, raw_key: Hashable, key: Hashable, codings: tuple[Coding, ...]) -> None:
+        """Remember the key of a request as it was written, and which codings it takes."""
+        if len(self._raw_keys) >= self._limit_tags:
+            self._raw_keys.clear()
+        self._raw_keys[raw_key] = key, codings
 
-    def recall(self, words: Hashable) -> tuple[CachedResponse, tuple[Coding, ...]] | None:
-        """The answer to a request in those words, if it is known, and the codings that it takes."""
-        key, codings = self._aliases.get(words, (None, ()))
-        answer = self.find(key) if key is not None else None
+    def get_by_raw_key(self, raw_key: Hashable) -> tuple[CachedResponse, tuple[Coding, ...]] | None:
+        """Return the answer to a request in those words, if it is known, and the codings that it takes."""
+        key, codings = self._raw_keys.get(raw_key, (None, ()))
+        answer = self.get(key) if key is not None else None
         return (answer, codings) if answer is not None else None
 
     def _drop_bytes(self, key: Hashable) -> None:

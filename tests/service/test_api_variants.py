@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app import appkeys
 from app.store.compression import zstd
 from app.store.response_cache import ResponseCache
-from tests.support.serving import Client
+from tests.support.serving import Client, until
 
 UNPACK = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress}
 CARDS = "/predict/cards/"
@@ -91,6 +91,11 @@ async def test_streamed_answer_is_compressed_on_its_way(client: Client, monkeypa
 
 async def test_question_asked_by_many_at_once_is_put_to_duckdb_once(client: Client) -> None:
     limiter = client.app[appkeys.QUERY_LIMITER]
+
+    async def is_measured() -> bool:
+        return limiter.finished >= 2  # two queries for the metrics of a new snapshot
+
+    await until(is_measured, timeout_s=60)
     before = limiter.finished
     asked = [get(client, CARDS, Accept_Encoding=coding) for coding in ("identity", "gzip", "br") * 7]
     answers = await asyncio.gather(*asked)

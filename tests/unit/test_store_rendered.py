@@ -12,7 +12,7 @@ from app.store.response_cache import CachedResponse, ResponseCache
 
 
 def kept(rendered: ResponseCache, key: str) -> bytes | None:
-    answer = rendered.find(key)
+    answer = rendered.get(key)
     return answer.body if answer else None
 
 
@@ -23,12 +23,12 @@ def an_answer(size_bytes: int = 40) -> CachedResponse:
 def test_bytes_least_lately_asked_for_go_first_and_their_tag_stays() -> None:
     rendered = ResponseCache(limit_bytes=100)
     for key in ("a", "b"):
-        rendered.keep(key, an_answer())
+        rendered.put(key, an_answer())
     assert kept(rendered, "a") is not None
-    rendered.keep("c", an_answer())
+    rendered.put("c", an_answer())
     assert kept(rendered, "b") is None
     assert kept(rendered, "a") == kept(rendered, "c") == b"x" * 40
-    forgotten = rendered.find("b")
+    forgotten = rendered.get("b")
     assert forgotten is not None
     assert (forgotten.tag, forgotten.headers, forgotten.is_large) == ("tag", {"ETag": "tag"}, False)
 
@@ -36,18 +36,18 @@ def test_bytes_least_lately_asked_for_go_first_and_their_tag_stays() -> None:
 def test_tags_are_bounded_too() -> None:
     rendered = ResponseCache(limit_tags=2)
     for key in ("a", "b", "c"):
-        rendered.keep(key, an_answer())
-    assert rendered.find("a") is None
+        rendered.put(key, an_answer())
+    assert rendered.get("a") is None
     assert rendered.size_bytes == 80
 
 
 def test_answer_without_a_byte_is_dropped_like_any_other() -> None:
     """As the NDJSON of no rows is."""
     rendered = ResponseCache(limit_bytes=100)
-    rendered.keep("nothing", an_answer(0))
+    rendered.put("nothing", an_answer(0))
     for key in ("a", "b", "c"):
-        rendered.keep(key, an_answer())
-    forgotten = rendered.find("nothing")
+        rendered.put(key, an_answer())
+    forgotten = rendered.get("nothing")
     assert forgotten is not None
     assert forgotten.body is None
 
@@ -57,24 +57,24 @@ def test_size_is_that_of_what_is_kept_and_never_past_the_bound(steps: list[tuple
     rendered = ResponseCache(limit_bytes=150)
     for key, size_bytes, is_coded in steps:
         answer = an_answer(size_bytes)
-        rendered.keep(key, answer)
+        rendered.put(key, answer)
         if is_coded:
             answer.coded[Coding.GZIP] = b"y" * (size_bytes // 2)
-            rendered.keep(key, answer)
-        found = [rendered.find(each) for each in "abcdef"]
+            rendered.put(key, answer)
+        found = [rendered.get(each) for each in "abcdef"]
         assert rendered.size_bytes == sum(each.size_bytes for each in found if each) <= 150
 
 
 def test_words_lead_to_the_answer_they_meant() -> None:
     rendered = ResponseCache(limit_tags=2)
-    rendered.keep("key", an_answer())
-    rendered.alias("words", "key", (Coding.GZIP,))
-    answer, codings = rendered.recall("words") or pytest.fail("unknown words")
+    rendered.put("key", an_answer())
+    rendered.index_raw_key("words", "key", (Coding.GZIP,))
+    answer, codings = rendered.get_by_raw_key("words") or pytest.fail("unknown words")
     assert (answer.tag, codings) == ("tag", (Coding.GZIP,))
-    assert rendered.recall("other words") is None
+    assert rendered.get_by_raw_key("other words") is None
     for number in range(3):
-        rendered.alias(number, "key", ())
-    assert rendered.recall("words") is None  # forgotten, not leaked
+        rendered.index_raw_key(number, "key", ())
+    assert rendered.get_by_raw_key("words") is None  # forgotten, not leaked
 
 
 async def test_work_for_several_is_done_once() -> None:
