@@ -5,7 +5,6 @@ from aiohttp import web
 from app.api import responses
 from app.api.responses import Content
 from app.api.selections import read_selection
-from app.domain.odds import Devig
 from app.errors import InvalidRequest
 from app.schemas import CardsQuery, CardsSqlOut, CardsSqlQuery
 from app.store import cards
@@ -17,7 +16,7 @@ TOTAL_HEADER = "X-Total-Count"
 
 async def list_cards(request: web.Request, query: CardsQuery) -> web.StreamResponse:
     """Predictions with odds and edge: filtered, ordered, a page at a time."""
-    wanted = cards.Page(Order(query.sort.value), query.limit, query.cursor, Devig(query.devig.value))
+    wanted = cards.Page(Order(query.sort.value), query.limit, query.cursor, query.devig)
 
     async def find(snapshot: Snapshot) -> Content:
         page = await cards.find_page(snapshot, read_selection(query), wanted)

@@ -6,7 +6,6 @@ from app.api import responses
 from app.api.responses import Content
 from app.api.selections import read_selection
 from app.domain.roi import CI_METHOD
-from app.domain.staking import Staking
 from app.schemas import ListQuery, RoiQuery
 from app.store import performance, roi
 from app.store.formats import Format
@@ -28,7 +27,7 @@ async def get_roi(request: web.Request, query: RoiQuery) -> web.StreamResponse:
     """ROI and accuracy over exactly the selected matches."""
 
     async def find(snapshot: Snapshot) -> Content:
-        found = await roi.selection_roi(snapshot, read_selection(query), Staking(query.staking.value))
+        found = await roi.selection_roi(snapshot, read_selection(query), query.staking)
         rules = snapshot.rules
         stated = {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
         return Content(stated | {"ci_method": CI_METHOD} | found.members())
@@ -40,7 +39,7 @@ async def get_performance(request: web.Request, query: RoiQuery) -> web.StreamRe
     """How model and value bets did on exactly the selected matches, as series to draw."""
 
     async def find(snapshot: Snapshot) -> Content:
-        found = await performance.selection_performance(snapshot, read_selection(query), Staking(query.staking.value))
+        found = await performance.selection_performance(snapshot, read_selection(query), query.staking)
         rules = snapshot.rules
         stated = {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
         return Content({**stated, **found})

@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 
-_LABELS: tuple[Label, Label, Label] = ("home", "draw", "away")
+OUTCOMES: tuple[Label, Label, Label] = ("home", "draw", "away")
 
 
 class Outcome(IntEnum):
@@ -24,14 +24,7 @@ class Outcome(IntEnum):
     @property
     def label(self) -> Label:
         """The word used on the wire."""
-        return _LABELS[self.value]
-
-    @classmethod
-    def of_score(cls, home: int, away: int) -> "Outcome":
-        """The outcome of a final score in goals."""
-        if home == away:
-            return cls.DRAW
-        return cls.HOME if home > away else cls.AWAY
+        return OUTCOMES[self.value]
 
 
 def predicted_class(probabilities: Floats) -> Indices:

@@ -43,7 +43,7 @@ from app.schemas.live import (
     TaskStatus,
     TimingsOut,
 )
-from app.schemas.money import MoneyOut, PerformanceOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery, StakingName
+from app.schemas.money import MoneyOut, PerformanceOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery
 from app.schemas.monitoring import (
     BinOut,
     ComparisonOut,
@@ -151,7 +151,6 @@ __all__ = [
     "SnapshotEventOut",
     "SnapshotOut",
     "SqlIn",
-    "StakingName",
     "Status",
     "StatusCountOut",
     "TaskOut",
