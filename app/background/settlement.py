@@ -29,7 +29,7 @@ class LedgerSettlement:
         self._database = database
         self._due = asyncio.Event()
 
-    def hurry(self) -> None:
+    def trigger_now(self) -> None:
         """There is a new snapshot."""
         self._due.set()
 
@@ -69,10 +69,10 @@ async def settle_ledger(snapshots: Snapshots, ledger: Ledger | NoLedger) -> Asyn
         return
     settling = LedgerSettlement(snapshots, ledger.database)
 
-    async def hurry(_: Snapshot | None, __: Snapshot) -> None:
-        settling.hurry()
+    async def on_swap(_: Snapshot | None, __: Snapshot) -> None:
+        settling.trigger_now()
 
-    snapshots.on_swap.append(hurry)
+    snapshots.on_swap.append(on_swap)
     async with run_in_background(settling.run()):
         yield
 

@@ -16,7 +16,7 @@ from app.ledger.chain import CHAINS, PREDICTIONS, SHADOWS, Chain
 from app.ledger.database import AWAY, DatabaseState, LedgerDatabase
 from app.ledger.journal import Journal, read_rows
 from app.ledger.rows import LedgerRow, ShadowRow
-from app.ledger.writer import RejectedRow, append, encoded, head
+from app.ledger.writer import RejectedRow, append_rows, encode_rows, fetch_head
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -180,8 +180,8 @@ class Ledger:
 
     async def _store(self, chain: Chain, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Insert rows; false when a rejected one could not be kept, and then all are to be stored again."""
-        found, unfit = await asyncio.to_thread(encoded, chain, rows)
-        refused = await append(await self.database.pool(), chain, found)
+        found, unfit = await asyncio.to_thread(encode_rows, chain, rows)
+        refused = await append_rows(await self.database.pool(), chain, found)
         try:
             await asyncio.to_thread(self._rejected.append, chain, unfit + refused)
         except OSError as error:
@@ -209,7 +209,7 @@ class Ledger:
             self._head_due = monotonic() + HEAD_EVERY_S
             async with (await self.database.pool()).acquire() as connection:
                 for chain in CHAINS:
-                    log.info("ledger head", table=chain.table, head=str(await head(connection, chain)))
+                    log.info("ledger head", table=chain.table, head=str(await fetch_head(connection, chain)))
 
     async def _close(self) -> None:
         with contextlib.suppress(*AWAY):

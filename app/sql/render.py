@@ -147,7 +147,7 @@ def json_pieces(rows: QueryRows) -> Iterator[bytes]:
 
 
 def _json_column(column: pa.Array, kind: str) -> list[Any]:
-    values = column.to_pylist()
+    values: list[Any] = column.to_pylist()
     if kind in _INTEGERS_OF_16_BYTES:
         return [None if value is None else _exact_integer(int(value)) for value in values]
     if pa.types.is_integer(column.type) or pa.types.is_string(column.type) or pa.types.is_boolean(column.type):
