@@ -4,7 +4,6 @@ from aiohttp import web
 
 from app.api.responses import Content, bulk_read
 from app.api.selections import read_selection
-from app.domain.odds import Devig
 from app.errors import InvalidRequest
 from app.schemas import CardsQuery, CardsSqlOut, CardsSqlQuery
 from app.store import cards
@@ -17,7 +16,7 @@ TOTAL_HEADER = "X-Total-Count"
 @bulk_read()
 async def list_cards(request: web.Request, snapshot: Snapshot, query: CardsQuery) -> Content:
     """Predictions with odds and edge: filtered, ordered, a page at a time."""
-    page = cards.Page(Order(query.sort.value), query.limit, query.cursor, Devig(query.devig.value))
+    page = cards.Page(Order(query.sort.value), query.limit, query.cursor, query.devig)
     card_page = await cards.find_page(snapshot, read_selection(query), page)
     members = {
         "value_edge": snapshot.rules.value_edge,

@@ -37,17 +37,21 @@ async def get_readyz(request: web.Request, query: ReadyQuery) -> web.Response:
 
 
 async def get_health(request: web.Request) -> HealthOut:
-    """This process and the ledger's database; `degraded`, and still 200, while that is away: no restart mends it."""
+    """This process and the ledger: its database and its journal on disk.
+
+    `degraded`, and still 200, while one of them is away: no restart mends it.
+    """
     pulse = request.app[appkeys.DEPENDENCIES]
     await pulse.refresh()
-    used = pulse.process.value
+    used, journal_fault = pulse.process.value, request.app[appkeys.LEDGER].fault
     return HealthOut(
-        status="degraded" if pulse.database_state == "unreachable" else "ok",
+        status="degraded" if pulse.database_state == "unreachable" or journal_fault else "ok",
         version=__version__,
         pid=os.getpid(),
         uptime_s=(datetime.now(UTC) - request.app[appkeys.STARTED_AT]).total_seconds(),
         memory_mb=used.memory_bytes / 2**20 if used else None,
         database=pulse.database_state,
+        journal_fault=journal_fault,
     )
 
 

@@ -7,7 +7,6 @@ from aiohttp import web
 from app.api.responses import Content, bulk_read
 from app.api.selections import read_selection
 from app.domain.roi import CI_METHOD
-from app.domain.staking import Staking
 from app.schemas import ListQuery, RoiQuery
 from app.store import performance, roi
 from app.store.formats import Format
@@ -29,14 +28,14 @@ async def list_region_roi(request: web.Request, snapshot: Snapshot, query: ListQ
 @bulk_read(Format.JSON)
 async def get_roi(request: web.Request, snapshot: Snapshot, query: RoiQuery) -> Content:
     """ROI and accuracy over exactly the selected matches."""
-    figures = await roi.selection_roi(snapshot, read_selection(query), Staking(query.staking.value))
+    figures = await roi.selection_roi(snapshot, read_selection(query), query.staking)
     return Content(_rules(snapshot, query) | {"ci_method": CI_METHOD} | figures.members())
 
 
 @bulk_read(Format.JSON)
 async def get_performance(request: web.Request, snapshot: Snapshot, query: RoiQuery) -> Content:
     """How model and value bets did on exactly the selected matches, as series to draw."""
-    series = await performance.selection_performance(snapshot, read_selection(query), Staking(query.staking.value))
+    series = await performance.selection_performance(snapshot, read_selection(query), query.staking)
     return Content({**_rules(snapshot, query), **series})
 
 

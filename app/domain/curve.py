@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from app.domain.outcomes import Floats
+from app.domain.statistics import Z_95
 
-_Z_95 = 1.959963984540054
 MAX_POINTS = 400  # a chart is a thousand pixels wide; more points are bytes nobody sees
 
 Days = npt.NDArray[np.integer[Any]]
@@ -57,7 +57,7 @@ def curve(bets: Bets, max_points: int = MAX_POINTS) -> Curve:
         n_bets=ends + 1,
         profit=running[ends],
         expected=np.cumsum(bets.stake * bets.edge)[ends],
-        spread=_Z_95 * np.sqrt(np.cumsum(variance)[ends]),
+        spread=Z_95 * np.sqrt(np.cumsum(variance)[ends]),
         drawdown=np.maximum.reduceat(fall, starts) if len(ends) else fall,
     )
 

@@ -3,13 +3,8 @@
 import math
 from enum import StrEnum
 
-import numpy as np
-
-from app.domain.outcomes import Floats
-
-# the bounds in common use for the population stability index (Siddiqi 2006, "Credit Risk Scorecards")
+# the bound in common use for the population stability index (Siddiqi 2006, "Credit Risk Scorecards")
 PSI_MODERATE = 0.1
-PSI_SEVERE = 0.25
 
 # shares of drifted features
 SHARE_MODERATE = 0.1
@@ -19,7 +14,6 @@ SHARE_SEVERE = 0.3
 SHARE_BY_CHANCE = 0.05
 
 _RENAMED = {"could not be compared": "failed"}
-_LEAST_SHARE = 1e-4  # an empty bin must not make the logarithm infinite
 
 
 class _DriftValue(StrEnum):
@@ -67,7 +61,12 @@ class FeatureState(_DriftValue):
 
 def verdict(share: float | None, by_chance: float = 0.0) -> Verdict:
     """Judge the share of drifted features, 0 to 1, above what chance gives; None or NaN: nothing could be compared."""
-    return _judge(None if share is None else share - by_chance, SHARE_MODERATE, SHARE_SEVERE)
+    if share is None or math.isnan(share):
+        return Verdict.NO_DATA
+    excess = share - by_chance
+    if excess >= SHARE_SEVERE:
+        return Verdict.SEVERE
+    return Verdict.MODERATE if excess >= SHARE_MODERATE else Verdict.STABLE
 
 
 def psi_by_chance(index: float, n_reference: int, n_current: int, n_bins: int) -> float:
@@ -83,37 +82,6 @@ def psi_by_chance(index: float, n_reference: int, n_current: int, n_bins: int) -
     spread = 2 / (9 * degrees)
     z = ((statistic / degrees) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
     return 0.5 * math.erfc(z / math.sqrt(2))
-
-
-def psi_verdict(index: float | None) -> Verdict:
-    """Judge one feature's population stability index, >= 0; None or NaN when it could not be computed."""
-    return _judge(index, PSI_MODERATE, PSI_SEVERE)
-
-
-def _judge(score: float | None, moderate: float, severe: float) -> Verdict:
-    if score is None or np.isnan(score):
-        return Verdict.NO_DATA
-    if score >= severe:
-        return Verdict.SEVERE
-    return Verdict.MODERATE if score >= moderate else Verdict.STABLE
-
-
-def psi(reference: Floats, current: Floats, n_bins: int = 10) -> float:
-    """Population stability index of two samples, `sum((c-r)*ln(c/r))` over quantile bins of the reference.
-
-    Missing values (NaN) are left out; NaN when a sample has none but those. 0 means the same distribution.
-    """
-    reference, current = reference[~np.isnan(reference)], current[~np.isnan(current)]
-    if not len(reference) or not len(current):
-        return float("nan")
-    edges = np.unique(np.quantile(reference, np.linspace(0, 1, n_bins + 1)[1:-1]))
-    shares = [_shares(values, edges) for values in (reference, current)]
-    return float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
-
-
-def _shares(values: Floats, edges: Floats) -> Floats:
-    counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1)
-    return np.maximum(counts / len(values), _LEAST_SHARE)
 
 
 class CheckState(StrEnum):

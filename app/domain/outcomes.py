@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]
 
-LABELS: tuple[Label, Label, Label] = ("home", "draw", "away")
+OUTCOMES: tuple[Label, Label, Label] = ("home", "draw", "away")
 
 
 class Outcome(IntEnum):
@@ -24,7 +24,7 @@ class Outcome(IntEnum):
     @property
     def label(self) -> Label:
         """The word used on the wire."""
-        return LABELS[self.value]
+        return OUTCOMES[self.value]
 
     @classmethod
     def of_score(cls, home: int, away: int) -> "Outcome":

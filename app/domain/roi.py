@@ -12,9 +12,9 @@ from typing import Self
 import numpy as np
 
 from app.domain.outcomes import Flags, Floats
+from app.domain.statistics import Z_95
 
 CI_METHOD = "normal"  # as above: what an answer says beside its interval
-Z_95 = 1.959963984540054
 MIN_BETS = 20  # below this an ROI is noise: say "too few"
 PRIOR_BETS = 400  # bets' worth of belief that a region is like all others; see `shrink`
 

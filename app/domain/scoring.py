@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from app.domain.outcomes import Floats, one_hot
+from app.domain.statistics import Z_95
 
 Outcomes = npt.NDArray[np.integer]
 
 _EPSILON = 1e-15  # a certain forecast that fails costs 34.5 nats, not infinity
-_Z_95 = 1.959963984540054
 N_BINS = 15
 
 
@@ -98,9 +98,9 @@ def wilson(frequency: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a frequency seen in n trials (Wilson 1927); 0 to 1 when there were none."""
     if n == 0:
         return 0.0, 1.0
-    centre = frequency + _Z_95**2 / (2 * n)
-    half = _Z_95 * float(np.sqrt(frequency * (1 - frequency) / n + _Z_95**2 / (4 * n**2)))
-    scale = 1 + _Z_95**2 / n
+    centre = frequency + Z_95**2 / (2 * n)
+    half = Z_95 * float(np.sqrt(frequency * (1 - frequency) / n + Z_95**2 / (4 * n**2)))
+    scale = 1 + Z_95**2 / n
     return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.domain.outcomes import Flags, Floats
 
-_Z_95 = 1.959963984540054
+Z_95 = 1.959963984540054  # half of a normal 95 % interval, in standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ def mean(values: Floats) -> Estimate:
     if len(values) < 2:
         return Estimate(*[float("nan")] * 3)
     centre = float(values.mean())
-    half = _Z_95 * float(values.std(ddof=1)) / float(np.sqrt(len(values)))
+    half = Z_95 * float(values.std(ddof=1)) / float(np.sqrt(len(values)))
     return Estimate(centre, centre - half, centre + half)
 
 
@@ -45,7 +45,7 @@ def p_value(estimate: Floats, low: Floats, high: Floats) -> Floats:
 
     NaN in, NaN out; an interval without width gives 0, or 1 for an estimate of exactly 0.
     """
-    deviation = (high - low) / (2 * _Z_95)
+    deviation = (high - low) / (2 * Z_95)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(deviation > 0, np.abs(estimate) / deviation, np.where(estimate == 0, 0.0, np.inf))
     z = np.where(np.isnan(estimate) | np.isnan(deviation), np.nan, z)

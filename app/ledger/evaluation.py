@@ -12,7 +12,7 @@ import numpy as np
 
 from app.domain import odds as odds_of
 from app.domain import statistics
-from app.domain.outcomes import Floats, one_hot
+from app.domain.outcomes import OUTCOMES, Floats, one_hot
 from app.domain.roi import Roi, summarise
 from app.domain.scoring import (
     Bin,
@@ -33,7 +33,6 @@ FROM prediction_ledger ledger LEFT JOIN (
     SELECT DISTINCT ON (ledger_id) * FROM prediction_settlements ORDER BY ledger_id, revision DESC
 ) r ON r.ledger_id = ledger.id
 """
-_SIDES = ("home", "draw", "away")
 N_BINS = 10
 
 
@@ -186,7 +185,7 @@ def _judged(rows: Sequence[Any], forecast: str) -> ScoredPredictions:
     )
 
 
-def _matrix(rows: Sequence[Any], name: str, sides: Sequence[str] = _SIDES) -> Floats:
+def _matrix(rows: Sequence[Any], name: str, sides: Sequence[str] = OUTCOMES) -> Floats:
     # None becomes NaN
     values = [[row[f"{name}_{side}"] for side in sides] for row in rows]
     return np.array(values, dtype=np.float64).reshape(len(rows), len(sides))

@@ -29,23 +29,23 @@ class RejectedRow:
     reason: str
 
     @classmethod
-    def of(cls, values: tuple[Any, ...], error: Exception) -> "RejectedRow":
+    def from_error(cls, values: tuple[Any, ...], error: Exception) -> "RejectedRow":
         """A row and the error it caused."""
         return cls(values, f"{type(error).__name__}: {error}")
 
 
-def encoded(chain: Chain, rows: Iterable[tuple[Any, ...]]) -> tuple[list[Entry], list[RejectedRow]]:
+def encode_rows(chain: Chain, rows: Iterable[tuple[Any, ...]]) -> tuple[list[Entry], list[RejectedRow]]:
     """The rows ready to be written, and those that fit no column."""
     found, refused = [], []
     for values in rows:
         try:
             found.append(Entry(values, chain.encode(values)))
         except UNFIT as error:
-            refused.append(RejectedRow.of(values, error))
+            refused.append(RejectedRow.from_error(values, error))
     return found, refused
 
 
-async def append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> list[RejectedRow]:
+async def append_rows(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> list[RejectedRow]:
     """Add the rows that are not there yet; those that PostgreSQL refuses are found by halving and returned."""
     if not rows:
         return []
@@ -55,9 +55,9 @@ async def append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> lis
         raise  # somebody wrote without our lock: no row's fault, and well the next time
     except _OWN_FAULT as error:
         if len(rows) == 1:
-            return [RejectedRow.of(rows[0].values, error)]
+            return [RejectedRow.from_error(rows[0].values, error)]
         middle = len(rows) // 2
-        return await append(pool, chain, rows[:middle]) + await append(pool, chain, rows[middle:])
+        return await append_rows(pool, chain, rows[:middle]) + await append_rows(pool, chain, rows[middle:])
     return []
 
 
@@ -69,7 +69,7 @@ async def _append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> No
         known = await connection.fetch(f"SELECT id FROM {chain.table} WHERE id = ANY($1)", list(by_id))  # noqa: S608
         for (row_id,) in known:
             del by_id[row_id]
-        link = await head(connection, chain)
+        link = await fetch_head(connection, chain)
         records = []
         for row in by_id.values():
             before, link = link, next_hash(link, row.encoded)
@@ -78,7 +78,7 @@ async def _append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> No
         await connection.copy_records_to_table(chain.table, records=records, columns=columns)
 
 
-async def head(connection: asyncpg.Connection, chain: Chain) -> ChainHead:
+async def fetch_head(connection: asyncpg.Connection, chain: Chain) -> ChainHead:
     """The last link of a chain; GENESIS while it has no rows."""
     row = await connection.fetchrow(f"SELECT seq, row_hash FROM {chain.table} ORDER BY seq DESC LIMIT 1")  # noqa: S608
     return ChainHead(*row) if row else GENESIS

@@ -45,7 +45,7 @@ from app.schemas.live import (
     TaskStatus,
     TimingsOut,
 )
-from app.schemas.money import MoneyOut, PerformanceOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery, StakingName
+from app.schemas.money import MoneyOut, PerformanceOut, RegionRoiListOut, RegionRoiOut, RoiOut, RoiQuery
 from app.schemas.monitoring import (
     BinOut,
     ComparisonOut,
@@ -155,7 +155,6 @@ __all__ = [
     "SqlColumnOut",
     "SqlIn",
     "SqlOut",
-    "StakingName",
     "Status",
     "StatusCountOut",
     "TaskOut",

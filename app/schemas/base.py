@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-Outcome = Literal["home", "draw", "away"]
+from app.domain.outcomes import Label
+
+Outcome = Label
 Status = Literal["upcoming", "live", "awaiting_result", "finished", "postponed", "cancelled", "abandoned", "awarded"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from app.domain.odds import Devig
 from app.schemas.base import (
     AsOfQuery,
     Instant,
@@ -66,22 +67,12 @@ class CardOut(PredictionOut):
     region_roi: RegionRoiRefOut | None
 
 
-class DevigName(StrEnum):
-    """How the bookmaker's margin is taken out of implied probabilities; sources in app/domain/odds.py."""
-
-    POWER = "power"
-    MULTIPLICATIVE = "multiplicative"
-    SHIN = "shin"
-    ADDITIVE = "additive"
-    ODDS_RATIO = "odds-ratio"
-
-
 class CardsOut(Out):
     """A page of cards."""
 
     snapshot: SnapshotOut
     value_edge: float = Field(description="threshold of a value bet")
-    devig: DevigName
+    devig: Devig
     total: int = Field(description="cards that pass the filter")
     next_cursor: str | None
     items: list[CardOut]
@@ -129,7 +120,7 @@ class CardsQuery(CardFilter, ListQuery):
     """Filter, order, page and form."""
 
     sort: CardSort = CardSort.KICKOFF
-    devig: DevigName = Field(DevigName.POWER, description="method behind the fair probabilities")
+    devig: Devig = Field(Devig.POWER, description="method behind the fair probabilities")
     limit: int = Field(200, ge=1, le=1000)
     cursor: str | None = Field(None, max_length=200, description="next_cursor of the page before")
 

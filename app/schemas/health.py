@@ -44,6 +44,9 @@ class HealthOut(Out):
     uptime_s: float
     memory_mb: float | None
     database: Literal["connected", "unreachable", "not_configured"]
+    journal_fault: str | None = Field(
+        None, description="why the ledger's rows wait in memory and not on disk; null while the disk takes them"
+    )
 
 
 class ProblemOut(Out):

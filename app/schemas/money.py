@@ -1,11 +1,11 @@
 """Results of settled value bets, and the performance of a selection of matches as series for charts."""
 
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Literal
 
 from pydantic import Field
 
+from app.domain.staking import Staking
 from app.schemas.base import Out, SnapshotOut
 from app.schemas.cards import CardFilter
 
@@ -57,24 +57,17 @@ class RegionRoiListOut(Out):
     items: list[RegionRoiOut]
 
 
-class StakingName(StrEnum):
-    """How bets are staked."""
-
-    FLAT = "flat"
-    KELLY = "kelly"
-
-
 class RoiQuery(CardFilter):
     """Filter and staking."""
 
-    staking: StakingName = StakingName.FLAT
+    staking: Staking = Staking.FLAT
 
 
 class RoiOut(MoneyOut):
     """Result of the settled value bets in exactly the filtered matches."""
 
     snapshot: SnapshotOut
-    staking: StakingName
+    staking: Staking
     value_edge: float
     min_bets: int
     average_odds: float | None
@@ -173,7 +166,7 @@ class PerformanceOut(Out):
     """How model and value bets did in exactly the filtered matches; in-sample rows never count."""
 
     snapshot: SnapshotOut
-    staking: StakingName
+    staking: Staking
     value_edge: float
     min_bets: int
     n_bets: int

@@ -34,15 +34,15 @@ class Databases:
         self._cache = cache
         self._turn = asyncio.Lock()
 
-    async def of(self, snapshot: Snapshot, sql: str) -> dict[str, Path]:
+    async def get_files(self, snapshot: Snapshot, sql: str) -> dict[str, Path]:
         """The databases that the query needs, by name; features, which are large, only where it names them."""
-        found = {"snapshot": await self._made(snapshot, "base", _base_key(snapshot), _BASE)}
+        found = {"snapshot": await self._get_file(snapshot, "base", _base_key(snapshot), _BASE)}
         if "features" in sql.lower():
             key = _digest(snapshot.manifest.files[FEATURES].sha256)
-            found["features_of_snapshot"] = await self._made(snapshot, "features", key, _FEATURES)
+            found["features_of_snapshot"] = await self._get_file(snapshot, "features", key, _FEATURES)
         return found
 
-    async def _made(self, snapshot: Snapshot, kind: str, key: str, tables: Mapping[str, str]) -> Path:
+    async def _get_file(self, snapshot: Snapshot, kind: str, key: str, tables: Mapping[str, str]) -> Path:
         home = self._cache / f"{kind}-{key}"
         async with self._turn:
             if not await asyncio.to_thread(_touch, home):

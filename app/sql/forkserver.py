@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from app.sql.protocol import BORN, DIED, KILL, READY
+from app.sql.protocol import ENDED, KILL, READY, STARTED
 from app.sql.runner import run_query, warm_up
 from app.sql.sandbox import lower_priority, set_parent_death_signal
 
 _ORDER_BYTES = 64
-_NOBODY = -1
+_NO_PROCESS = -1
 
 
 def main() -> None:
@@ -29,14 +29,14 @@ def main() -> None:
     warm_up()
     # what is shared with the forks stays shared: no collection writes to it
     gc.freeze()
-    Forking(control, said).serve()
+    ForkLoop(control, said).serve()
 
 
-class Forking:
+class ForkLoop:
     """A loop over orders (`fork` with a socket for it; `kill` and a number) and over the ends of forks.
 
-    Whoever gives them is told `born` and the number of a process (-1: there is none), and `died`, its number and exit
-    code.
+    It answers an order to fork with `started` and the number of the process (-1: there is none). When one ends it sends
+    `ended`, its number and exit code.
     """
 
     def __init__(self, control: socket.socket, said: int) -> None:
@@ -44,17 +44,17 @@ class Forking:
         self._said = said
         self._alive: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
-        self._selector.register(control, selectors.EVENT_READ, self._obey)
+        self._selector.register(control, selectors.EVENT_READ, self._handle_order)
 
     def serve(self) -> NoReturn:
         """Until the other end of the socket is closed."""
-        self._say(READY)
+        self._send(READY)
         while True:
             for key, _ in self._selector.select():
                 act: Callable[[], None] = key.data
                 act()
 
-    def _obey(self) -> None:
+    def _handle_order(self) -> None:
         order, sockets, _, _ = socket.recv_fds(self._control, _ORDER_BYTES, 1)
         if not order:
             os._exit(0)
@@ -72,20 +72,20 @@ class Forking:
         try:
             pid = os.fork()
         except OSError:
-            pid = _NOBODY
+            pid = _NO_PROCESS
         if pid == 0:
             os.close(ended)
-            self._live(asked, parent)
+            self._run_child(asked, parent)
         os.close(alive)
         os.close(asked)
-        if pid == _NOBODY:
+        if pid == _NO_PROCESS:
             os.close(ended)
         else:
             self._alive[ended] = pid
-            self._selector.register(ended, selectors.EVENT_READ, lambda: self._bury(ended))
-        self._say(b"%s %d\n" % (BORN, pid))
+            self._selector.register(ended, selectors.EVENT_READ, lambda: self._reap(ended))
+        self._send(b"%s %d\n" % (STARTED, pid))
 
-    def _live(self, asked: int, parent: int) -> NoReturn:
+    def _run_child(self, asked: int, parent: int) -> NoReturn:
         """Be a fork: keep nothing of the parent's but what it has imported."""
         try:
             set_parent_death_signal(parent)
@@ -99,11 +99,11 @@ class Forking:
             # whatever happens, a fork never goes on as its parent would
             os._exit(1)
 
-    def _bury(self, ended: int) -> None:
+    def _reap(self, ended: int) -> None:
         self._selector.unregister(ended)
         os.close(ended)
         pid, status = os.waitpid(self._alive.pop(ended), 0)
-        self._say(b"%s %d %d\n" % (DIED, pid, os.waitstatus_to_exitcode(status)))
+        self._send(b"%s %d %d\n" % (ENDED, pid, os.waitstatus_to_exitcode(status)))
 
-    def _say(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> None:
         os.write(self._said, message)

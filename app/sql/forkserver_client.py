@@ -14,7 +14,7 @@ from typing import Self
 
 import structlog
 
-from app.sql.protocol import BORN, DIED, FORK, KILL, READY
+from app.sql.protocol import ENDED, FORK, KILL, READY, STARTED
 
 log = structlog.get_logger(__name__)
 _ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ _START_TIMEOUT_S = 60.0
 
 
 # the number of a process, and its exit code
-_Born = tuple[int, asyncio.Future[int]]
+_Started = tuple[int, asyncio.Future[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class QueryProcess:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    async def ended(self) -> int:
+    async def wait_exit(self) -> int:
         """Its exit code, once it has ended."""
         # whoever stops waiting does not end the wait of others
         return await asyncio.shield(self.exit_code)
@@ -57,9 +57,9 @@ class ForkServer:
     def __init__(self, process: Process, control: socket.socket) -> None:
         self._process = process
         self._control = control
-        self._born: deque[asyncio.Future[_Born]] = deque()
+        self._starting: deque[asyncio.Future[_Started]] = deque()
         self._exit_codes: dict[int, asyncio.Future[int]] = {}
-        self._listening = asyncio.create_task(self._listen())
+        self._reading = asyncio.create_task(self._read_events())
 
     @classmethod
     async def start(cls, folder: Path) -> Self:
@@ -68,7 +68,7 @@ class ForkServer:
         ours.settimeout(0)
         try:
             with theirs:
-                process = await _started(folder, theirs)
+                process = await _start_process(folder, theirs)
         except BaseException:
             ours.close()
             raise
@@ -77,17 +77,17 @@ class ForkServer:
     @property
     def has_ended(self) -> bool:
         """Whether no fork can be had from it any more."""
-        return self._listening.done()
+        return self._reading.done()
 
     async def fork(self) -> QueryProcess:
         """A process that has imported everything and waits for a question; OSError when there is none to be had."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                pid, exit_code = await self._bear(theirs)
+                pid, exit_code = await self._spawn(theirs)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except BaseException:
-            # a fork that is born nevertheless finds nobody who asks, and ends
+            # a fork that is started nevertheless finds nobody who asks, and ends
             ours.close()
             raise
         return QueryProcess(pid, exit_code, reader, writer)
@@ -98,50 +98,50 @@ class ForkServer:
         if not fork.exit_code.done():
             with suppress(OSError):
                 self._control.send(b"%s %d" % (KILL, fork.pid))
-        await fork.ended()
+        await fork.wait_exit()
 
     async def stop(self) -> None:
         """Kill it; its forks die with it."""
         with suppress(ProcessLookupError):
             self._process.kill()
-        await self._listening
+        await self._reading
 
-    async def _bear(self, asked: socket.socket) -> _Born:
+    async def _spawn(self, asked: socket.socket) -> _Started:
         if self.has_ended:
             raise ConnectionResetError("the process that forks has ended")
         socket.send_fds(self._control, [FORK], [asked.fileno()])
-        born: asyncio.Future[_Born] = asyncio.get_running_loop().create_future()
-        self._born.append(born)
-        return await born
+        started: asyncio.Future[_Started] = asyncio.get_running_loop().create_future()
+        self._starting.append(started)
+        return await started
 
-    async def _listen(self) -> None:
+    async def _read_events(self) -> None:
         said = _pipe(self._process.stdout)
         while line := await said.readline():
             what, pid, *exit_code = line.split()
-            if what == BORN:
-                self._hear_born(int(pid))
-            elif what == DIED:
+            if what == STARTED:
+                self._set_started(int(pid))
+            elif what == ENDED:
                 self._exit_codes.pop(int(pid)).set_result(int(exit_code[0]))
         self._control.close()
         ended = f"the process that forks has ended: exit code {await self._process.wait()}"
-        for born in self._born:
-            if not born.done():
-                born.set_exception(ConnectionResetError(ended))
+        for started in self._starting:
+            if not started.done():
+                started.set_exception(ConnectionResetError(ended))
         for exit_code_of in self._exit_codes.values():
             exit_code_of.set_result(-signal.SIGKILL)
 
-    def _hear_born(self, pid: int) -> None:
-        born = self._born.popleft()
+    def _set_started(self, pid: int) -> None:
+        started = self._starting.popleft()
         if pid >= 0:
             self._exit_codes[pid] = asyncio.get_running_loop().create_future()
         # whoever asked may have gone
-        if born.done():
+        if started.done():
             return
         if pid >= 0:
             # with it, as it may have died before the asker's turn comes
-            born.set_result((pid, self._exit_codes[pid]))
+            started.set_result((pid, self._exit_codes[pid]))
         else:
-            born.set_exception(BlockingIOError("no process could be forked"))
+            started.set_exception(BlockingIOError("no process could be forked"))
 
 
 class ForkServerKeeper:
@@ -155,12 +155,12 @@ class ForkServerKeeper:
     @asynccontextmanager
     async def open(cls, folder: Path) -> AsyncIterator[Self]:
         """Start one and keep it until the end."""
-        parents = cls(folder)
-        parents._start()
+        keeper = cls(folder)
+        keeper._start()
         try:
-            yield parents
+            yield keeper
         finally:
-            await parents._close()
+            await keeper._close()
 
     async def get(self) -> ForkServer:
         """One that is ready; OSError, RuntimeError, TimeoutError when it cannot be started."""
@@ -184,7 +184,7 @@ def _is_over(starting: asyncio.Task[ForkServer]) -> bool:
     return starting.cancelled() or starting.exception() is not None or starting.result().has_ended
 
 
-async def _started(folder: Path, control: socket.socket) -> Process:
+async def _start_process(folder: Path, control: socket.socket) -> Process:
     """The process, ready; its environment holds nothing of ours."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-s", "-B", *_COMPILED, "-m", "app.sql", str(control.fileno())),

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 READY = b"ready\n"
-FORK, KILL, BORN, DIED = b"fork", b"kill", b"born", b"died"
+FORK, KILL, STARTED, ENDED = b"fork", b"kill", b"started", b"ended"
 
 
 @dataclass(frozen=True, slots=True)

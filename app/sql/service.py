@@ -29,11 +29,10 @@ _ERRORS: dict[str, type[ServiceError]] = {error.code: error for error in (SqlRej
 class QueryProcessPool:
     """At most `limit` queries at once, each in a fork of a process that waits ready: no query waits for a start."""
 
-    def __init__(self, parents: ForkServerKeeper, *, limit: int) -> None:
-        self._parents = parents
+    def __init__(self, fork_servers: ForkServerKeeper, *, limit: int) -> None:
+        self._fork_servers = fork_servers
         self._limit = limit
         self.running = 0
-        self.refused = 0
 
     @classmethod
     @asynccontextmanager
@@ -45,10 +44,9 @@ class QueryProcessPool:
             yield cls(await stack.enter_async_context(ForkServerKeeper.open(Path(folder.name))), limit=limit)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """The right to run one query; SqlBusy when as many run as may."""
         if self.running >= self._limit:
-            self.refused += 1
             raise SqlBusy(f"{self._limit} queries are running already.", retry_after_s=_RETRY_AFTER_S)
         self.running += 1
         try:
@@ -57,15 +55,15 @@ class QueryProcessPool:
             self.running -= 1
 
     async def run(self, question: SqlRequest) -> tuple[bytes, int]:
-        """The answer and the number of its rows; SqlRejected, SqlTimeout, SqlTooLarge. To be called in a turn."""
-        async with self._forked() as fork:
-            return await _asked(fork, question)
+        """The answer and the number of its rows; SqlRejected, SqlTimeout, SqlTooLarge. Call it within `acquire`."""
+        async with self._spawn() as fork:
+            return await _run_query(fork, question)
 
     @asynccontextmanager
-    async def _forked(self) -> AsyncIterator[QueryProcess]:
+    async def _spawn(self) -> AsyncIterator[QueryProcess]:
         """A process of its own, which is over afterwards."""
         try:
-            parent = await self._parents.get()
+            parent = await self._fork_servers.get()
             fork = await parent.fork()
         except (OSError, RuntimeError, TimeoutError) as error:
             log.warning("a process for SQL could not be started", error=str(error) or type(error).__name__)
@@ -76,11 +74,11 @@ class QueryProcessPool:
             await parent.end(fork)
 
 
-async def _asked(fork: QueryProcess, question: SqlRequest) -> tuple[bytes, int]:
+async def _run_query(fork: QueryProcess, question: SqlRequest) -> tuple[bytes, int]:
     bounds = question.bounds
     try:
         async with asyncio.timeout(bounds.timeout_s):
-            raw = await _exchanged(fork, question)
+            raw = await _exchange(fork, question)
     except TimeoutError:
         raise _timeout(bounds.timeout_s) from None
     except TooMuch as error:
@@ -91,7 +89,7 @@ async def _asked(fork: QueryProcess, question: SqlRequest) -> tuple[bytes, int]:
         raise _ERRORS.get(failure.code, SqlRejected)(failure.detail) from None
     except (ValueError, KeyError, TypeError):
         # ended by the kernel for memory or processor time, or brought down by DuckDB itself
-        exit_code = await fork.ended()
+        exit_code = await fork.wait_exit()
         if exit_code == -signal.SIGXCPU:
             raise _timeout(bounds.timeout_s) from None
         log.warning("a query ended its process", exit_code=exit_code)
@@ -102,7 +100,7 @@ def _timeout(timeout_s: float) -> SqlTimeout:
     return SqlTimeout(f"The query took more than {timeout_s:g} s.", timeout_s=timeout_s)
 
 
-async def _exchanged(fork: QueryProcess, question: SqlRequest) -> bytes:
+async def _exchange(fork: QueryProcess, question: SqlRequest) -> bytes:
     pieces, size_bytes = [], 0
     # of one that has died, what it had said is all there is
     with suppress(ConnectionError):
@@ -116,8 +114,8 @@ async def _exchanged(fork: QueryProcess, question: SqlRequest) -> bytes:
     return b"".join(pieces)
 
 
-_DESK_RETRY_AFTER_S = 5.0
-Making = asyncio.Task[tuple[str, dict[str, Path]]]
+_BUILD_RETRY_AFTER_S = 5.0
+DatabaseBuild = asyncio.Task[tuple[str, dict[str, Path]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +128,13 @@ class SqlAnswer:
 
 
 class SqlService:
-    """One desk a service."""
+    """One service a service."""
 
-    def __init__(self, cells: QueryProcessPool, databases: Databases, bounds: Bounds) -> None:
+    def __init__(self, pool: QueryProcessPool, databases: Databases, bounds: Bounds) -> None:
         self._databases = databases
         self._bounds = bounds
-        self._making: set[Making] = set()
-        self.cells = cells
+        self._builds: set[DatabaseBuild] = set()
+        self.pool = pool
 
     @classmethod
     @asynccontextmanager
@@ -148,39 +146,39 @@ class SqlService:
             max_bytes=settings.max_bytes,
             memory_mb=settings.memory_mb,
         )
-        async with QueryProcessPool.open(limit=settings.concurrency) as cells:
-            desk = cls(cells, Databases(settings.cache), bounds)
+        async with QueryProcessPool.open(limit=settings.concurrency) as pool:
+            service = cls(pool, Databases(settings.cache), bounds)
             try:
-                yield desk
+                yield service
             finally:
-                for making in list(desk._making):
-                    making.cancel()
-                await asyncio.gather(*desk._making, return_exceptions=True)
+                for build in list(service._builds):
+                    build.cancel()
+                await asyncio.gather(*service._builds, return_exceptions=True)
 
     async def ask(self, snapshots: Snapshots, sql: str, media: str) -> SqlAnswer:
         """Answer from the current snapshot; SqlBusy, SqlRejected, SqlTimeout, SqlTooLarge."""
-        with self.cells.turn():
-            snapshot_id, databases = await self._found(snapshots, sql)
+        with self.pool.acquire():
+            snapshot_id, databases = await self._prepare_databases(snapshots, sql)
             question = SqlRequest(sql, databases, media, self._bounds)
-            body, n_rows = await self.cells.run(question)
+            body, n_rows = await self.pool.run(question)
             return SqlAnswer(snapshot_id, body, n_rows)
 
-    async def _found(self, snapshots: Snapshots, sql: str) -> tuple[str, dict[str, Path]]:
-        making = asyncio.create_task(self._make(snapshots, sql))
+    async def _prepare_databases(self, snapshots: Snapshots, sql: str) -> tuple[str, dict[str, Path]]:
+        build = asyncio.create_task(self._build_databases(snapshots, sql))
         # it goes on when this caller does not wait: the next one finds it done
-        self._making.add(making)
-        making.add_done_callback(self._made)
+        self._builds.add(build)
+        build.add_done_callback(self._note_built)
         try:
             async with asyncio.timeout(self._bounds.timeout_s):
-                return await asyncio.shield(making)
+                return await asyncio.shield(build)
         except TimeoutError:
-            raise SqlBusy("The snapshot is being made ready for SQL.", retry_after_s=_DESK_RETRY_AFTER_S) from None
+            raise SqlBusy("The snapshot is being made ready for SQL.", retry_after_s=_BUILD_RETRY_AFTER_S) from None
 
-    async def _make(self, snapshots: Snapshots, sql: str) -> tuple[str, dict[str, Path]]:
+    async def _build_databases(self, snapshots: Snapshots, sql: str) -> tuple[str, dict[str, Path]]:
         async with snapshots.reading() as snapshot:
-            return snapshot.id, await self._databases.of(snapshot, sql)
+            return snapshot.id, await self._databases.get_files(snapshot, sql)
 
-    def _made(self, making: Making) -> None:
-        self._making.discard(making)
-        if not making.cancelled() and (error := making.exception()) is not None:
+    def _note_built(self, build: DatabaseBuild) -> None:
+        self._builds.discard(build)
+        if not build.cancelled() and (error := build.exception()) is not None:
             log.warning("a snapshot could not be made ready for SQL", error=type(error).__name__)

@@ -11,17 +11,22 @@ from types import FrameType
 from pydantic import ValidationError
 
 from app import __version__
+from app.auth import keys as auth_keys
+from app.auth.keyring import load_keys
+from app.auth.keys import Scope, hash_key
 from app.settings import Settings
 from infra.local.children import Command, LocalError, run_once
 from infra.local.home import Home
-from infra.local.page_key import page_key
 from infra.local.ports import is_taken
 from infra.local.postgres import Postgres
 from infra.local.redis import Redis
+from infra.local.secret import secret
 from infra.local.services import Service, postgres_service, python_service, redis_service, unready_parts
 from infra.local.supervisor import WATCH_S, Supervisor
 
 BUILD_TIMEOUT_S = 3600.0
+PAGE_KEY_PREFIX = "matchpage"
+PAGE_KEY_SCOPES = frozenset({Scope.READ, Scope.PREDICT, Scope.MONITOR})  # the last for the drift report
 
 
 class Stop(BaseException):
@@ -39,6 +44,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of football-data.co.uk files (default: a simulated sample)")
     parser.add_argument("--rebuild", action="store_true", help="build artifacts and models even if there are some")
     return parser.parse_args()
+
+
+def ensure_page_key(settings: Settings, home: Home) -> str | None:
+    """Return the match page's own API key, entered among the others.
+
+    None while there are no others, or the environment gives one.
+    """
+    here = settings.model_copy(update={"touchline_home": home.root})
+    try:
+        if settings.api_key is not None or not load_keys(here.keys):
+            return None
+        text = f"{PAGE_KEY_PREFIX}.{secret(home.root / 'page-key')}"
+        with auth_keys.edit_keys(here.keys.file) as keys:
+            others = [key for key in keys if key.prefix != PAGE_KEY_PREFIX]
+            mine = next((key for key in keys if key.prefix == PAGE_KEY_PREFIX and key.matches(text)), None)
+            keys[:] = [*others, mine or hash_key(text, "the match page", PAGE_KEY_SCOPES)]
+    except (OSError, ValueError) as error:
+        raise LocalError(f"The API keys cannot be read: {error}") from error
+    return text
 
 
 class Machine:
@@ -117,7 +141,7 @@ class Machine:
         page_url = f"http://127.0.0.1:{self.settings.dashboard_port}"
         workers = python_service("worker pool", "worker", self.home, self.env)
         api = python_service("API", "app", self.home, self.env, f"{api_url}/livez")
-        key = page_key(self.settings, self.home)
+        key = ensure_page_key(self.settings, self.home)
         page_env = {**self.env, **({"API_KEY": key} if key else {})}
         page = python_service("match page", "dashboards", self.home, page_env, f"{page_url}/")
         # in the order of their dependence: the page is stopped first, the workers last

@@ -19,10 +19,3 @@ def is_taken(host: str, port: int) -> bool:
         except OSError:
             return True
         return False
-
-
-def accepts(port: int) -> bool:
-    """Whether somebody answers on the loopback."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

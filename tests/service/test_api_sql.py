@@ -29,10 +29,10 @@ async def client(serve: Serve) -> Client:
     return await serve(sql_enabled=True, sql_timeout_s=30)
 
 
-def cells_of(client: Client) -> QueryProcessPool:
-    desk = client.app[appkeys.SQL]
-    assert desk is not None
-    return desk.cells
+def pool_of(client: Client) -> QueryProcessPool:
+    service = client.app[appkeys.SQL]
+    assert service is not None
+    return service.pool
 
 
 async def ask(client: Client, sql: str, status: int = 200, **more: object) -> Any:
@@ -115,7 +115,7 @@ async def test_queries_past_the_limit_are_refused_at_once(serve: Serve) -> None:
     slow = asyncio.create_task(ask(client, SLOW))
 
     async def is_running() -> bool:
-        return cells_of(client).running == 1
+        return pool_of(client).running == 1
 
     await until(is_running, timeout_s=30)
     async with client.post("/sql", json={"sql": "SELECT 1"}) as response:
@@ -130,7 +130,7 @@ async def ask_slowly(client: Client, status: int = 200) -> tuple[asyncio.Task[An
 
     async def is_alone() -> bool:
         busy[:] = await asyncio.to_thread(lambda: sql_parent().children())
-        return cells_of(client).running == len(busy) == 1
+        return pool_of(client).running == len(busy) == 1
 
     slow = asyncio.create_task(ask(client, SLOW, status))
     await until(is_alone, timeout_s=50)
@@ -157,7 +157,7 @@ async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
     slow.cancel()
 
     async def is_gone() -> bool:
-        return not is_alive(process) and cells_of(client).running == 0
+        return not is_alive(process) and pool_of(client).running == 0
 
     await until(is_gone, timeout_s=20)
     assert (await ask(client, "SELECT 1"))["rows"] == [[1]]

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from app.ledger.chain import PREDICTIONS, Chain, ChainHead
 from app.ledger.database import AWAY
 from app.ledger.ledger import Ledger, NoLedger
-from app.ledger.writer import head
+from app.ledger.writer import fetch_head
 from app.settings import Settings
 from infra.local.children import Child
 from infra.local.postgres import Postgres
@@ -69,13 +69,13 @@ async def test_closing_lets_the_flusher_end_what_it_has_begun(
         begun.set()
         await connection.execute("SELECT pg_sleep(0.3)")
         ended.set()
-        return await head(connection, chain)
+        return await fetch_head(connection, chain)
 
-    monkeypatch.setattr("app.ledger.ledger.head", slow_head)
+    monkeypatch.setattr("app.ledger.ledger.fetch_head", slow_head)
     async with Ledger.open(settings) as ledger:
         ledger.record(a_ledger_row())
         await begun.wait()
-        monkeypatch.setattr("app.ledger.ledger.head", head)
+        monkeypatch.setattr("app.ledger.ledger.fetch_head", fetch_head)
     assert ended.is_set()
 
 

@@ -171,5 +171,5 @@ async def test_fork_that_dies_at_once_has_an_exit_code(parent: ForkServer, monke
 
     monkeypatch.setattr(asyncio, "open_unix_connection", too_late)
     fork = await parent.fork()
-    assert await fork.ended() == 1
+    assert await fork.wait_exit() == 1
     await parent.end(fork)

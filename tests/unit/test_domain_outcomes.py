@@ -1,14 +1,6 @@
 import numpy as np
-import pytest
 
 from app.domain.outcomes import Outcome, one_hot, predicted_class
-
-
-@pytest.mark.parametrize(
-    ("home", "away", "outcome"), [(2, 1, Outcome.HOME), (0, 0, Outcome.DRAW), (1, 3, Outcome.AWAY)]
-)
-def test_outcome_of_a_score(home: int, away: int, outcome: Outcome) -> None:
-    assert Outcome.of_score(home, away) is outcome
 
 
 def test_labels_are_the_words_of_the_wire() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, UNFIT, ChainHead, next_hash
 from app.ledger.rows import LedgerRow
-from app.ledger.writer import encoded
+from app.ledger.writer import encode_rows
 from tests.support.build_ledger import a_ledger_row
 
 NOW = datetime(2026, 8, 1, 12, 30, 0, 123456, tzinfo=UTC)
@@ -63,7 +63,7 @@ def test_a_whole_number_in_a_float_column_is_a_float() -> None:
 )
 def test_what_fits_no_column_is_refused_alone(change: dict[str, Any]) -> None:
     rows = [a_row(), a_row(**change), a_row()]
-    found, refused = encoded(PREDICTIONS, [row.values() for row in rows])
+    found, refused = encode_rows(PREDICTIONS, [row.values() for row in rows])
     assert [entry.values[2] for entry in found] == [7, 7]
     assert len(refused) == 1
     with pytest.raises(UNFIT):

@@ -1,4 +1,7 @@
-"""The ledger's tables, as numbered plain SQL, applied in order and once."""
+"""Apply the ledger's tables, numbered plain SQL, in order and once.
+
+Alone because the folder of SQL files is the package that it reads.
+"""
 
 from importlib.resources import files
 

@@ -2,85 +2,27 @@
 
 import argparse
 import asyncio
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.settings import Settings
-from app.sql.cli.export import Format, write
-from app.sql.cli.session import ConsoleSession, run
+from app.sql.cli.export import Format
+from app.sql.cli.session import ConsoleSession
+from app.sql.cli.shell import INTERRUPTED, OK, Shell, say
 from app.sql.databases import Databases
-from app.store.database import DatabaseError, Interrupted, QueryLimiter
+from app.store.database import QueryLimiter
 from app.store.snapshot import Snapshot
 from app.store.snapshots import open_snapshots
 from app.telemetry.logging import set_up_logging
 
-OK, FAILED, MISUSED, NO_ARTIFACTS, INTERRUPTED = 0, 1, 2, 3, 130
+MISUSED, NO_ARTIFACTS = 2, 3
 _SUFFIXES = {".csv": Format.CSV, ".json": Format.JSON, ".parquet": Format.PARQUET}
 
 
 class Misuse(Exception):
     """The command line asks for what cannot be; the message says what."""
-
-
-class Console:
-    """What is asked of a session, with what goes to which stream."""
-
-    def __init__(self, session: ConsoleSession, form: Format, out: Path | None) -> None:
-        self.session = session
-        self._form = form
-        self._out = out
-
-    async def answer(self, sql: str) -> int:
-        """Run it, write its rows, and say in one sentence what went wrong; an exit code."""
-        try:
-            await self._run(sql)
-        except Interrupted:
-            say("Interrupted.")
-            return INTERRUPTED
-        except BrokenPipeError:
-            # the reader has seen enough, as `head` does; Python would complain when it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (DatabaseError, ValueError, OSError) as error:
-            say(_sentence(error))
-            return FAILED
-        return OK
-
-    async def _run(self, sql: str) -> None:
-        connection = await self.session.connection(sql)
-        with _interrupting(self.session.interrupt):
-            rows = await asyncio.to_thread(run, connection, sql)
-            if rows is None:
-                return
-            n_rows = await asyncio.to_thread(write, rows, self._form, self._out)
-        if self._out is not None:
-            say(f"{n_rows} rows in {self._out}")
-
-
-@contextmanager
-def _interrupting(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C ends the statement, not the console."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-
-
-def _sentence(error: Exception) -> str:
-    said = str(error).partition("\n")[0]
-    if "LocalFileSystem" in said:
-        return "Statements read and write no files here; --out FILE writes the rows of a query."
-    return said
-
-
-def say(text: str) -> None:
-    """To the person, not into the rows."""
-    sys.stderr.write(f"{text}\n")
 
 
 async def work(settings: Settings, sql: str | None, form: Format, out: Path | None) -> int:
@@ -91,13 +33,13 @@ async def work(settings: Settings, sql: str | None, form: Format, out: Path | No
             say(f"There are no artifacts to ask: {look.fault}. scripts/run builds some; ARTIFACTS_URI names others.")
             return NO_ARTIFACTS
         async with snapshots.reading() as snapshot, _session(snapshot, settings) as session:
-            console = Console(session, form, out)
+            shell = Shell(session, form, out)
             if sql is not None:
-                return await console.answer(sql)
+                return await shell.answer(sql)
             # only a conversation needs a terminal's library
             from app.sql.cli.prompt import converse  # noqa: PLC0415
 
-            await converse(console, snapshot, settings.touchline_home / "sql-history")
+            await converse(shell, snapshot, settings.touchline_home / "sql-history")
             return OK
 
 

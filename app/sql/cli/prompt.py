@@ -10,22 +10,22 @@ from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory
 
-from app.sql.cli.console import Console, say
 from app.sql.cli.session import VIEWS
+from app.sql.cli.shell import Shell, say
 from app.store.snapshot import Snapshot
 
 _LEAVING = frozenset({"exit", "quit", r"\q", ".exit", ".quit"})
 _MORE = "  ... "
 
 
-async def converse(console: Console, snapshot: Snapshot, history: Path) -> None:
+async def converse(shell: Shell, snapshot: Snapshot, history: Path) -> None:
     """Ask and answer until the person leaves."""
     say(greeting(snapshot))
     await asyncio.to_thread(history.touch, mode=0o600)
     prompt: PromptSession[str] = PromptSession(
         "sql> ",
         history=FileHistory(str(history)),
-        completer=WordCompleter(await console.session.words(), ignore_case=True),
+        completer=WordCompleter(await shell.session.complete_words(), ignore_case=True),
         complete_while_typing=False,
         auto_suggest=AutoSuggestFromHistory(),
         multiline=Condition(lambda: not is_whole(get_app().current_buffer.text)),
@@ -41,7 +41,7 @@ async def converse(console: Console, snapshot: Snapshot, history: Path) -> None:
         if text.rstrip(";").lower() in _LEAVING:
             return
         if text.strip(";"):
-            await console.answer(text)
+            await shell.answer(text)
 
 
 def is_whole(text: str) -> bool:

@@ -24,7 +24,7 @@ class ConsoleSession:
 
     async def connection(self, sql: str) -> Connection:
         """A connection that has what the SQL names; the first that names the features opens anew."""
-        wanted = self._open | await self._databases.of(self._snapshot, sql)
+        wanted = self._open | await self._databases.get_files(self._snapshot, sql)
         if self._connection is None or wanted != self._open:
             self.close()
             self._connection = open_sealed_connection(wanted, threads=self._threads, memory=self._memory)
@@ -41,7 +41,7 @@ class ConsoleSession:
         if self._connection is not None:
             self._connection.close()
 
-    async def words(self) -> list[str]:
+    async def complete_words(self) -> list[str]:
         """What a prompt may complete: tables, their columns, features, keywords."""
         cursor = await self.connection("")
         found = [name for sql in (_NAMES, _KEYWORDS) for (name,) in cursor.execute(sql).fetchall()]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.domain.outcomes import LABELS as SIDES
+from app.domain.outcomes import OUTCOMES as SIDES
 
 Floats = npt.NDArray[np.float64]
 

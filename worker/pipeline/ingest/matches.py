@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from app.domain.outcomes import LABELS as SIDES
+from app.domain.outcomes import OUTCOMES as SIDES
 from app.domain.outcomes import Outcome
 from worker.pipeline.ingest.leagues import League
 from worker.pipeline.ingest.price_triples import NO_PRICES, Triple

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.domain import odds as odds_of
-from app.domain.outcomes import LABELS as SIDES
+from app.domain.outcomes import OUTCOMES as SIDES
 from app.domain.outcomes import Flags, Floats
 from app.domain.staking import KELLY_CAP, KELLY_FRACTION, Staking, flat_stake, kelly_stake, settle
 from app.store import tables

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from app.domain import odds
-from app.domain.outcomes import LABELS as SIDES
+from app.domain.outcomes import OUTCOMES as SIDES
 from app.domain.scoring import score
 from worker.inference import Probabilities
 from worker.pipeline.training.fitting import Dataset, Fit
