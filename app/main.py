@@ -12,11 +12,10 @@ import structlog
 from aiohttp import web
 
 from app import appkeys
-from app.api.headers import add_headers, preflight
+from app.api.headers import add_headers
 from app.api.metrics import follow_drift
-from app.api.middleware import access, request_id
+from app.api.middleware import handle_request
 from app.api.openapi import document
-from app.api.problems import problem_middleware
 from app.api.routes import ROUTES, add_routes
 from app.auth.keyring import Keyring
 from app.auth.rate_limit import RateLimit
@@ -46,9 +45,7 @@ MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
 
 def create_app(settings: Settings) -> web.Application:
     """The service, ready to run; nothing is opened before it starts."""
-    app = web.Application(
-        middlewares=[request_id, access, problem_middleware, preflight], client_max_size=MAX_BODY_BYTES
-    )
+    app = web.Application(middlewares=[handle_request], client_max_size=MAX_BODY_BYTES)
     app[appkeys.SETTINGS] = settings
     app[appkeys.HTTP] = settings.http
     app[appkeys.TRACING] = settings.tracing

@@ -1,4 +1,4 @@
-"""Every request: an id and a trace, a line in the log, a count, a span."""
+"""The one middleware: identify a request, check where it comes from, answer every failure as a problem, record it."""
 
 import time
 
@@ -7,7 +7,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app import appkeys
-from app.api.headers import identify
+from app.api.headers import answer_preflight, check_host, check_origin, identify
+from app.api.problems import problem_of_exception
 from app.telemetry.tracing import Kind, Span
 
 log = structlog.get_logger("app.auth")
@@ -18,27 +19,34 @@ _QUIET = frozenset({"/livez", "/readyz", "/metrics", "/healthcheck/"})
 
 
 @web.middleware
-async def request_id(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id and trace before anything else sees it."""
-    identity = identify(request)
-    with structlog.contextvars.bound_contextvars(request_id=identity, trace_id=request[appkeys.TRACE].trace_id):
-        return await handler(request)
-
-
-@web.middleware
-async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log and count the request."""
+async def handle_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request; one pass, because each middleware costs every request."""
     started = time.perf_counter()
+    identity = identify(request)
+    # aiohttp runs each request in a context of its own, so nothing is to be taken back
+    structlog.contextvars.bind_contextvars(request_id=identity, trace_id=request[appkeys.TRACE].trace_id)
     status = 499  # the client went away
     try:
-        response = await handler(request)
+        response = await _answer(request, handler)
         status = response.status
     except web.HTTPException as error:
-        status = error.status  # a redirect; failures are problems by now
+        status = error.status  # a redirect
         raise
     finally:
         _record_request(request, status, time.perf_counter() - started)
     return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        check_host(request)
+        check_origin(request)
+        return answer_preflight(request) or await handler(request)
+    except Exception as error:
+        response = problem_of_exception(request, error)
+        if response is None:
+            raise
+        return response
 
 
 def _record_request(request: web.Request, status: int, duration_s: float) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from app import appkeys
 from app.errors import KeyInvalid, KeyMissing, ScopeMissing, ServiceError
@@ -31,23 +30,17 @@ HTTP_CODES = {
 }
 
 
-@web.middleware
-async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem."""
-    try:
-        return await handler(request)
-    except ServiceError as error:
+def problem_of_exception(request: web.Request, error: Exception) -> web.Response | None:
+    """Return whatever a handler raised as a problem; None for a redirect, which is no failure."""
+    if isinstance(error, ServiceError):
         if error.status >= 500:
             log.warning("request.failed", code=error.code, detail=error.detail)
         return problem_of_error(request, error)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return problem_of_http_error(request, error)
-    except Exception as error:
-        # the cause goes to the log alone: it may name paths, SQL or secrets
-        log.exception("request.crashed", error=type(error).__name__)
-        return problem(request, 500, "internal-error", "Internal error", "Something unexpected went wrong.")
+    if isinstance(error, web.HTTPException):
+        return None if error.status < 400 else problem_of_http_error(request, error)
+    # the cause goes to the log alone: it may name paths, SQL or secrets
+    log.error("request.crashed", error=type(error).__name__, exc_info=error)
+    return problem(request, 500, "internal-error", "Internal error", "Something unexpected went wrong.")
 
 
 def problem_of_http_error(request: web.BaseRequest, error: web.HTTPException) -> web.Response:

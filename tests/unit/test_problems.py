@@ -7,11 +7,11 @@ from aiohttp import web
 
 from app import appkeys, errors
 from app.api.headers import add_headers
-from app.api.middleware import request_id
-from app.api.problems import problem_middleware
+from app.api.middleware import handle_request
 from app.errors import ServiceError
 from app.schemas import ProblemOut
 from app.settings import Settings
+from app.telemetry.api_metrics import Metrics
 
 
 def all_errors() -> list[type[ServiceError]]:
@@ -22,10 +22,11 @@ async def answer_to(aiohttp_client: Any, failure: Exception) -> Any:
     async def fail(request: web.Request) -> web.Response:
         raise failure
 
-    app = web.Application(middlewares=[request_id, problem_middleware])
+    app = web.Application(middlewares=[handle_request])
     app[appkeys.SETTINGS] = Settings()
     app[appkeys.HTTP], app[appkeys.TRACING] = Settings().http, Settings().tracing
     app[appkeys.EXPORT] = None
+    app[appkeys.METRICS] = Metrics()
     app.on_response_prepare.append(add_headers)
     app.router.add_get("/", fail)
     client = await aiohttp_client(app)
