@@ -1,1 +1,3 @@
 """The worker pool, and the batch pipeline that trains what it serves."""
+
+import app as app  # before MLflow: it turns telemetry off
