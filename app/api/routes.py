@@ -169,7 +169,7 @@ ROUTES = (
     Route("POST", "/artifacts/refresh", refresh_artifacts, scope=Scope.ADMIN),
     Route("POST", "/sql", run_sql, ASKING_SQL, answer=SqlOut, media=SQL_MEDIA, scope=Scope.SQL),
     Route("GET", "/events", follow_events, (FeedFull,), media=(EVENT_STREAM,)),
-    Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.MONITOR),
+    Route("GET", "/monitoring/task_status/{task_id}", get_task, (TaskNotFound, QueueUnavailable), scope=Scope.PREDICT),
     Route(
         "DELETE",
         "/monitoring/task_status/{task_id}",

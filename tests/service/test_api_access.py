@@ -16,6 +16,7 @@ from app.auth.rate_limit import Quota, RateLimit
 from app.errors import RateLimited
 from app.queue.redis import connect, disconnect
 from app.settings import Settings
+from tests.support.build_artifacts import FIRST_ID
 from tests.support.build_keys import a_key, as_setting
 from tests.support.events import listening
 from tests.support.serving import Client, Serve, until
@@ -37,8 +38,9 @@ def test_what_is_open_is_open_on_purpose() -> None:
         "/healthcheck/", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs",
     ]  # fmt: skip
     watched = [route for route in ROUTES if route.path.startswith("/monitoring/")]
-    # whoever may ask for a prediction may take it back
-    assert all(route.scope is (Scope.PREDICT if route.method == "DELETE" else Scope.MONITOR) for route in watched)
+    # whoever may submit a prediction may follow it and take it back
+    assert {route.scope for route in watched if "task_status" in route.path} == {Scope.PREDICT}
+    assert {route.scope for route in watched if "task_status" not in route.path} == {Scope.MONITOR}
 
 
 async def test_without_keys_everything_is_open(client: Client) -> None:
@@ -71,12 +73,31 @@ async def test_missing_and_wrong_keys_are_401_and_say_how(serve: Serve) -> None:
 async def test_missing_scope_is_403_and_named(serve: Serve) -> None:
     text, key = a_key(Scope.READ)
     client = await serve(api_keys=as_setting(key))
-    for path in ("/monitoring/arq/queues", "/monitoring/drift", "/monitoring/task_status/t"):
+    scopes = {
+        "/monitoring/arq/queues": "monitor",
+        "/monitoring/drift": "monitor",
+        "/monitoring/task_status/t": "predict",
+    }
+    for path, scope in scopes.items():
         answer = await client.get(path, headers=shown(text))
         problem = await answer.json()
-        assert (answer.status, problem["code"], problem["scope"]) == (403, "scope-missing", "monitor")
-        assert 'scope="monitor"' in answer.headers["WWW-Authenticate"]
+        assert (answer.status, problem["code"], problem["scope"]) == (403, "scope-missing", scope)
+        assert f'scope="{scope}"' in answer.headers["WWW-Authenticate"]
     assert await status(client, "/predict/7", shown(text)) == 403
+
+
+async def test_key_that_submits_a_task_may_follow_and_cancel_it(serve: Serve, live_settings: Settings) -> None:
+    text, key = a_key(Scope.READ, Scope.PREDICT)
+    client = await serve(
+        api_keys=as_setting(key), redis_url=live_settings.redis_url, queue_name=live_settings.queue_name
+    )
+    async with client.post("/predict/async/", json={"match_id": FIRST_ID}, headers=shown(text)) as response:
+        assert response.status == 202
+        location = response.headers["Location"]
+    assert await status(client, location, shown(text)) == 200
+    async with client.delete(location, headers=shown(text)) as response:
+        assert response.status == 204
+    assert await status(client, "/monitoring/arq/queues", shown(text)) == 403
 
 
 async def test_every_guarded_route_asks_for_its_scope_and_no_other_opens_it(serve: Serve) -> None:
