@@ -42,7 +42,8 @@ from worker.spans import job_spans
 log = logging.getLogger(__name__)
 
 JOB_TIMEOUT_S = 60.0
-HAND_OVER_S = 30.0  # how long a worker without its supervisor answers on; longer than a pool takes to start
+# how long a worker without its supervisor answers on: longer than a pool takes to start on a busy machine
+HAND_OVER_S = 300.0
 ORPHANED = signal.SIGUSR1  # the supervisor is gone
 DRAIN_S = 10.0  # how long jobs in hand may take after SIGTERM; then others do them
 

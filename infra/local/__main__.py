@@ -176,6 +176,7 @@ def run(options: argparse.Namespace) -> None:
     machine = Machine(settings, home)
     say(f"Touchline {__version__}, state in {home.root}")
     home.prepare()
+    home.relocate_registry()
     machine.check_ports()
     try:
         machine.start_servers()

@@ -6,7 +6,9 @@ import json
 import os
 import shlex
 import shutil
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,31 @@ class Home:
         os.ftruncate(file, 0)
         os.write(file, str(os.getpid()).encode())
 
+    def relocate_registry(self) -> None:
+        """Point the registry's addresses at this folder, which may have been moved or copied.
+
+        MLflow keeps the absolute address of every model and run. Moved, no model would load; copied, the copy would
+        load the models of the original.
+        """
+        database, artifacts = self.registry / "mlflow.db", self.registry / "artifacts"
+        if not database.exists() or not artifacts.is_dir():
+            return
+        new = artifacts.resolve().as_uri()
+        with closing(sqlite3.connect(database)) as connection, connection:
+            columns = _address_columns(connection)
+            if not columns:
+                return
+            locations = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+            for (old,) in locations:
+                # other stores of the user's own stay as they are
+                if old and old != new and old.startswith("file:") and old.endswith(f"/{self.registry.name}/artifacts"):
+                    for table, column in columns:
+                        connection.execute(
+                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608  # names of ours
+                            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                            (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                        )
+
     def note_addresses(self, env: Mapping[str, str]) -> None:
         """Leave the servers' addresses, passwords in them, for the scripts that look into a running system."""
         path = self.root / "run.env"
@@ -86,6 +113,19 @@ class Home:
         except (OSError, ValueError, KeyError):
             return None
         return str(found) if found else None
+
+
+def _address_columns(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Return the columns of MLflow's database that hold addresses of files."""
+    wanted = {
+        ("experiments", "artifact_location"),
+        ("runs", "artifact_uri"),
+        ("logged_models", "artifact_location"),
+        ("model_versions", "source"),
+        ("model_versions", "storage_location"),
+    }
+    query = "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns"
+    return [column for column in connection.execute(query).fetchall() if column in wanted]
 
 
 def _is_whole(artifacts: Path) -> bool:

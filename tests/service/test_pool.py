@@ -3,17 +3,23 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 
 import psutil
 import pytest
+from arq.connections import ArqRedis
 
 from app.queue.__main__ import main as jobs_main
 from app.queue.client import QueueClient
+from app.queue.jobs import Heartbeat, WorkerState
+from app.queue.redis_keys import RedisKeys
+from app.queue.serialization import dumps
 from app.settings import Settings
 from tests.support.live import MemorySource, a_job
 from tests.support.models import tiny_rows
@@ -56,6 +62,37 @@ async def test_process_answers_until_it_is_told_to_stop(
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 5)
     assert await queue.workers() == []
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+async def test_process_without_supervisor_answers_until_the_next_is_ready(
+    queue: QueueClient,
+    live_settings: Settings,
+    shelf_source: MemorySource,
+    redis: ArqRedis,
+    monkeypatch: pytest.MonkeyPatch,
+    is_replaced: bool,
+) -> None:
+    """Or until nobody has come for long enough."""
+    monkeypatch.setattr("worker.main.HAND_OVER_S", 120 if is_replaced else 2.0)
+    working = asyncio.create_task(serve(live_settings, source=lambda _: shelf_source))
+    await until(lambda: is_served(queue))
+    os.kill(os.getpid(), signal.SIGUSR1)
+    _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=20)
+    assert result.model_version == "1"
+    if is_replaced:
+        assert not working.done()
+        await announce_next(redis, RedisKeys(live_settings.queue_name))
+    await asyncio.wait_for(working, 60)
+
+
+async def announce_next(redis: ArqRedis, keys: RedisKeys) -> None:
+    """Publish the heartbeat of a ready worker of this host that has just started."""
+    worker_id = "the next"
+    now = datetime.now(UTC)
+    state = WorkerState(worker_id, socket.gethostname(), 1, now, now, 0, 0, 1.0, {"champion": "1"})
+    await redis.set(keys.worker(worker_id), dumps(Heartbeat(state, [], True, 0.0, {})), ex=60)
+    await redis.zadd(keys.workers, {worker_id: time.time()})
 
 
 def test_jobs_command_lists(
