@@ -14,6 +14,7 @@ from app.ledger.ledger import Ledger, NoLedger
 from app.settings import Settings
 from app.store.roi import SelectionRoi, selection_roi
 from app.store.selection import Selection
+from app.store.snapshot import Snapshot
 from app.store.snapshots import SnapshotChange
 from app.telemetry.api_metrics import Metrics, ScoreMetrics
 
@@ -31,11 +32,12 @@ class SnapshotGauges:
 
     async def measure(self, change: SnapshotChange) -> None:
         """Measure a new snapshot; one that cannot be measured is served all the same."""
+        if change.new is not change.old:
+            await self._measure(change.new)
         for _ in range(change.n_swaps):
             self._metrics.swaps.inc()
-        snapshot = change.new
-        if snapshot is change.old:
-            return
+
+    async def _measure(self, snapshot: Snapshot) -> None:
         try:
             rows = await snapshot.database.fetch(_NEWEST_ODDS)
             self._metrics.odds_at_s = rows[0][0]

@@ -106,6 +106,8 @@ async def test_hostile_words_neither_break_nor_forge_a_scrape(client: Client, pr
 @pytest.mark.timeout(120)
 async def test_ten_thousand_paths_make_a_handful_of_series(client: Client) -> None:
     """Under a common prefix and not: neither the path nor the number of tries shows."""
+    # the series of a new snapshot come when it has been measured
+    await until(lambda: says(client, "snapshot_swaps_total 1.0"))
     before = series(await scraped(client))
     for start in range(0, 10_000, 100):
         paths = (f"/{n}/{n}" if n % 2 else f"/predict/precomputed/{n}x" for n in range(start, start + 100))
