@@ -94,7 +94,8 @@ def test_every_view_is_there(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     views = ("predictions", "odds", "cards", "features", "region_roi")
     counts = ", ".join(f"(SELECT count(*) FROM {view}) > 0 AS {view}" for view in views)
     assert main(["-c", f"CREATE TEMP TABLE mine AS SELECT {counts}; FROM mine", "--format", "csv"]) == 0
-    assert capfdbinary.readouterr().out == b"predictions,odds,cards,features,region_roi\ntrue,true,true,true,true\n"
+    header = ",".join(f'"{view}"' for view in views)
+    assert capfdbinary.readouterr().out.decode() == f"{header}\ntrue,true,true,true,true\n"
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ async def test_prompt_takes_several_lines_and_remembers(home: Path, capfdbinary:
     code = await typed("SELECT 1 AS a,\r2 AS b;\r", "nonsense;\r", "SELECT 3 AS c;\r", "exit\r")
     said, complaint = capfdbinary.readouterr()
     assert code == 0
-    assert said == b"a,b\n1,2\nc\n3\n"
+    assert said == b'"a","b"\n1,2\n"c"\n3\n'
     assert b"Parser Error" in complaint
     assert b"60 matches" in complaint
     history = home / "sql-history"
@@ -211,7 +212,7 @@ async def test_prompt_takes_several_lines_and_remembers(home: Path, capfdbinary:
 
 async def test_ctrl_c_drops_what_was_typed_and_ctrl_d_leaves(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert await typed("SELECT 'lost'\x03", "SELECT 'kept' AS word;\r", "\x04") == 0
-    assert capfdbinary.readouterr().out == b"word\nkept\n"
+    assert capfdbinary.readouterr().out == b'"word"\n"kept"\n'
 
 
 @contextmanager
