@@ -64,7 +64,7 @@ class MatchNotFound(ServiceError, status=404, title="No such match in the curren
     """The current snapshot has no such match."""
 
     @classmethod
-    def of(cls, match_id: int) -> "MatchNotFound":
+    def for_match(cls, match_id: int) -> "MatchNotFound":
         """The error for one match id."""
         return cls(f"No match {match_id} in the current snapshot.", match_id=match_id)
 

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from app import __version__
-from app.telemetry.metrics import Counter, Gauge, Histogram, Registry, State
+from app.telemetry.metrics import Counter, Gauge, Histogram, MetricsRegistry, State
 from app.telemetry.process import ProcessMetrics, usage
 
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32)
@@ -23,8 +23,8 @@ WAIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 3.
 class WorkerMetrics:
     """What one worker process counts."""
 
-    def __init__(self, registry: Registry | None = None) -> None:
-        registry = self.registry = registry or Registry()
+    def __init__(self, registry: MetricsRegistry | None = None) -> None:
+        registry = self.registry = registry or MetricsRegistry()
         self.jobs = Counter(registry, "worker_jobs_total", "Jobs that were answered, by result.", ("result",))
         self.batch = Histogram(registry, "worker_batch_jobs", "Jobs in a batch.", bounds=BATCH_BOUNDS)
         self.compute = Histogram(
@@ -87,7 +87,7 @@ class PoolMetrics:
     """The whole pool: rebuilt at each scrape from what its processes last told."""
 
     def __init__(self, states: Iterable[State] = (), ended: Iterable[State] = ()) -> None:
-        self.registry = Registry()
+        self.registry = MetricsRegistry()
         self.process = ProcessMetrics(self.registry, __version__)
         worker = WorkerMetrics(self.registry)
         self.processes = Gauge(self.registry, "worker_processes", "Worker processes that are alive.")

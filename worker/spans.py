@@ -1,4 +1,7 @@
-"""The spans of a job: how long it waited in the queue, and how long the model took."""
+"""The spans of a job: how long it waited in the queue, and how long the model took.
+
+Alone because nothing else knows both jobs and traces.
+"""
 
 from collections.abc import Iterator, Sequence
 

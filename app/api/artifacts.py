@@ -1,4 +1,7 @@
-"""Word from the pipeline that there are new artifacts."""
+"""Look for new artifacts when the pipeline says that there are some.
+
+Alone because each resource of the API has its handler module.
+"""
 
 from aiohttp import web
 

@@ -1,4 +1,7 @@
-"""Match cards: prediction, odds and edge of a match in one."""
+"""Match cards: prediction, odds and edge of a match in one.
+
+Alone because each resource of the API has its handler module.
+"""
 
 from aiohttp import web
 
@@ -28,7 +31,7 @@ async def list_cards(request: web.Request, snapshot: Snapshot, query: CardsQuery
     if card_page.next_cursor:
         # only JSON has a place for it in the body
         headers["Link"] = f'<{request.rel_url.update_query(cursor=card_page.next_cursor)}>; rel="next"'
-    return Content(members, card_page.rows.select(query.named()), headers)
+    return Content(members, card_page.rows.select(query.field_names()), headers)
 
 
 async def get_cards_sql(request: web.Request, query: CardsSqlQuery) -> CardsSqlOut:

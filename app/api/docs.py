@@ -1,4 +1,7 @@
-"""The API's description, for programs and for people."""
+"""The API's description, for programs and for people.
+
+Alone because each resource of the API has its handler module.
+"""
 
 from pathlib import Path
 

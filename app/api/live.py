@@ -96,7 +96,7 @@ async def _predict(request: web.Request, match_id: int, query: LiveQuery, starte
     ledger = request.app[appkeys.LEDGER]
     if ledger.database is not None:
         record = _record(request, prediction, context, asked_at)
-        ledger.record(record.answered(result.task_id, result, now, timings.total_ms or 0.0))
+        ledger.record(record.to_row(result.task_id, result, now, timings.total_ms or 0.0))
     response = model_response(present_live_prediction(prediction, result, context, timings))
     if result.is_known:
         response.headers["Age"] = str(max(0, int((now - result.computed_at).total_seconds())))
@@ -110,7 +110,7 @@ async def _read_request(
     async with request.app[appkeys.SNAPSHOTS].reading() as snapshot:
         odds = snapshot.prices.find(match_id)
         if odds is None:
-            raise MatchNotFound.of(match_id)
+            raise MatchNotFound.for_match(match_id)
         features = await snapshot.features.find(match_id)
         if features is None:
             raise FeaturesMissing(f"Match {match_id} has no feature row.", match_id=match_id)

@@ -1,4 +1,7 @@
-"""Precomputed predictions, odds and what there is to filter by."""
+"""Precomputed predictions, odds and what there is to filter by.
+
+Alone because each resource of the API has its handler module.
+"""
 
 import orjson
 from aiohttp import web
@@ -15,7 +18,7 @@ from app.store.snapshot import Snapshot
 @bulk_read()
 async def list_predictions(request: web.Request, snapshot: Snapshot, query: ListQuery) -> Content:
     """All precomputed predictions, by kick-off."""
-    return Content({"count": snapshot.n_matches}, predictions.all_predictions().select(query.named()))
+    return Content({"count": snapshot.n_matches}, predictions.all_predictions().select(query.field_names()))
 
 
 @bulk_read(Format.JSON)
@@ -23,14 +26,14 @@ async def get_precomputed(request: web.Request, snapshot: Snapshot, path: MatchP
     """One precomputed prediction."""
     row = await predictions.find_prediction(snapshot, path.match_id)
     if row is None:
-        raise MatchNotFound.of(path.match_id)
+        raise MatchNotFound.for_match(path.match_id)
     return Content(row)
 
 
 @bulk_read()
 async def list_odds(request: web.Request, snapshot: Snapshot, query: ListQuery) -> Content:
     """The newest 1X2 odds of every match that has any, by kick-off."""
-    return Content({"count": snapshot.n_odds}, odds.all_odds().select(query.named()))
+    return Content({"count": snapshot.n_odds}, odds.all_odds().select(query.field_names()))
 
 
 @bulk_read(Format.JSON)
@@ -38,7 +41,7 @@ async def get_history(request: web.Request, snapshot: Snapshot, path: MatchPath,
     """Odds and predictions of one match over time."""
     history = await match_history.find_history(snapshot, path.match_id, query.as_of)
     if history is None:
-        raise MatchNotFound.of(path.match_id)
+        raise MatchNotFound.for_match(path.match_id)
     return Content(orjson.dumps(history, option=orjson.OPT_UTC_Z))
 
 
@@ -46,4 +49,4 @@ async def get_history(request: web.Request, snapshot: Snapshot, path: MatchPath,
 async def list_facets(request: web.Request, snapshot: Snapshot, query: FacetsQuery) -> Content:
     """Regions, tournaments and statuses to filter by, and how many matches of a selection each has."""
     counts = await facets.selection_facets(snapshot, read_selection(query))
-    return Content(counts.members, counts.places.select(query.named()))
+    return Content(counts.members, counts.places.select(query.field_names()))

@@ -15,8 +15,8 @@ from app.ledger.evaluation import (
     EvaluationCounts,
     Quality,
     Rules,
-    Scores,
     VersionQuality,
+    VersionScores,
     count_evaluation,
     evaluate_ledger,
     fetch_settled,
@@ -87,7 +87,7 @@ def _version_out(found: VersionQuality) -> VersionQualityOut:
     )
 
 
-def _scores_out(scores: Scores | None) -> dict[str, object]:
+def _scores_out(scores: VersionScores | None) -> dict[str, object]:
     if scores is None:
         return {"log_loss": None, "brier": None, "rps": None, "ece": None, "ece_floor": None, "bins": []}
     return {

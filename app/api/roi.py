@@ -1,4 +1,7 @@
-"""Return on stakes: by region, and over any selection of matches."""
+"""Return on stakes: by region, and over any selection of matches.
+
+Alone because each resource of the API has its handler module.
+"""
 
 from typing import Any
 
@@ -22,7 +25,7 @@ async def list_region_roi(request: web.Request, snapshot: Snapshot, query: ListQ
         "ci_method": CI_METHOD,
         "in_sample": query.as_of is None,
     }
-    return Content(members, roi.newest_region_roi(snapshot).select(query.named()))
+    return Content(members, roi.newest_region_roi(snapshot).select(query.field_names()))
 
 
 @bulk_read(Format.JSON)

@@ -1,4 +1,7 @@
-"""SQL of a caller's own over the snapshot being served."""
+"""SQL of a caller over the snapshot that is served.
+
+Alone because each resource of the API has its handler module.
+"""
 
 from aiohttp import web
 

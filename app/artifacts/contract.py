@@ -40,7 +40,7 @@ __all__ = [
     "ODDS",
     "OPTIONAL",
     "PREDICTIONS",
-    "Fault",
+    "ContractFault",
     "check",
     "read_manifest",
 ]
@@ -81,7 +81,7 @@ def history_pattern(kind: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ContractFault:
     """One thing that is wrong: in which file, a stable code, and a sentence for people."""
 
     file: str
@@ -126,7 +126,7 @@ class DriftReport(BaseModel):
     probabilities_reference: dict[str, str | int | None] = {}  # what with; pydantic copies the default
 
 
-def check(folder: Path, *, checksums: bool = True) -> tuple[Fault, ...]:
+def check(folder: Path, *, checksums: bool = True) -> tuple[ContractFault, ...]:
     """All faults of a folder, in the order of its files; none means it may be published or opened.
 
     `checksums=False` compares sizes only, for a caller that has just computed the checksums itself.
@@ -134,14 +134,14 @@ def check(folder: Path, *, checksums: bool = True) -> tuple[Fault, ...]:
     return tuple(_faults(folder, checksums=checksums))
 
 
-def _faults(folder: Path, *, checksums: bool) -> Iterator[Fault]:
+def _faults(folder: Path, *, checksums: bool) -> Iterator[ContractFault]:
     try:
         manifest = read_manifest(folder)
     except OSError as error:
-        yield Fault(MANIFEST, "missing-file", f"cannot be read: {error.strerror}")
+        yield ContractFault(MANIFEST, "missing-file", f"cannot be read: {error.strerror}")
         return
     except ValueError as error:
-        yield Fault(MANIFEST, "unreadable", _short(error))
+        yield ContractFault(MANIFEST, "unreadable", _short(error))
         return
     broken = list(_stamp_faults(folder, manifest, checksums=checksums))
     yield from broken
@@ -152,30 +152,30 @@ def _faults(folder: Path, *, checksums: bool) -> Iterator[Fault]:
     yield from _content_faults(folder, whole, latest)
 
 
-def _stamp_faults(folder: Path, manifest: Manifest, *, checksums: bool) -> Iterator[Fault]:
+def _stamp_faults(folder: Path, manifest: Manifest, *, checksums: bool) -> Iterator[ContractFault]:
     for name in FILES:
         if name not in manifest.files:
             detail = "is not there" if manifest.is_derived else "the manifest does not list this file"
-            yield Fault(name, "unlisted", detail)
+            yield ContractFault(name, "unlisted", detail)
     for name, stamp in manifest.files.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            yield Fault(name, "bad-path", "the manifest lists a path outside the folder")
+            yield ContractFault(name, "bad-path", "the manifest lists a path outside the folder")
             continue
         try:
             yield from _stamp_fault(folder, name, stamp, checksums=checksums)
         except OSError as error:
-            yield Fault(name, "missing-file", f"cannot be read: {error.strerror}")
+            yield ContractFault(name, "missing-file", f"cannot be read: {error.strerror}")
 
 
-def _stamp_fault(folder: Path, name: str, stamp: FileStamp, *, checksums: bool) -> Iterator[Fault]:
+def _stamp_fault(folder: Path, name: str, stamp: FileStamp, *, checksums: bool) -> Iterator[ContractFault]:
     if (folder / name).is_dir():
-        yield Fault(name, "folder-of-parts", FOLDER_OF_PARTS)
+        yield ContractFault(name, "folder-of-parts", FOLDER_OF_PARTS)
         return
     size_bytes = (folder / name).stat().st_size
     if size_bytes != stamp.size_bytes:
-        yield Fault(name, "wrong-size", f"{size_bytes} bytes where the manifest says {stamp.size_bytes}")
-    elif checksums and FileStamp.of(folder / name).sha256 != stamp.sha256:
-        yield Fault(name, "wrong-checksum", "the contents are not those the manifest vouches for")
+        yield ContractFault(name, "wrong-size", f"{size_bytes} bytes where the manifest says {stamp.size_bytes}")
+    elif checksums and FileStamp.from_file(folder / name).sha256 != stamp.sha256:
+        yield ContractFault(name, "wrong-checksum", "the contents are not those the manifest vouches for")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,28 +186,28 @@ class _Context:
     latest: datetime
 
 
-def _content_faults(folder: Path, names: set[str], latest: datetime) -> Iterator[Fault]:
+def _content_faults(folder: Path, names: set[str], latest: datetime) -> Iterator[ContractFault]:
     context = _Context(_prediction_ids(folder) if PREDICTIONS in names else None, latest)
     for name in (*FILES, *MONEY_KELLY):
         if name not in names:
             continue
         try:
             for code, detail in _CHECKS[name](folder / name, context):
-                yield Fault(name, code, detail)
+                yield ContractFault(name, code, detail)
         except (OSError, ValueError, pa.ArrowException) as error:
-            yield Fault(name, "unreadable", _short(error))
+            yield ContractFault(name, "unreadable", _short(error))
     for name in sorted(names):
         kind = history_kind(name)
         if kind is not None:
             yield from _history_faults(folder, name, kind, latest)
 
 
-def _history_faults(folder: Path, name: str, kind: str, latest: datetime) -> Iterator[Fault]:
+def _history_faults(folder: Path, name: str, kind: str, latest: datetime) -> Iterator[ContractFault]:
     """Check types, nulls and bounds, which a footer tells: a history is long, and its rows were artifacts once."""
     try:
         file = pq.ParquetFile(folder / name)
     except (OSError, ValueError, pa.ArrowException) as error:
-        yield Fault(name, "unreadable", _short(error))
+        yield ContractFault(name, "unreadable", _short(error))
         return
     needed = HISTORY_COLUMNS[kind]
     with file:
@@ -216,7 +216,7 @@ def _history_faults(folder: Path, name: str, kind: str, latest: datetime) -> Ite
             findings += _null_findings(file.metadata, needed)
             findings += _history_range_findings(file, needed, latest)
     for code, detail in findings:
-        yield Fault(name, code, detail)
+        yield ContractFault(name, code, detail)
 
 
 def _chunks(metadata: pq.FileMetaData) -> Iterator[pq.ColumnChunkMetaData]:

@@ -126,7 +126,7 @@ class DiskCache:
             # it is served all the same; only a start without network would find an older one
             log.warning("the version could not be remembered", error=error.strerror)
 
-    def kept(self, place: str) -> Version | None:
+    def read_kept_version(self, place: str) -> Version | None:
         """The version remembered of a place; None when there is none, or not all of its files."""
         try:
             version = Version.model_validate_json(self._kept_path(place).read_bytes())

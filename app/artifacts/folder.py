@@ -49,7 +49,7 @@ class FolderSource:
     async def keep(self, version: Version) -> None:
         """Nothing: a folder is there at the next start."""
 
-    async def kept(self) -> Version | None:
+    async def read_kept_version(self) -> Version | None:
         """None."""
         return None
 

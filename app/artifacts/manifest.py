@@ -19,7 +19,7 @@ class FileStamp(BaseModel):
     rows: int | None = None
 
     @classmethod
-    def of(cls, path: Path, rows: int | None = None) -> "FileStamp":
+    def from_file(cls, path: Path, rows: int | None = None) -> "FileStamp":
         """Stamp a file as it is now."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

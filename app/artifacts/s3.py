@@ -64,9 +64,9 @@ class BucketSource:
         """Remember it in the cache."""
         await asyncio.to_thread(self._cache.keep, self._place, version)
 
-    async def kept(self) -> Version | None:
+    async def read_kept_version(self) -> Version | None:
         """The version last kept, if its files are all in the cache."""
-        return await asyncio.to_thread(self._cache.kept, self._place)
+        return await asyncio.to_thread(self._cache.read_kept_version, self._place)
 
     async def invalidate(self, version: Version) -> None:
         """Forget the copies: what was whole when it was kept may be damaged now."""

@@ -83,7 +83,7 @@ class Source(Protocol):
         """Remember a version that could be opened, for a start at which the place cannot be reached."""
         ...
 
-    async def kept(self) -> Version | None:
+    async def read_kept_version(self) -> Version | None:
         """The version last kept, if this source keeps any; to fetch it takes no network."""
         ...
 

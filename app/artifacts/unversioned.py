@@ -62,7 +62,7 @@ def write_manifest(folder: Path, version: Version) -> None:
         data_until=_newest_result(folder / PREDICTIONS),
         features_computed_at=modified.get(FEATURES, newest),
         is_derived=True,
-        files={name: FileStamp.of(folder / name) for name in version.files},
+        files={name: FileStamp.from_file(folder / name) for name in version.files},
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
 

@@ -44,7 +44,7 @@ def rotate(settings: KeySettings, arguments: Arguments) -> list[str]:
     with auth_keys.edit_keys(settings.file) as keys:
         place = _place(keys, arguments.prefix)
         old = keys[place]
-        if ended := old.ended(now):
+        if ended := old.end_reason(now):
             raise ValueError(f"{old.prefix} is {ended}; create another key")
         until = now + (old.expires_at - old.created_at) if old.expires_at else None
         text, new = new_key(
@@ -63,7 +63,7 @@ def check(settings: KeySettings, _arguments: Arguments) -> list[str]:
 
 def _line(key: Key, now: datetime) -> str:
     until = f"until {key.expires_at:%Y-%m-%d %H:%M}" if key.expires_at else "for good"
-    return f"{key.prefix}  {key.ended(now) or until:<22}  {','.join(sorted(key.scopes)):<32}  {key.owner}"
+    return f"{key.prefix}  {key.end_reason(now) or until:<22}  {','.join(sorted(key.scopes)):<32}  {key.owner}"
 
 
 def _in_days(days: float | None) -> datetime | None:

@@ -59,7 +59,7 @@ class Keyring:
         key = self._by_prefix.get(key_prefix(text), _NOBODY)
         if not key.matches(text) or key is _NOBODY:
             raise KeyInvalid("No such API key.")
-        ended = key.ended(datetime.now(UTC))
+        ended = key.end_reason(datetime.now(UTC))
         if ended:
             raise KeyInvalid(f"The API key {key.prefix} is {ended}.")
         return key

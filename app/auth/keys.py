@@ -51,7 +51,7 @@ class Key(BaseModel):
         """Whether `text` is this key; takes as long for a wrong one as for the right one."""
         return hmac.compare_digest(key_digest(text), self.sha256)
 
-    def ended(self, now: datetime) -> str | None:
+    def end_reason(self, now: datetime) -> str | None:
         """Why the key is not good any more: `revoked` or `expired`; None while it is."""
         if self.revoked_at is not None and self.revoked_at <= now:
             return "revoked"

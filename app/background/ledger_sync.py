@@ -15,7 +15,7 @@ from app.ledger.rows import PredictionRecord, ShadowRow
 from app.queue.pending_results import CompletedResult, PendingResults
 from app.queue.redis import REDIS_ERRORS, connect, disconnect
 from app.queue.redis_keys import RedisKeys
-from app.queue.shadow_stream import Entry, ShadowPrediction, ShadowStream
+from app.queue.shadow_stream import ShadowPrediction, ShadowStream, StreamEntry
 from app.runtime import run_in_background
 from app.settings import Settings
 
@@ -95,7 +95,7 @@ class LedgerSync:
         self._shadows = shadows
         self._ledger = ledger
         self._reader = f"{socket.gethostname()}:{os.getpid()}"
-        self._held: list[Entry] = []
+        self._held: list[StreamEntry] = []
 
     async def step(self) -> bool:
         """Store some; whether there were any. What could not be stored is held and tried again before any other."""

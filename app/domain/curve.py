@@ -31,7 +31,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Bets:
+class CurveBets:
     """Settled bets in order; `day` counts days from any start, `edge` is p*price-1; each field (n,)."""
 
     day: Days
@@ -41,7 +41,7 @@ class Bets:
     edge: Floats
 
 
-def curve(bets: Bets, max_points: int = MAX_POINTS) -> Curve:
+def curve(bets: CurveBets, max_points: int = MAX_POINTS) -> Curve:
     """The running sums by day, or by several days together when there are more than `max_points`.
 
     A bet wins with p = (1+edge)/price by the model, so its profit has the variance `(stake*price)**2 * p*(1-p)`.

@@ -25,7 +25,7 @@ class Devig(StrEnum):
     ODDS_RATIO = "odds-ratio"
 
 
-def implied(odds: Floats) -> Floats:
+def implied_probabilities(odds: Floats) -> Floats:
     """Implied probabilities `1/odds`, (n, 3); they sum to one plus the overround."""
     usable = np.all(np.isfinite(odds) & (odds > 1.0), axis=1, keepdims=True)
     return np.where(usable, 1.0 / np.where(usable, odds, 2.0), np.nan)
@@ -33,7 +33,7 @@ def implied(odds: Floats) -> Floats:
 
 def overround(odds: Floats) -> Floats:
     """The margin `sum(1/odds) - 1` of each row, (n,); negative when the prices allow arbitrage."""
-    return np.asarray(implied(odds).sum(axis=1) - 1.0, dtype=np.float64)
+    return np.asarray(implied_probabilities(odds).sum(axis=1) - 1.0, dtype=np.float64)
 
 
 def fair(odds: Floats, method: Devig = Devig.POWER) -> Floats:
@@ -51,7 +51,7 @@ def fair(odds: Floats, method: Devig = Devig.POWER) -> Floats:
     odds-ratio: `p/(1-p) = c * implied/(1-implied)`, one c for the three: logarithms of odds move by the same step
     (Cheung 2015, "Fixed-Odds Betting and Traditional Odds").
     """
-    raw = _WITHOUT_MARGIN[method](implied(odds))
+    raw = _WITHOUT_MARGIN[method](implied_probabilities(odds))
     return np.asarray(raw / raw.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
@@ -119,7 +119,7 @@ _WITHOUT_MARGIN: Mapping[Devig, Callable[[Floats], Floats]] = {
 
 def edge(probabilities: Floats, odds: Floats) -> Floats:
     """Expected profit of one unit staked on each outcome, `p*odds - 1`, (n, 3)."""
-    return np.where(np.isnan(implied(odds)), np.nan, probabilities * odds - 1.0)
+    return np.where(np.isnan(implied_probabilities(odds)), np.nan, probabilities * odds - 1.0)
 
 
 def best_edge(edges: Floats) -> tuple[Indices, Floats]:

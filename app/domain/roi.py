@@ -39,7 +39,7 @@ class Totals:
         return cls(*(np.cumsum(column, dtype=np.float64) for column in columns))
 
     @classmethod
-    def of(cls, stake: Floats, profit: Floats, won: Flags) -> Self:
+    def from_bets(cls, stake: Floats, profit: Floats, won: Flags) -> Self:
         """Totals of all bets, fields of shape (1,)."""
         ones = np.ones(len(stake))
         columns = (ones, won, stake, profit, stake**2, profit**2, stake * profit)
@@ -107,7 +107,7 @@ class Roi:
 
 def summarise(stake: Floats, profit: Floats, won: Flags, min_bets: int = MIN_BETS) -> Roi:
     """Sum up settled bets, arrays of shape (n,) in the order they were settled; nothing at all is not an error."""
-    totals = Totals.of(stake, profit, won)
+    totals = Totals.from_bets(stake, profit, won)
     found = interval(totals, min_bets)
     n_bets, n_wins = len(stake), int(np.sum(won))
     return Roi(
@@ -137,7 +137,7 @@ class ClosingLine:
 def closing_line(values: Floats, min_bets: int = MIN_BETS) -> ClosingLine:
     """Sum up closing-line values of unit bets, (n,); NaN where closing odds are unknown."""
     known = values[~np.isnan(values)]
-    found = interval(Totals.of(np.ones(len(known)), known, known > 0), min_bets)
+    found = interval(Totals.from_bets(np.ones(len(known)), known, known > 0), min_bets)
     return ClosingLine(len(known), _number(found.roi_pct), _number(found.low), _number(found.high))
 
 

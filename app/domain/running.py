@@ -13,7 +13,7 @@ _DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bets:
+class RegionBets:
     """Settled bets in the order of their settlement, fields of shape (n,); times are microseconds since 1970, UTC.
 
     `clv` is the closing-line value of a unit bet; NaN where closing odds are unknown.
@@ -26,7 +26,9 @@ class Bets:
     clv: Floats
 
 
-def by_day(bets: Bets, judged_us: Times, until_us: int, min_bets: int = MIN_BETS) -> dict[str, npt.NDArray[np.generic]]:
+def by_day(
+    bets: RegionBets, judged_us: Times, until_us: int, min_bets: int = MIN_BETS
+) -> dict[str, npt.NDArray[np.generic]]:
     """Columns of running totals, a row for each day on which a bet was settled, and one as of `until_us`, the last.
 
     A row counts what was settled strictly before its `settled_us`: the midnight after, or `until_us` when that is

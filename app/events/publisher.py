@@ -6,7 +6,7 @@ from app.errors import QueryQueueFull, QueryTimeout, QueueUnavailable
 from app.events.feed import Feed
 from app.queue.client import QueueClient
 from app.schemas import MatchesEventOut, ModelEventOut, SnapshotEventOut
-from app.store.changes import Changed, find_changes
+from app.store.changes import ChangedMatches, find_changes
 from app.store.database import DatabaseError
 from app.store.snapshot import Snapshot
 from app.store.snapshots import SnapshotChange
@@ -45,7 +45,7 @@ class SnapshotPublisher:
         self._feed.publish(what, event.model_dump_json().encode())
 
 
-def _event(new: Snapshot, changed: Changed) -> MatchesEventOut:
+def _event(new: Snapshot, changed: ChangedMatches) -> MatchesEventOut:
     is_cut = changed.total > len(changed.match_ids)
     return MatchesEventOut(snapshot=new.id, match_ids=changed.match_ids, total=changed.total, truncated=is_cut)
 

@@ -65,7 +65,7 @@ class ScoredPredictions:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class VersionScores:
     """Proper scores (smaller is better) and calibration of n predictions."""
 
     log_loss: Estimate
@@ -94,7 +94,7 @@ class VersionQuality:
     role: Role
     aliases: tuple[str, ...]
     n: int
-    scores: Scores | None
+    scores: VersionScores | None
     money: Money
 
 
@@ -191,10 +191,10 @@ def _matrix(rows: Sequence[Any], name: str, sides: Sequence[str] = OUTCOMES) -> 
     return np.array(values, dtype=np.float64).reshape(len(rows), len(sides))
 
 
-def _scores(judged: ScoredPredictions) -> Scores:
+def _scores(judged: ScoredPredictions) -> VersionScores:
     found = losses(judged.probabilities, judged.outcomes)
     happened = one_hot(judged.outcomes).ravel()
-    return Scores(
+    return VersionScores(
         log_loss=statistics.mean(found.log_loss),
         brier=statistics.mean(found.brier),
         rps=statistics.mean(found.rps),

@@ -71,7 +71,7 @@ class Journal:
         self._size_bytes = self.rows = 0
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[list[Path]]:
+    def closed_files(self) -> Iterator[list[Path]]:
         """Some of the files that no living writer holds, oldest first; locked for the time of the block.
 
         One that cannot be read is left out and logged, and holds up no other.

@@ -139,7 +139,7 @@ class Ledger:
             self._since = None
             self._journal.rotate()
             n_rows = await self._insert_memory()
-            with self._journal.waiting() as files:
+            with self._journal.closed_files() as files:
                 n_rows += sum([await self._insert_file(path) for path in files])
             self._in_flight = InFlight()
             return n_rows

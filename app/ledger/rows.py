@@ -114,7 +114,7 @@ class PredictionRecord:
     trace_id: str
     id: UUID = field(default_factory=uuid4)
 
-    def answered(self, task_id: str, answer: PredictionAnswer, at: datetime, latency_ms: float) -> LedgerRow:
+    def to_row(self, task_id: str, answer: PredictionAnswer, at: datetime, latency_ms: float) -> LedgerRow:
         """The row of an answer given at that time."""
         home, draw, away = answer.proba
         return LedgerRow(
@@ -142,7 +142,7 @@ class PredictionRecord:
     def answered_later(self, task_id: str, answer: PredictionAnswer) -> LedgerRow:
         """The row of an answer that nobody waited for: given when it was computed, or at once where it was known."""
         at = max(self.asked_at, answer.computed_at)
-        return self.answered(task_id, answer, at, 1000 * (at - self.asked_at).total_seconds())
+        return self.to_row(task_id, answer, at, 1000 * (at - self.asked_at).total_seconds())
 
     def encode(self) -> bytes:
         """The question as JSON."""

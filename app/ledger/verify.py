@@ -12,7 +12,7 @@ PORTION = 1000  # rows in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ChainVerdict:
     """How far a chain holds: its rows, its last good link, and what is wrong after it (None: nothing)."""
 
     table: str
@@ -51,7 +51,7 @@ class _Walk:
         return None
 
 
-async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequence[ChainHead] = ()) -> Verdict:
+async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequence[ChainHead] = ()) -> ChainVerdict:
     """Check every row, and that the links `expected` from an earlier look are still there."""
     walk = _Walk(chain, {link.seq: link.row_hash for link in expected})
     # closed here and now: left to the event loop, its transaction would end while the next chain is being read
@@ -62,7 +62,7 @@ async def verify(connection: asyncpg.Connection, chain: Chain, expected: Sequenc
     cut = [link.seq for link in expected if link.seq > walk.head.seq]
     if walk.fault is None and cut:
         walk.fault = f"row {min(cut)} was there and is not: the end of the chain was cut off after row {walk.head.seq}"
-    return Verdict(chain.table, walk.rows, walk.head, walk.fault)
+    return ChainVerdict(chain.table, walk.rows, walk.head, walk.fault)
 
 
 async def rows_of(

@@ -14,7 +14,7 @@ _OWN_FAULT = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyn
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """A row to be written: its values, `id` first, and their bytes for the hash."""
 
     values: tuple[Any, ...]
@@ -34,18 +34,18 @@ class RejectedRow:
         return cls(values, f"{type(error).__name__}: {error}")
 
 
-def encode_rows(chain: Chain, rows: Iterable[tuple[Any, ...]]) -> tuple[list[Entry], list[RejectedRow]]:
+def encode_rows(chain: Chain, rows: Iterable[tuple[Any, ...]]) -> tuple[list[LedgerEntry], list[RejectedRow]]:
     """The rows ready to be written, and those that fit no column."""
     found, refused = [], []
     for values in rows:
         try:
-            found.append(Entry(values, chain.encode(values)))
+            found.append(LedgerEntry(values, chain.encode(values)))
         except UNFIT as error:
             refused.append(RejectedRow.from_error(values, error))
     return found, refused
 
 
-async def append_rows(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> list[RejectedRow]:
+async def append_rows(pool: asyncpg.Pool, chain: Chain, rows: Sequence[LedgerEntry]) -> list[RejectedRow]:
     """Add the rows that are not there yet; those that PostgreSQL refuses are found by halving and returned."""
     if not rows:
         return []
@@ -61,7 +61,7 @@ async def append_rows(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -
     return []
 
 
-async def _append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[Entry]) -> None:
+async def _append(pool: asyncpg.Pool, chain: Chain, rows: Sequence[LedgerEntry]) -> None:
     by_id = {row.values[0]: row for row in rows}
     async with pool.acquire() as connection, connection.transaction():
         # one writer at a time, of all processes: what is read below stays true until the commit

@@ -38,7 +38,7 @@ class ShadowPrediction:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StreamEntry:
     """A shadow answer as a reader got it; `entry_id` is for the acknowledgement."""
 
     entry_id: str
@@ -67,7 +67,7 @@ class ShadowStream:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    async def read(self, group: str, reader: str, *, count: int = 500) -> list[Entry]:
+    async def read(self, group: str, reader: str, *, count: int = 500) -> list[StreamEntry]:
         """The next entries, first those that a reader took and lost; [] when there are none.
 
         They come again until they are acknowledged: what is done with them must bear a repetition.
@@ -77,7 +77,7 @@ class ShadowStream:
         entries = []
         for entry_id, fields in found:
             try:
-                entries.append(Entry(entry_id.decode(), _decode(fields)))
+                entries.append(StreamEntry(entry_id.decode(), _decode(fields)))
             except (KeyError, TypeError, ValueError):
                 # it would come again for ever, before all others
                 log.warning("a shadow answer that cannot be read was dropped: %s", entry_id.decode())
@@ -88,7 +88,7 @@ class ShadowStream:
         answer = await self._redis.xreadgroup(group, reader, {self._stream: ">"}, count=count)
         return [entry for _, entries in answer for entry in entries]
 
-    async def acknowledge(self, group: str, entries: Sequence[Entry]) -> None:
+    async def acknowledge(self, group: str, entries: Sequence[StreamEntry]) -> None:
         """These are stored: drop them from the stream."""
         if entries:
             entry_ids = [entry.entry_id for entry in entries]

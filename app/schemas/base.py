@@ -127,7 +127,7 @@ class ListQuery(AsOfQuery):
     )
     format: FormatName | None = Field(None, description="the form of the answer, in place of the Accept header")
 
-    def named(self) -> tuple[str, ...]:
+    def field_names(self) -> tuple[str, ...]:
         """The fields, each once, in the order in which they were named."""
         words = (word.strip() for word in (self.fields or "").split(","))
         return tuple(dict.fromkeys(word for word in words if word))

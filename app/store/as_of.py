@@ -119,7 +119,9 @@ def _of_region(judged: Columns, region: str, until_us: int, rules: MoneyRules) -
     is_bet: Flags = mine & ~np.isnan(fill_money(judged, "profit"))
     profit = fill_money(judged, "profit")[is_bet]
     won = np.asarray(judged["won"][is_bet], dtype=np.bool_)
-    bets = running.Bets(_times(judged, is_bet), flat_stake(profit), profit, won, fill_money(judged, "clv")[is_bet])
+    bets = running.RegionBets(
+        _times(judged, is_bet), flat_stake(profit), profit, won, fill_money(judged, "clv")[is_bet]
+    )
     figures = running.by_day(bets, _times(judged, mine), until_us, rules.min_bets)
     settled_until = pa.array(figures.pop("settled_us")).cast(pa.timestamp("us", tz="UTC"))
     arrays = {column: pa.array(values, from_pandas=True) for column, values in figures.items()}

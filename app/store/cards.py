@@ -75,7 +75,7 @@ class Cursor:
 
 def digest(selection: Selection) -> str:
     """A short word that tells one selection from another."""
-    return blake2b(selection.written().encode(), digest_size=6).hexdigest()
+    return blake2b(selection.to_sql().encode(), digest_size=6).hexdigest()
 
 
 def _number(value: object, order: Order) -> float:
@@ -193,7 +193,7 @@ def write_cards_sql(selection: Selection, order: Order, limit: int | None) -> st
     lines = [
         f"SELECT {SHAPE.columns(is_short=True)}",
         "FROM cards",
-        f"WHERE {selection.written()}",
+        f"WHERE {selection.to_sql()}",
         _order_by(order),
         *([f"LIMIT {limit:d}"] if limit is not None else []),
     ]

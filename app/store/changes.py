@@ -33,14 +33,14 @@ LIMIT ?
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class ChangedMatches:
     """Matches that differ: `total` of them, the first of which are listed."""
 
     match_ids: list[int]
     total: int
 
 
-async def find_changes(old: Snapshot, new: Snapshot) -> dict[str, Changed]:
+async def find_changes(old: Snapshot, new: Snapshot) -> dict[str, ChangedMatches]:
     """What differs in `odds` and `predictions`; no entry where nothing does. Both must be held open."""
     suspects = [what for what, (file, _) in _FILES.items() if _stamp(old, file) != _stamp(new, file)]
     found = {what: await new.database.run(_comparing(old, new, what), timeout_s=_TIMEOUT_S) for what in suspects}
@@ -51,13 +51,13 @@ def _stamp(snapshot: Snapshot, file: str) -> str:
     return snapshot.manifest.files[file].sha256
 
 
-def _comparing(old: Snapshot, new: Snapshot, what: str) -> Callable[[Connection], Changed]:
+def _comparing(old: Snapshot, new: Snapshot, what: str) -> Callable[[Connection], ChangedMatches]:
     file, columns = _FILES[what]
     differs = " OR ".join(f"old.{name} IS DISTINCT FROM new.{name}" for name in columns)
     params = [str(old.folder / file), str(new.folder / file), LISTED_MATCHES]
 
-    def compare(cursor: Connection) -> Changed:
+    def compare(cursor: Connection) -> ChangedMatches:
         rows = cursor.execute(_SQL.format(columns=", ".join(columns), differs=differs), params).fetchall()
-        return Changed([match_id for match_id, _ in rows], rows[0][1] if rows else 0)
+        return ChangedMatches([match_id for match_id, _ in rows], rows[0][1] if rows else 0)
 
     return compare

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.artifacts import contract
-from app.artifacts.contract import Fault
+from app.artifacts.contract import ContractFault
 from app.artifacts.folder import open_source
 from app.artifacts.manifest import MANIFEST
 from app.artifacts.source import ArtifactsUnreachable, CannotStore, Source, Version
@@ -24,12 +24,12 @@ from app.store.snapshot import BrokenArtifacts, OpenRules, open_snapshot
 SOUND, FAULTY, UNREADABLE = 0, 1, 2
 
 
-async def find_faults(source: Source, workspace: Workspace, rules: OpenRules) -> list[Fault]:
+async def find_faults(source: Source, workspace: Workspace, rules: OpenRules) -> list[ContractFault]:
     """Return all faults of the version that lies there; ArtifactsUnreachable when there is none, CannotStore."""
     try:
         version = await source.look()
     except ValueError as error:
-        return [Fault(MANIFEST, "unreadable", str(error))]
+        return [ContractFault(MANIFEST, "unreadable", str(error))]
     folder = await asyncio.to_thread(workspace.make, version.id)
     faults = await _fetch(source, version, folder)
     await asyncio.to_thread(write_manifest, folder, version)
@@ -38,7 +38,7 @@ async def find_faults(source: Source, workspace: Workspace, rules: OpenRules) ->
     return faults or await asyncio.to_thread(_open, version.id, folder, rules)
 
 
-async def _fetch(source: Source, version: Version, folder: Path) -> list[Fault]:
+async def _fetch(source: Source, version: Version, folder: Path) -> list[ContractFault]:
     """Fetch the files; where that fails, one by one, so that every file that cannot be fetched is known."""
     try:
         await source.fetch(version, folder)
@@ -50,21 +50,21 @@ async def _fetch(source: Source, version: Version, folder: Path) -> list[Fault]:
                 if not await asyncio.to_thread((folder / name).exists):
                     await source.fetch(single, folder)
             except ArtifactsUnreachable as error:
-                faults.append(Fault(name, "unreachable", str(error)))
+                faults.append(ContractFault(name, "unreachable", str(error)))
             except ValueError as error:
-                faults.append(Fault(name, "folder-of-parts", str(error)))
+                faults.append(ContractFault(name, "folder-of-parts", str(error)))
         return faults
     return []
 
 
-def _open(snapshot_id: str, folder: Path, rules: OpenRules) -> list[Fault]:
+def _open(snapshot_id: str, folder: Path, rules: OpenRules) -> list[ContractFault]:
     """Open what keeps the contract, as the service will."""
     try:
         open_snapshot(snapshot_id, folder, rules).close()
     except BrokenArtifacts as error:
         return list(error.faults)
     except (OSError, ValueError, DatabaseError) as error:
-        return [Fault("all files", "cannot-open", str(error).splitlines()[0])]
+        return [ContractFault("all files", "cannot-open", str(error).splitlines()[0])]
     return []
 
 

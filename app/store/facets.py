@@ -1,4 +1,7 @@
-"""What there is to filter by, and how many matches of a selection each choice has."""
+"""Facets: what there is to filter by, and how many matches of a selection each choice has.
+
+Alone because the store has one module a data set.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -29,7 +29,7 @@ _RETRY_AFTER_S = 2.0
 _SLOW_QUEUE = 8  # rows that wait to be read from the parquet, a fifth of a second each
 
 
-class BuildStopped(Exception):
+class MatrixBuildStopped(Exception):
     """The matrix is not wanted any more."""
 
 
@@ -71,7 +71,7 @@ class FeatureMatrix:
                 if self.matrix is None:
                     self._write()
                     self.matrix = self._opened()
-        except BuildStopped:
+        except MatrixBuildStopped:
             pass
         except Exception as error:
             # rows are still to be had from the parquet, only slowly
@@ -96,7 +96,7 @@ class FeatureMatrix:
         try:
             while not _is_locked(lock):
                 if self._stop.wait(_TURN_S):
-                    raise BuildStopped
+                    raise MatrixBuildStopped
             yield
         finally:
             os.close(lock)
@@ -127,7 +127,7 @@ class FeatureMatrix:
             width = max(1, _BLOCK_BYTES // (4 * max(1, end - start)))
             for left in range(0, len(self._names), width):
                 if self._stop.is_set():
-                    raise BuildStopped
+                    raise MatrixBuildStopped
                 columns = list(self._names[left : left + width])
                 (block,) = file.read_row_group(group, columns=columns).combine_chunks().to_batches() or (None,)
                 if block is not None:

@@ -62,7 +62,7 @@ def instants(*names: str) -> Shape:
     return Shape({name: Member(instant(name), {name: name}) for name in names})
 
 
-def computed(**columns: str) -> Shape:
+def computed_field(**columns: str) -> Shape:
     """Members computed by SQL."""
     return Shape({name: Member(sql, {name: sql}) for name, sql in columns.items()})
 

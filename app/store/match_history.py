@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from app.domain.odds import fair, implied, overround
+from app.domain.odds import fair, implied_probabilities, overround
 from app.store.database import Connection, Row
 from app.store.snapshot import Snapshot
 
@@ -48,7 +48,7 @@ def _find(cursor: Connection, match_id: int, until: datetime | None) -> dict[str
 
 def _odds(rows: list[Row]) -> list[dict[str, Any]]:
     prices = np.array([row[1:4] for row in rows], dtype=np.float64).reshape(-1, len(_SIDES))
-    margins, raw, chances = overround(prices).tolist(), implied(prices).tolist(), fair(prices).tolist()
+    margins, raw, chances = overround(prices).tolist(), implied_probabilities(prices).tolist(), fair(prices).tolist()
     return [
         {
             "kind": kind,

@@ -72,7 +72,7 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
     stake = np.where(known & matches.too_little_history, 0.0, kelly)
     settled: Flags = is_value & (matches.outcome >= 0)
     won: Flags = settled & (best == matches.outcome)
-    implied, fair = odds_of.implied(odds), odds_of.fair(odds)
+    implied, fair = odds_of.implied_probabilities(odds), odds_of.fair(odds)
     numbers = {
         "overround": odds_of.overround(odds),
         "best_edge": best_edge,

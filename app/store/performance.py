@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.domain import scoring
-from app.domain.curve import Bets, curve
+from app.domain.curve import CurveBets, curve
 from app.domain.outcomes import Flags, Floats, one_hot
 from app.domain.roi import Totals, closing_line, interval
 from app.domain.staking import Staking
@@ -45,7 +45,7 @@ Member = Any
 class _Settled:
     """Settled value bets in the order of their matches; each field (n,)."""
 
-    bets: Bets
+    bets: CurveBets
     won: Flags
     region: npt.NDArray[Any]
     clv: Floats
@@ -60,7 +60,7 @@ class _Settled:
         return _group_members([names[place] for place in present], totals, min_bets) if totals else []
 
     def _totals(self, chosen: Flags) -> Totals:
-        return Totals.of(self.bets.stake[chosen], self.bets.profit[chosen], self.won[chosen])
+        return Totals.from_bets(self.bets.stake[chosen], self.bets.profit[chosen], self.won[chosen])
 
 
 async def selection_performance(snapshot: Snapshot, selection: Selection, staking: Staking) -> Mapping[str, Member]:
@@ -89,7 +89,7 @@ def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: S
 def _settled(found: Columns, staking: Staking) -> _Settled:
     is_flat = staking is Staking.FLAT
     price = found["best_price"]
-    bets = Bets(
+    bets = CurveBets(
         day=found["day"],
         stake=np.ones(len(price)) if is_flat else found["kelly_stake"],
         profit=found["profit"] if is_flat else found["kelly_profit"],
@@ -100,7 +100,7 @@ def _settled(found: Columns, staking: Staking) -> _Settled:
     return _Settled(bets, found["won"].astype(np.bool_), np.asarray(found["region"]), clv)
 
 
-def _curve_members(bets: Bets) -> list[dict[str, Member]]:
+def _curve_members(bets: CurveBets) -> list[dict[str, Member]]:
     found = curve(bets)
     days = [_EPOCH + timedelta(days=day) for day in found.day.tolist()]
     figures = {name: getattr(found, name).tolist() for name in ("n_bets", "profit", "expected", "spread", "drawdown")}

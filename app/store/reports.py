@@ -1,4 +1,7 @@
-"""The drift report of a snapshot."""
+"""The drift report of a snapshot.
+
+Alone because the store has one module a data set.
+"""
 
 from app.artifacts.contract import DRIFT, DRIFT_HTML, DriftReport
 from app.errors import ReportMissing

@@ -1,4 +1,7 @@
-"""Results and closing prices of given matches."""
+"""Results and closing prices of given matches.
+
+Alone because the store has one module a data set.
+"""
 
 from collections.abc import Sequence
 

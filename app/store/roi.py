@@ -9,7 +9,7 @@ from app.domain.roi import ClosingLine, Roi, closing_line, summarise
 from app.domain.staking import Staking
 from app.store import selection as store_selection
 from app.store.database import Connection, fetch_columns
-from app.store.fields import Listing, columns, computed, instants
+from app.store.fields import Listing, columns, computed_field, instants
 from app.store.selection import Selection
 from app.store.snapshot import Snapshot
 
@@ -91,7 +91,7 @@ def newest_region_roi(snapshot: Snapshot) -> Listing:
     least = snapshot.rules.min_bets
     enough = {name: f"CASE WHEN {count} >= {least:d} THEN {name} END" for name, count in _ENOUGH.items()}
     too_few = f"n_bets < {least:d}"
-    shape = columns("region") | instants("settled_until") | columns(*_MONEY) | computed(**enough, too_few=too_few)
+    shape = columns("region") | instants("settled_until") | columns(*_MONEY) | computed_field(**enough, too_few=too_few)
     source = (
         "roi_by_region QUALIFY row_number() OVER (PARTITION BY region ORDER BY settled_until DESC) = 1 ORDER BY region"
     )

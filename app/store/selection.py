@@ -61,7 +61,7 @@ class Selection:
         conditions, params = self._asked(_OF_FIXTURE)
         return (" AND ".join(conditions), params) if conditions else None
 
-    def written(self) -> str:
+    def to_sql(self) -> str:
         """The condition on `cards` alone with its values written into it, for people to read and to run elsewhere."""
         of_match, params = self.of_match()
         of_fixture, more = self._asked(_OF_FIXTURE)

@@ -36,7 +36,7 @@ class OpenRules:
 class BrokenArtifacts(Exception):
     """The artifacts do not keep the contract; the message says what is wrong."""
 
-    def __init__(self, faults: tuple[contract.Fault, ...]) -> None:
+    def __init__(self, faults: tuple[contract.ContractFault, ...]) -> None:
         self.faults = faults
         first = "; ".join(f"{fault.file}: {fault.detail}" for fault in faults[:3])
         # files that are not the ones the manifest names, whatever is in them

@@ -73,7 +73,7 @@ _LOOK_INTERVAL_S = 0.5  # between the beginnings of looks that were asked for
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class SnapshotFault:
     """Why the artifacts that lie there are not served."""
 
     kind: FaultKind
@@ -122,7 +122,7 @@ class Snapshots:
         self._held: _Held | None = None
         self._n_swaps = 0
         self._changed = asyncio.Event()
-        self._fault: Fault | None = None
+        self._fault: SnapshotFault | None = None
         self._turn = asyncio.Lock()
         self._asked = CoalescedRefresh(self.refresh, interval_s=_LOOK_INTERVAL_S)
         self._opener = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -244,7 +244,7 @@ class Snapshots:
 
     async def _open_kept(self) -> None:
         """Serve what the last process could open until the place of the artifacts has been looked at."""
-        version = None if self._held else await self._source.kept()
+        version = None if self._held else await self._source.read_kept_version()
         if version is None:
             return
         try:
@@ -252,7 +252,7 @@ class Snapshots:
         except Exception:
             log.exception("artifacts.cached_rejected")
         else:
-            self._fault = Fault("unreachable", "artifacts have not been looked at since the start")
+            self._fault = SnapshotFault("unreachable", "artifacts have not been looked at since the start")
 
     async def _look(self) -> None:
         version = await self._source.look()
@@ -312,7 +312,7 @@ class Snapshots:
             self._opener.submit(held.snapshot.close)
 
     def _note_fault(self, kind: FaultKind, detail: str) -> None:
-        fault = Fault(kind, self._private.redact(detail).splitlines()[0])
+        fault = SnapshotFault(kind, self._private.redact(detail).splitlines()[0])
         if fault != self._fault:
             # once for each fault, not at each look
             log.warning("artifacts.rejected", **asdict(fault), serving=self.current and self.current.id)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app import __version__
-from app.telemetry.metrics import Counter, Gauge, Histogram, Registry
+from app.telemetry.metrics import Counter, Gauge, Histogram, MetricsRegistry
 from app.telemetry.process import ProcessMetrics
 
 
 class ScoreMetrics:
     """Figures that a snapshot or the ledger says anew now and then; one that nobody knows is absent."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: MetricsRegistry) -> None:
         self._bets = Gauge(
             registry,
             "value_bets",
@@ -62,7 +62,7 @@ class Metrics:
     """What the API counts itself, and what a scrape reads from others."""
 
     def __init__(self) -> None:
-        registry = self.registry = Registry()
+        registry = self.registry = MetricsRegistry()
         self.text = registry.text
         self.process = ProcessMetrics(registry, __version__)
         self.live = LiveMetrics(registry)
@@ -95,7 +95,7 @@ class Metrics:
 class LiveMetrics:
     """Live predictions and the models behind them."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: MetricsRegistry) -> None:
         self._requests = Counter(
             registry, "prediction_requests_total", "Live predictions by model alias and result.", ("alias", "result")
         )
@@ -162,7 +162,7 @@ class LiveMetrics:
 class QueueMetrics:
     """What waits for the workers, and who they are."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: MetricsRegistry) -> None:
         self.jobs = Gauge(registry, "queue_jobs", "Jobs in the queue by state.", ("state",))
         self.oldest = Gauge(registry, "queue_oldest_job_age_seconds", "Age of the oldest job; 0 when there is none.")
         self.dead = Gauge(registry, "queue_dead_letters", "Jobs that were given up and wait for somebody to look.")
@@ -195,7 +195,7 @@ class QueueMetrics:
 class ArtifactMetrics:
     """The snapshot being served and the queries over it."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: MetricsRegistry) -> None:
         self.age = Gauge(registry, "snapshot_age_seconds", "Age of the artifacts being served.")
         self.fault = Gauge(registry, "snapshot_fault", "1 while newer artifacts could not be opened.")
         self.swaps = Counter(registry, "snapshot_swaps_total", "Snapshots that were opened.")
@@ -248,7 +248,7 @@ class LedgerNumbers(Protocol):
 class LedgerMetrics:
     """How far the ledger is behind the answers."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: MetricsRegistry) -> None:
         self.lag = Gauge(registry, "ledger_lag_seconds", "Age of the oldest row that the database does not have.")
         self.waiting = Gauge(registry, "ledger_rows_waiting", "Rows that the database does not have yet.")
         self.bytes = Gauge(registry, "ledger_journal_bytes", "Size of the journal that waits on disk.")

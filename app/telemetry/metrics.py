@@ -25,7 +25,7 @@ def escape_label(value: str) -> str:
     return value[:LABEL_CHARS].encode(errors="replace").decode().translate(_ESCAPES)
 
 
-class Registry:
+class MetricsRegistry:
     """All metrics of a process, in the order of their names."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _Family(Generic[Cell]):
     kind: Any
     starts_at_zero = True  # a rate needs a first point; a gauge that was never set is not zero but unknown
 
-    def __init__(self, registry: Registry, name: str, doc: str, labels: Labels = (), **options: Any) -> None:
+    def __init__(self, registry: MetricsRegistry, name: str, doc: str, labels: Labels = (), **options: Any) -> None:
         self.doc = doc
         self.labels = labels
         self._cells: dict[Labels, Cell] = {}
@@ -150,7 +150,7 @@ class Histogram(_Family[Buckets]):
     kind = aioprometheus.Histogram
 
     def __init__(
-        self, registry: Registry, name: str, doc: str, labels: Labels = (), *, bounds: Sequence[float]
+        self, registry: MetricsRegistry, name: str, doc: str, labels: Labels = (), *, bounds: Sequence[float]
     ) -> None:
         self._bounds = (*bounds, float("inf"))
         super().__init__(registry, name, doc, labels, buckets=self._bounds)

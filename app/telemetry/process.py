@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from app.telemetry.metrics import Counter, Gauge, Registry
+from app.telemetry.metrics import Counter, Gauge, MetricsRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def usage(pid: int | None = None) -> Usage:
 class ProcessMetrics:
     """One process's own."""
 
-    def __init__(self, registry: Registry, version: str) -> None:
+    def __init__(self, registry: MetricsRegistry, version: str) -> None:
         self._memory = Gauge(registry, "process_resident_memory_bytes", "Resident memory.")
         self._cpu = Counter(registry, "process_cpu_seconds_total", "CPU time since the start, user and system.")
         self._descriptors = Gauge(registry, "process_open_fds", "Open file descriptors.")

@@ -80,7 +80,7 @@ CASES = (
 )
 
 
-class Bench:
+class ReadBench:
     """The API over artifacts of one size."""
 
     def __init__(self, servers: Servers, artifacts: Path) -> None:
@@ -167,7 +167,7 @@ def measure(console: Console, home: Path, n_matches: int) -> None:
     env = {"TOUCHLINE_HOME": str(home / "var"), "LOG_FORMAT": "json", "REDIS_URL": "redis://127.0.0.1:1/0"}
     servers = Servers(home, env)
     try:
-        bench = Bench(servers, artifacts)
+        bench = ReadBench(servers, artifacts)
         console.print(f"{n_matches:,} matches: ready in {bench.ready_s:.1f} s, {bench.rss_mb():,.0f} MB")
         _print_cases(console, bench, pandas_ms)
         streams = Table("all predictions", "MB", "s", "MB/s", "API MB")
@@ -178,7 +178,7 @@ def measure(console: Console, home: Path, n_matches: int) -> None:
         servers.stop()
 
 
-def _print_cases(console: Console, bench: Bench, pandas_ms: dict[str, float]) -> None:
+def _print_cases(console: Console, bench: ReadBench, pandas_ms: dict[str, float]) -> None:
     heads = ("question", "kB", "cold p50 ms", "p99", "warm p50 ms", "p99", "warm /s", "304 /s", "floor /s", "pandas ms")
     table = Table(*heads)
     cold = bench.cold()

@@ -36,7 +36,7 @@ QUESTIONS = {
 _HEADERS = {"Content-Type": "application/json"}
 
 
-class Bench:
+class SqlBench:
     """The API over so many matches, and its processes for SQL."""
 
     def __init__(self, servers: Servers, home: Path) -> None:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> None:
         make_artifacts(home / "artifacts", given.matches, N_FEATURES)
         servers = Servers(home, {"TOUCHLINE_HOME": str(home / "var"), "REDIS_URL": "redis://127.0.0.1:1/0"})
         try:
-            bench = Bench(servers, home)
+            bench = SqlBench(servers, home)
             table = Table(*heads)
             for name, sql in QUESTIONS.items():
                 table.add_row(name, *bench.row(sql))

@@ -227,7 +227,7 @@ def board(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
     }
 
 
-def written() -> dict[str, str]:
+def write_boards() -> dict[str, str]:
     """Every file's name and text."""
     return {f"{name}.json": json.dumps(board(name, panels), indent=1) + "\n" for name, panels in BOARDS.items()}
 
@@ -235,7 +235,7 @@ def written() -> dict[str, str]:
 def main() -> None:
     """Write the files anew."""
     FOLDER.mkdir(exist_ok=True)
-    for name, text in written().items():
+    for name, text in write_boards().items():
         (FOLDER / name).write_text(text)
 
 

@@ -58,7 +58,7 @@ def asked(expression: str) -> set[str]:
 
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:
     """Every target of every panel."""
-    for name, text in boards.written().items():
+    for name, text in boards.write_boards().items():
         for panel in json.loads(text)["panels"]:
             for target in panel["targets"]:
                 yield f"{name}: {panel['title']}", target
@@ -106,11 +106,11 @@ def test_a_metric_that_nobody_serves_would_be_noticed() -> None:
 def test_the_boards_are_the_ones_that_the_code_writes() -> None:
     """When this fails: python -m infra.tools.boards."""
     written = {path.name: path.read_text() for path in boards.FOLDER.glob("*.json")}
-    assert written == boards.written()
+    assert written == boards.write_boards()
 
 
 def test_grafana_takes_the_boards() -> None:
     validator = jsonschema.Draft7Validator(SCHEMA)
-    for name, text in boards.written().items():
+    for name, text in boards.write_boards().items():
         assert [error.message for error in validator.iter_errors(json.loads(text))] == [], name
     assert list(validator.iter_errors({**json.loads(text), "panels": "none"}))

@@ -26,23 +26,7 @@ BARE_WORDS = frozenset(
 
 DOUBLED_CLASSES: frozenset[str] = frozenset(
     {
-        "Bench",
-        "Bets",
-        "BuildStopped",
-        "Changed",
-        "DriftReport",
-        "Entry",
-        "Event",
-        "Fault",
-        "Feed",
-        "Format",
-        "Registry",
-        "Rules",
-        "Scores",
-        "Source",
         "TaskStatus",
-        "Verdict",
-        "World",
     }
 )
 DOUBLED_MODULES: frozenset[str] = frozenset(
@@ -52,9 +36,6 @@ DOUBLED_MODULES: frozenset[str] = frozenset(
         "database",
         "drift",
         "export",
-        "failures",
-        "features",
-        "feed",
         "health",
         "live",
         "main",
@@ -63,73 +44,23 @@ DOUBLED_MODULES: frozenset[str] = frozenset(
         "odds",
         "page",
         "predictions",
-        "process",
         "redis",
         "registry",
-        "report",
         "results",
         "roi",
-        "rows",
         "server",
         "settlement",
         "sql",
+        "tables",
         "tasks",
     }
 )
-SHORT_MODULES: frozenset[str] = frozenset(
-    {
-        "app.api.artifacts",
-        "app.api.cards",
-        "app.api.docs",
-        "app.api.roi",
-        "app.api.sql",
-        "app.server",
-        "app.store.facets",
-        "app.store.live_inputs",
-        "app.store.reports",
-        "app.store.results",
-        "dashboards.views.outbox",
-        "worker.batch.bookmaker",
-        "worker.batch.odds",
-        "worker.batch.rounds",
-        "worker.batch.summary",
-        "worker.drift.page",
-        "worker.spans",
-    }
-)
-BARE_FUNCTIONS: frozenset[str] = frozenset(
-    {
-        "app.api.responses._Rendering.found",
-        "app.artifacts.disk_cache.DiskCache.kept",
-        "app.artifacts.folder.FolderSource.kept",
-        "app.artifacts.manifest.FileStamp.of",
-        "app.artifacts.s3.BucketSource.kept",
-        "app.artifacts.source.Source.kept",
-        "app.auth.keys.Key.ended",
-        "app.auth.keys.kept",
-        "app.domain.odds.implied",
-        "app.domain.roi.Totals.of",
-        "app.errors.MatchNotFound.of",
-        "app.ledger.journal.Journal.waiting",
-        "app.ledger.rows.PredictionRecord.answered",
-        "app.schemas.base.ListQuery.named",
-        "app.store.fields.Listing.picked",
-        "app.store.fields.Shape.picked",
-        "app.store.fields.computed",
-        "app.store.selection.Selection.written",
-        "dashboards.client.ApiFailure.of",
-        "dashboards.views.messages.words",
-        "infra.tools.boards.written",
-        "worker.batch.history.Earlier.of",
-        "worker.batch.line_import.merged",
-        "worker.heartbeat._Rate.of",
-        "worker.main.Resources.answered",
-    }
-)
+SHORT_MODULES: frozenset[str] = frozenset()
+BARE_FUNCTIONS: frozenset[str] = frozenset()
 EXECUTES: frozenset[str] = frozenset(
     {
-        "worker.drift.sample.model",
-        "worker.drift.sample.sample",
+        "worker.pipeline.drift.samples.model",
+        "worker.pipeline.drift.samples.sample",
     }
 )
 CIRCLES: frozenset[str] = frozenset()

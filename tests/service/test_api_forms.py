@@ -18,7 +18,7 @@ from app.api.responses import Content
 from app.artifacts.contract import PREDICTIONS
 from app.main import create_app
 from app.settings import Settings
-from app.store.fields import Listing, columns, computed
+from app.store.fields import Listing, columns, computed_field
 from app.store.snapshot import Snapshot
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
@@ -106,7 +106,7 @@ async def test_text_that_a_spreadsheet_would_run_is_made_harmless_in_csv_alone(s
 N_ROWS = 1_500_000
 FAILS_AT = 1_400_000
 FAILING = Listing(
-    columns("n") | computed(word=f"CASE WHEN n = {FAILS_AT} THEN error('broken') ELSE md5(n::VARCHAR) END"),
+    columns("n") | computed_field(word=f"CASE WHEN n = {FAILS_AT} THEN error('broken') ELSE md5(n::VARCHAR) END"),
     f"(SELECT range AS n FROM range({N_ROWS}))",
 )
 

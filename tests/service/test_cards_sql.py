@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.artifacts.contract import PREDICTIONS
 from app.settings import Settings
 from app.sql.cli.console import work
-from app.sql.cli.export import Format
+from app.sql.cli.export import ExportFormat
 from app.store.database import open_connection, to_sql
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
@@ -63,7 +63,7 @@ async def test_rows_are_those_of_the_cards(client: Client, tmp_path: Path, view:
     home = Settings(
         artifacts_uri=str(tmp_path / "artifacts"), touchline_home=tmp_path / "console", artifact_poll_s=3600
     )
-    assert await work(home, sql, Format.CSV, tmp_path / "rows.csv") == 0
+    assert await work(home, sql, ExportFormat.CSV, tmp_path / "rows.csv") == 0
     assert list(csv.reader(StringIO((tmp_path / "rows.csv").read_text()))) == asked
 
 

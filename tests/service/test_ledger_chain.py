@@ -17,7 +17,7 @@ from app.ledger import migrations
 from app.ledger.chain import CHAINS, GENESIS, PREDICTIONS, ChainHead
 from app.ledger.ledger import Ledger
 from app.ledger.rows import LedgerRow
-from app.ledger.verify import Verdict, verify
+from app.ledger.verify import ChainVerdict, verify
 from app.settings import Settings
 from tests.support.build_ledger import a_ledger_row, a_shadow_row
 
@@ -63,7 +63,7 @@ async def test_untouched_rows_hold(chained: asyncpg.Connection) -> None:
 async def test_an_empty_ledger_holds(settings: Settings, database: asyncpg.Connection) -> None:
     await write(settings, [])
     for chain in CHAINS:
-        assert await verify(database, chain) == Verdict(chain.table, 0, GENESIS)
+        assert await verify(database, chain) == ChainVerdict(chain.table, 0, GENESIS)
 
 
 @pytest.mark.parametrize(

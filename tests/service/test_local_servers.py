@@ -222,7 +222,7 @@ def publish_one_file(home: Home) -> Path:
     file = home.artifacts / "scores.json"
     file.write_text("{}")
     now = datetime(2026, 8, 20, tzinfo=UTC)
-    files = {file.name: FileStamp.of(file)}
+    files = {file.name: FileStamp.from_file(file)}
     manifest = Manifest(
         source="simulated", simulated=True, built_at=now, data_until=now, features_computed_at=now, files=files
     )

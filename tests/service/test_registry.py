@@ -18,7 +18,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A store with a champion and a candidate, and all that went into it."""
-    from worker.pipeline.training.registry import Provenance, Registry  # noqa: PLC0415 - seconds of import
+    from worker.pipeline.training.registry import Provenance, TrainingRegistry  # noqa: PLC0415
     from worker.pipeline.training.training import train  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("registry")
@@ -26,7 +26,7 @@ def trained(tmp_path_factory):
     features = folder / "features.parquet"
     build_features(matches, features, SilentProgress())
     settings = Settings(mlflow_tracking_uri=f"sqlite:///{folder}/store/mlflow.db", touchline_home=folder)
-    registry = Registry(settings.mlflow_tracking_uri, settings.model_name, folder / "store" / "artifacts")
+    registry = TrainingRegistry(settings.mlflow_tracking_uri, settings.model_name, folder / "store" / "artifacts")
     provenance = Provenance("simulated", simulated=True, checksums={"matches.parquet": "abc"}, seed=5)
     result = train(matches, features, registry, provenance, SilentProgress())
     registry.promote(result.champion, result.candidate)

@@ -15,7 +15,7 @@ from app.ledger.settlement import settle
 from app.runtime import run_in_background
 from app.settings import Settings
 from app.telemetry.api_metrics import ScoreMetrics
-from app.telemetry.metrics import Registry
+from app.telemetry.metrics import MetricsRegistry
 from tests.support.build_ledger import a_ledger_row
 from tests.support.serving import Serve, json_of, until
 
@@ -49,7 +49,7 @@ async def test_value_bets_are_those_of_the_roi_answer(serve: Serve) -> None:
 
 async def test_quality_is_scored_from_the_ledger(tmp_path: Path, database_url: str) -> None:
     settings = Settings(touchline_home=tmp_path, database_url=SecretStr(database_url))
-    registry = Registry()
+    registry = MetricsRegistry()
     metrics = ScoreMetrics(registry)
     async with Ledger.open(settings) as ledger:
         assert isinstance(ledger, Ledger)
@@ -71,6 +71,6 @@ async def test_quality_is_scored_from_the_ledger(tmp_path: Path, database_url: s
 
 
 async def test_without_a_database_nothing_is_scored(tmp_path: Path) -> None:
-    metrics = ScoreMetrics(Registry())
+    metrics = ScoreMetrics(MetricsRegistry())
     async with Ledger.open(Settings(touchline_home=tmp_path, database_url=None)) as ledger:
         await asyncio.wait_for(follow_quality(ledger, metrics, Settings(touchline_home=tmp_path)), 5)

@@ -25,7 +25,7 @@ from prompt_toolkit.output import DummyOutput
 
 from app.settings import Settings
 from app.sql.cli.console import main, work
-from app.sql.cli.export import Format
+from app.sql.cli.export import ExportFormat
 from app.sql.cli.prompt import is_whole
 from app.telemetry.logging import set_up_logging
 from tests.support.build_artifacts import write_artifacts
@@ -178,7 +178,7 @@ async def test_a_bucket_is_asked_like_a_folder(s3: S3, tmp_path: Path, monkeypat
     }.items():
         monkeypatch.setenv(name, value)
     out = tmp_path / "n.csv"
-    assert await work(Settings(), "SELECT count(*) AS n FROM cards", Format.CSV, out) == 0
+    assert await work(Settings(), "SELECT count(*) AS n FROM cards", ExportFormat.CSV, out) == 0
     assert out.read_text() == "n\n77\n"
 
 
@@ -195,7 +195,7 @@ async def typed(*lines: str) -> int:
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         for line in lines:
             keys.send_text(line)
-        return await work(Settings(), None, Format.CSV, None)
+        return await work(Settings(), None, ExportFormat.CSV, None)
 
 
 async def test_prompt_takes_several_lines_and_remembers(home: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -105,7 +105,7 @@ def stamp(
         features_computed_at=now - timedelta(minutes=5),
         seed=seed if simulated else None,
         history_until=history_until,
-        files={name: FileStamp.of(folder / name) for name in present},
+        files={name: FileStamp.from_file(folder / name) for name in present},
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1))
 

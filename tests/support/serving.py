@@ -30,7 +30,7 @@ def no_blocking() -> Iterator[None]:
             function.can_block_in("tests/support/build_artifacts.py", {"write_artifacts", "stamp"})
             # a row of the ledger is on disk before its answer is sent: microseconds, and wanted
             function.can_block_in(
-                "app/ledger/journal.py", {"append", "rotate", "_begin", "waiting", "_others", "close"}
+                "app/ledger/journal.py", {"append", "rotate", "_begin", "closed_files", "_others", "close"}
             )
             # asyncpg looks for its own files when it connects, once
             function.can_block_in("asyncpg/connect_utils.py", {"_parse_connect_arguments"})

@@ -97,10 +97,10 @@ def test_the_version_opened_last_is_remembered_with_its_files(cache: DiskCache, 
     cache.keep("s3://one", version("old"))
     cache.make_room(version("new"))
     assert kept_in(tmp_path) == {"old"}
-    assert cache.kept("s3://one") == version("old")
-    assert cache.kept("s3://other") is None
+    assert cache.read_kept_version("s3://one") == version("old")
+    assert cache.read_kept_version("s3://other") is None
     cache.drop([TAGS["old"]])
-    assert cache.kept("s3://one") is None
+    assert cache.read_kept_version("s3://one") is None
 
 
 def test_what_nobody_has_used_for_a_day_goes(cache: DiskCache, tmp_path: Path) -> None:
@@ -126,5 +126,5 @@ def test_a_memory_that_cannot_be_read_is_none(cache: DiskCache, tmp_path: Path) 
     cache.keep("s3://one", version())
     (path,) = (tmp_path / "cache").glob("*.version")
     path.write_text("{")
-    assert cache.kept("s3://one") is None
+    assert cache.read_kept_version("s3://one") is None
     cache.make_room(version("new"))

@@ -3,14 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.curve import Bets, curve
+from app.domain.curve import CurveBets, curve
 from app.domain.roi import max_drawdown
 
 
-def bets(profits: list[float], days: list[int] | None = None, edge: float = 0.1, price: float = 2.0) -> Bets:
+def bets(profits: list[float], days: list[int] | None = None, edge: float = 0.1, price: float = 2.0) -> CurveBets:
     n = len(profits)
     day = np.array(days if days is not None else range(n), dtype=np.int64)
-    return Bets(day, np.ones(n), np.array(profits, dtype=np.float64), np.full(n, price), np.full(n, edge))
+    return CurveBets(day, np.ones(n), np.array(profits, dtype=np.float64), np.full(n, price), np.full(n, edge))
 
 
 def test_a_point_is_the_end_of_its_day() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.domain.odds import Devig, best_edge, edge, fair, implied, is_value, overround
+from app.domain.odds import Devig, best_edge, edge, fair, implied_probabilities, is_value, overround
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,14 +34,14 @@ def test_fair_probabilities_keep_the_order_of_the_prices(odds: Floats, method: D
 
 @given(prices)
 def test_power_method_raises_every_implied_probability_to_one_exponent(odds: Floats) -> None:
-    exponents = np.log(fair(odds)) / np.log(implied(odds))
+    exponents = np.log(fair(odds)) / np.log(implied_probabilities(odds))
     assert exponents == pytest.approx(np.broadcast_to(exponents[:, :1], exponents.shape), rel=1e-6)
 
 
 @given(prices)
 def test_shin_probabilities_follow_from_one_share_of_insiders(odds: Floats) -> None:
     """Shin's model inverted: each price gives the same z back."""
-    raw, found = implied(odds), fair(odds, Devig.SHIN)
+    raw, found = implied_probabilities(odds), fair(odds, Devig.SHIN)
     total = raw.sum(axis=1, keepdims=True)
     with_margin = (total > 1.0001).ravel()
     # from pi = sqrt(total) * sqrt(z p + (1 - z) p**2)
@@ -76,14 +76,14 @@ def test_no_margin_changes_nothing(weights: Floats, method: Devig) -> None:
 
 def test_additive_takes_the_same_from_each() -> None:
     odds = np.array([[2.0, 3.5, 4.0]])
-    taken = implied(odds) - fair(odds, Devig.ADDITIVE)
+    taken = implied_probabilities(odds) - fair(odds, Devig.ADDITIVE)
     assert taken[0] == pytest.approx([overround(odds)[0] / 3] * 3)
 
 
 def test_additive_leaves_nothing_to_a_long_shot_whose_price_is_all_margin() -> None:
     odds = np.array([[1.02, 20.0, 400.0]])
     found = fair(odds, Devig.ADDITIVE)[0]
-    raw = implied(odds)[0]
+    raw = implied_probabilities(odds)[0]
     assert found[2] == 0
     # the other two bear the margin in equal parts
     assert raw[0] - found[0] == pytest.approx(raw[1] - found[1])
@@ -97,7 +97,7 @@ def test_odds_ratio_prices_from_a_known_ratio_are_read_back() -> None:
 
 @given(prices)
 def test_odds_ratio_moves_every_log_odds_by_one_step(odds: Floats) -> None:
-    raw, found = implied(odds), fair(odds, Devig.ODDS_RATIO)
+    raw, found = implied_probabilities(odds), fair(odds, Devig.ODDS_RATIO)
     steps = np.log(raw / (1 - raw)) - np.log(found / (1 - found))
     assert steps == pytest.approx(np.broadcast_to(steps[:, :1], steps.shape), abs=1e-6)
 

@@ -78,7 +78,7 @@ def test_interval_covers_the_truth_about_95_times_in_100() -> None:
     profit = np.where(won, 1.5 * stake, -stake)
     inside = 0
     for one_stake, one_profit, one_won in zip(stake, profit, won, strict=True):
-        found = interval(Totals.of(one_stake, one_profit, one_won))
+        found = interval(Totals.from_bets(one_stake, one_profit, one_won))
         inside += int(found.low[0] <= 0 <= found.high[0])
     assert 0.93 < inside / 2000 < 0.97
 
@@ -87,7 +87,7 @@ def test_interval_covers_the_truth_about_95_times_in_100() -> None:
 def test_running_totals_end_in_the_totals(rows: list[tuple[float, bool]]) -> None:
     stake, won = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     profit = np.where(won, stake * 1.5, -stake)
-    last, whole = interval(Totals.running(stake, profit, won), 2), interval(Totals.of(stake, profit, won), 2)
+    last, whole = interval(Totals.running(stake, profit, won), 2), interval(Totals.from_bets(stake, profit, won), 2)
     assert last.roi_pct[-1] == pytest.approx(whole.roi_pct[0])
     assert last.high[-1] == pytest.approx(whole.high[0])
 

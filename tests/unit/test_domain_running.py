@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from app.domain.roi import Interval, Totals, closing_line, interval, shrink, summarise
-from app.domain.running import Bets, by_day
+from app.domain.running import RegionBets, by_day
 
 Floats = npt.NDArray[np.float64]
 DAY_US = 86_400_000_000
@@ -13,18 +13,18 @@ TWO_HOURS_US = 7_200_000_000
 N_SHUFFLES = 100
 
 
-def some_bets(n: int = 3000, *, per_day: int = 10, seed: int = 0) -> Bets:
+def some_bets(n: int = 3000, *, per_day: int = 10, seed: int = 0) -> RegionBets:
     """Flat bets that lose 5 % in the long run, settled at eight in the evening; every third has a CLV."""
     rng = np.random.default_rng(seed)
     odds = rng.uniform(1.8, 6.0, n)
     won = rng.random(n) < 0.95 / odds
     clv = np.where(np.arange(n) % 3 == 0, rng.normal(-0.02, 0.05, n), np.nan)
     settled_us = np.arange(n) // per_day * DAY_US + 20 * 3_600_000_000
-    return Bets(settled_us, np.ones(n), np.where(won, odds - 1, -1.0), won, clv)
+    return RegionBets(settled_us, np.ones(n), np.where(won, odds - 1, -1.0), won, clv)
 
 
-def chosen(bets: Bets, which: npt.NDArray[np.bool_]) -> Bets:
-    return Bets(bets.settled_us[which], bets.stake[which], bets.profit[which], bets.won[which], bets.clv[which])
+def chosen(bets: RegionBets, which: npt.NDArray[np.bool_]) -> RegionBets:
+    return RegionBets(bets.settled_us[which], bets.stake[which], bets.profit[which], bets.won[which], bets.clv[which])
 
 
 def test_each_row_is_the_summary_of_the_bets_before_it() -> None:
@@ -52,7 +52,7 @@ def test_no_bets_have_one_row_that_says_nothing() -> None:
     assert np.isnan(rows["hit_rate"]).all()
 
 
-def walk_forward(bets: Bets, region: npt.NDArray[np.int64]) -> Floats:
+def walk_forward(bets: RegionBets, region: npt.NDArray[np.int64]) -> Floats:
     """For each bet, its region's shrunk ROI from what was settled before its kick-off; NaN with too few bets."""
     kickoff = bets.settled_us - TWO_HOURS_US
     known = np.full(len(region), np.nan)
@@ -87,8 +87,8 @@ def test_regions_that_say_nothing_gain_nothing_when_only_the_past_is_known() -> 
     assert min(one.low for one in invented) > 0
 
 
-def in_sample(bets: Bets, region: npt.NDArray[np.int64]) -> Interval:
+def in_sample(bets: RegionBets, region: npt.NDArray[np.int64]) -> Interval:
     """What the bets of those regions returned whose ROI over these very bets is not negative."""
     by_region = np.bincount(region, bets.profit) / np.bincount(region)
     trap = chosen(bets, by_region[region] >= 0)
-    return interval(Totals.of(trap.stake, trap.profit, trap.won))
+    return interval(Totals.from_bets(trap.stake, trap.profit, trap.won))

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from app.telemetry.metrics import OTHER, SERIES, Counter, Gauge, Histogram, Registry
+from app.telemetry.metrics import OTHER, SERIES, Counter, Gauge, Histogram, MetricsRegistry
 
 
-def lines(registry: Registry) -> list[str]:
+def lines(registry: MetricsRegistry) -> list[str]:
     body, media_type = registry.text()
     assert media_type.startswith("text/plain; version=0.0.4")
     return body.decode().splitlines()
 
 
 @pytest.fixture
-def registry() -> Registry:
-    return Registry()
+def registry() -> MetricsRegistry:
+    return MetricsRegistry()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def registry() -> Registry:
         ("", ""),
     ],
 )
-def test_label_values_are_escaped(registry: Registry, value: str, written: str) -> None:
+def test_label_values_are_escaped(registry: MetricsRegistry, value: str, written: str) -> None:
     Counter(registry, "asked_total", "Asked.", ("what",)).inc(value)
     assert lines(registry) == [
         "# HELP asked_total Asked.",
@@ -38,7 +38,7 @@ def test_label_values_are_escaped(registry: Registry, value: str, written: str) 
     ]
 
 
-def test_numbers_of_numpy_are_numbers(registry: Registry) -> None:
+def test_numbers_of_numpy_are_numbers(registry: MetricsRegistry) -> None:
     gauge = Gauge(registry, "share", "A share.")
     gauge.set(np.float32(0.5))
     Histogram(registry, "size", "A size.", bounds=(1, 2)).observe(np.int64(2))
@@ -46,7 +46,7 @@ def test_numbers_of_numpy_are_numbers(registry: Registry) -> None:
     assert 'size_bucket{le="2.0"} 1.0' in lines(registry)
 
 
-def test_counters_count_and_gauges_forget(registry: Registry) -> None:
+def test_counters_count_and_gauges_forget(registry: MetricsRegistry) -> None:
     counter, gauge = Counter(registry, "a_total", "A.", ("of",)), Gauge(registry, "b", "B.", ("of",))
     for _ in range(3):
         counter.inc("x")
@@ -61,7 +61,7 @@ def test_counters_count_and_gauges_forget(registry: Registry) -> None:
     assert not any(line.startswith("b{") for line in lines(registry))
 
 
-def test_what_only_grows_begins_at_nought_and_what_nobody_set_is_unknown(registry: Registry) -> None:
+def test_what_only_grows_begins_at_nought_and_what_nobody_set_is_unknown(registry: MetricsRegistry) -> None:
     Counter(registry, "a_total", "A.")
     Gauge(registry, "b", "B.")
     Histogram(registry, "c_seconds", "C.", bounds=(1,))
@@ -69,12 +69,12 @@ def test_what_only_grows_begins_at_nought_and_what_nobody_set_is_unknown(registr
     assert not any(line.startswith("b ") for line in lines(registry))
 
 
-def test_wrong_number_of_labels_is_a_bug_of_ours(registry: Registry) -> None:
+def test_wrong_number_of_labels_is_a_bug_of_ours(registry: MetricsRegistry) -> None:
     with pytest.raises(ValueError, match="has the labels"):
         Counter(registry, "a_total", "A.", ("of",)).inc()
 
 
-def test_series_of_one_metric_are_bounded(registry: Registry) -> None:
+def test_series_of_one_metric_are_bounded(registry: MetricsRegistry) -> None:
     counter = Counter(registry, "a_total", "A.", ("of",))
     for n in range(SERIES + 500):
         counter.inc(str(n))
@@ -83,7 +83,7 @@ def test_series_of_one_metric_are_bounded(registry: Registry) -> None:
 
 
 def test_states_of_processes_add_up() -> None:
-    registries = [Registry() for _ in range(3)]
+    registries = [MetricsRegistry() for _ in range(3)]
     for n, registry in enumerate(registries):
         counter = Counter(registry, "a_total", "A.", ("of",))
         histogram = Histogram(registry, "b_seconds", "B.", bounds=(0.1, 1))

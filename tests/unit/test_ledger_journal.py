@@ -14,7 +14,7 @@ from tests.support.build_ledger import a_ledger_row
 
 
 def waiting_rows(journal: Journal) -> list[LedgerRow]:
-    with journal.waiting() as files:
+    with journal.closed_files() as files:
         return [row for path in files for portion in read_rows(path) for row in portion]
 
 
@@ -52,7 +52,7 @@ def test_rows_of_many_killed_writers_come_in_portions(tmp_path: Path) -> None:
     journal = Journal(tmp_path, limit_bytes=10**6)
     found = []
     for _ in range(2):
-        with journal.waiting() as files:
+        with journal.closed_files() as files:
             assert len(files) <= FILES_AT_ONCE
             for path in files:
                 found += [row for portion in read_rows(path) for row in portion]
@@ -65,7 +65,7 @@ def test_what_waits_counts_towards_the_limit_whoever_wrote_it(tmp_path: Path) ->
     row = a_ledger_row()
     (tmp_path / "old.jsonl").write_bytes(row.line() * 3)
     journal = Journal(tmp_path, limit_bytes=len(row.line()) * 2)
-    with journal.waiting():
+    with journal.closed_files():
         pass
     assert not journal.append(row)
     journal.close()

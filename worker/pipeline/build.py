@@ -42,7 +42,7 @@ from worker.pipeline.training.segments import predict_all
 from worker.pipeline.training.training import TrainingResult, hold_out_before, train
 
 if TYPE_CHECKING:
-    from worker.pipeline.training.registry import Provenance, Registry
+    from worker.pipeline.training.registry import Provenance, TrainingRegistry
 
 DEFAULT_SEED = 7
 CURRENT_SPAN = timedelta(days=365)  # drift looks at the last season and what is to come
@@ -215,15 +215,15 @@ class _Build:
             simulated=self._plan.is_simulated,
         )
 
-    def _registry(self) -> "Registry":
+    def _registry(self) -> "TrainingRegistry":
         # MLflow takes seconds to import, so it waits until it is needed
-        from worker.pipeline.training.registry import Registry  # noqa: PLC0415
+        from worker.pipeline.training.registry import TrainingRegistry  # noqa: PLC0415
 
         settings = self._settings
         artifact_root = settings.touchline_home / "mlflow" / "artifacts"
-        return Registry(settings.mlflow_tracking_uri, settings.model_name, artifact_root)
+        return TrainingRegistry(settings.mlflow_tracking_uri, settings.model_name, artifact_root)
 
-    def _train(self, registry: "Registry", console: Console) -> TrainingResult:
+    def _train(self, registry: "TrainingRegistry", console: Console) -> TrainingResult:
         result = train(self._matches, self._features, registry, self._provenance(), self._progress)
         print_scores(console, result.scores)
         _write_json(result.scores.to_dict(), self._staged / contract.SCORES)
@@ -238,7 +238,7 @@ class _Build:
     def _provenance(self) -> "Provenance":
         from worker.pipeline.training.registry import Provenance  # noqa: PLC0415
 
-        checksums = {path.name: FileStamp.of(path).sha256 for path in (self._matches, self._features)}
+        checksums = {path.name: FileStamp.from_file(path).sha256 for path in (self._matches, self._features)}
         simulated = self._plan.is_simulated
         return Provenance(
             data_source=SIMULATED_SOURCE if simulated else REAL_SOURCE,

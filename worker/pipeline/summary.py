@@ -9,7 +9,7 @@ from rich.table import Table
 from worker.pipeline.ingest.ingest_report import IngestReport
 
 if TYPE_CHECKING:
-    from worker.pipeline.training.hold_out_scores import Scores
+    from worker.pipeline.training.hold_out_scores import HoldOutScores
 
 SHOWN_FAULTS = 20
 
@@ -24,7 +24,7 @@ def print_ingest(console: Console, report: IngestReport) -> None:
         console.print(f"and {len(faulty) - SHOWN_FAULTS} more; reports/ingest.json has all")
 
 
-def print_scores(console: Console, scores: "Scores") -> None:
+def print_scores(console: Console, scores: "HoldOutScores") -> None:
     """Champion, candidate and yardsticks on the matches that none of them was trained on."""
     for group in dict.fromkeys(row.group for row in scores.rows):
         table = Table(title=f"Last two seasons, {group}; smaller is better", title_justify="left")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.settings import Settings
-from app.sql.cli.export import Format
+from app.sql.cli.export import ExportFormat
 from app.sql.cli.session import ConsoleSession
 from app.sql.cli.shell import INTERRUPTED, OK, Shell, say
 from app.sql.databases import Databases
@@ -18,14 +18,14 @@ from app.store.snapshots import open_snapshots
 from app.telemetry.logging import set_up_logging
 
 MISUSED, NO_ARTIFACTS = 2, 3
-_SUFFIXES = {".csv": Format.CSV, ".json": Format.JSON, ".parquet": Format.PARQUET}
+_SUFFIXES = {".csv": ExportFormat.CSV, ".json": ExportFormat.JSON, ".parquet": ExportFormat.PARQUET}
 
 
 class Misuse(Exception):
     """The command line asks for what cannot be; the message says what."""
 
 
-async def work(settings: Settings, sql: str | None, form: Format, out: Path | None) -> int:
+async def work(settings: Settings, sql: str | None, form: ExportFormat, out: Path | None) -> int:
     """Open the artifacts and answer; an exit code."""
     async with open_snapshots(settings, QueryLimiter()) as snapshots:
         look = await snapshots.refresh()
@@ -56,18 +56,20 @@ async def _session(snapshot: Snapshot, settings: Settings) -> AsyncIterator[Cons
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/sql", description=__doc__)
     parser.add_argument("-c", dest="sql", metavar="SQL", help="run this and end; else there is a prompt")
-    parser.add_argument("--format", choices=list(Format), type=Format, help="default: by --out's name, else table")
+    parser.add_argument(
+        "--format", choices=list(ExportFormat), type=ExportFormat, help="default: by --out's name, else table"
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write the rows there")
     return parser.parse_args(argv)
 
 
-def _form(form: Format | None, out: Path | None, *, is_once: bool) -> Format:
+def _form(form: ExportFormat | None, out: Path | None, *, is_once: bool) -> ExportFormat:
     if out is None:
-        if form is Format.PARQUET and (not is_once or sys.stdout.isatty()):
+        if form is ExportFormat.PARQUET and (not is_once or sys.stdout.isatty()):
             raise Misuse("Parquet is not for terminals: say --out FILE.")
-        return form or Format.TABLE
+        return form or ExportFormat.TABLE
     chosen = form or _SUFFIXES.get(out.suffix)
-    if chosen is None or chosen is Format.TABLE:
+    if chosen is None or chosen is ExportFormat.TABLE:
         raise Misuse(f"{out} can be written as --format csv, json or parquet.")
     return chosen
 

@@ -19,7 +19,7 @@ _SHOWN_ROWS = 100
 _CHUNK_ROWS = 32_768
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """How rows are written."""
 
     TABLE = "table"
@@ -28,20 +28,20 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-_MEDIA = {Format.TABLE: CSV, Format.CSV: CSV, Format.JSON: JSON, Format.PARQUET: ARROW}
+_MEDIA = {ExportFormat.TABLE: CSV, ExportFormat.CSV: CSV, ExportFormat.JSON: JSON, ExportFormat.PARQUET: ARROW}
 
 
-def write(rows: Relation, form: Format, out: Path | None) -> int | None:
+def write(rows: Relation, form: ExportFormat, out: Path | None) -> int | None:
     """Write the rows; how many there were, None for a table, which shows a part of many."""
-    if form is Format.TABLE and out is None:
+    if form is ExportFormat.TABLE and out is None:
         rows.show(max_width=shutil.get_terminal_size().columns, max_rows=_SHOWN_ROWS)
         return None
     counted = QueryRows(rows, _MEDIA[form], _CHUNK_ROWS)
     with _opened(out) as file:
-        if form is Format.PARQUET:
+        if form is ExportFormat.PARQUET:
             _write_parquet(counted, file)
         else:
-            for piece in json_pieces(counted) if form is Format.JSON else csv_pieces(counted):
+            for piece in json_pieces(counted) if form is ExportFormat.JSON else csv_pieces(counted):
                 file.write(piece)
     return counted.n_rows
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.sql.cli.export import Format, write
+from app.sql.cli.export import ExportFormat, write
 from app.sql.cli.session import ConsoleSession, run
 from app.store.database import DatabaseError, Interrupted
 
@@ -18,7 +18,7 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 class Shell:
     """A session with the form of its rows and where they go."""
 
-    def __init__(self, session: ConsoleSession, form: Format, out: Path | None) -> None:
+    def __init__(self, session: ConsoleSession, form: ExportFormat, out: Path | None) -> None:
         self.session = session
         self._form = form
         self._out = out

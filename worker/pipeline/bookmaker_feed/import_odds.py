@@ -24,7 +24,7 @@ from worker.pipeline.bookmaker_feed.linking import EventLink, Linker, OurMatch, 
 from worker.pipeline.failures import BuildStopped
 from worker.pipeline.ingest import dates
 from worker.pipeline.output.history import EarlierHistory, extend_history
-from worker.pipeline.output.publication import Changed, republish
+from worker.pipeline.output.publication import FolderChanged, republish
 
 BOOKMAKER = "Fonbet"
 _SPELLINGS = "fonbet_spellings.json"
@@ -102,7 +102,7 @@ def _odds_of(links: Sequence[EventLink], captured_at: datetime) -> pa.Table:
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
-def merged(published: pa.Table, linked: pa.Table) -> pa.Table:
+def merge_odds(published: pa.Table, linked: pa.Table) -> pa.Table:
     """The published odds with the linked ones in the place of those of their matches; what the feed has not stays."""
     ids = published["match_id"]
     kept = published.filter(pc.invert(pc.is_in(ids, value_set=linked["match_id"])))
@@ -193,17 +193,17 @@ def _put(odds: pa.Table, into: Path | None, out: Path | None) -> None:
         republish(into, lambda staged, manifest: _add(odds, staged, EarlierHistory.of_folder(into, manifest)))
 
 
-def _add(linked: pa.Table, staged: Path, earlier: EarlierHistory) -> Changed:
+def _add(linked: pa.Table, staged: Path, earlier: EarlierHistory) -> FolderChanged:
     """Put linked odds beside the published ones; a folder with a history gets them into that, and what then stands."""
     path = staged / ODDS
-    table = merged(pq.read_table(path), linked)
+    table = merge_odds(pq.read_table(path), linked)
     path.unlink()
     pq.write_table(table, path, compression="zstd")
     before = set(staged.glob("history/*/*/*"))
     until = extend_history(staged, earlier, datetime.now(UTC)) if earlier.parts else None
     added = set(staged.glob("history/*/*/*")) - before
     names = [ODDS, *(part.relative_to(staged).as_posix() for part in sorted(added))]
-    return Changed({name: pq.read_metadata(staged / name).num_rows for name in names}, until)
+    return FolderChanged({name: pq.read_metadata(staged / name).num_rows for name in names}, until)
 
 
 def _write_alone(odds: pa.Table, out: Path) -> None:

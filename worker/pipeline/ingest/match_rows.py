@@ -14,7 +14,7 @@ from worker.pipeline.ingest.leagues import League, Leagues
 from worker.pipeline.ingest.matches import Match, Status
 from worker.pipeline.ingest.price_triples import Triple, contradicts, parse_triple
 from worker.pipeline.ingest.sources import Document, UnreadableFile
-from worker.pipeline.ingest.tables import Block, split_table
+from worker.pipeline.ingest.tables import HeaderBlock, split_table
 
 _RESULT_LETTERS = {"H": 1, "D": 0, "A": -1}
 # what stands in the place of a result letter, or as a note, when a match did not end as matches do
@@ -119,7 +119,9 @@ def _drop_lonely(matches: list[Match], report: FileReport) -> list[Match]:
 class _BlockReader:
     """The rows under one header."""
 
-    def __init__(self, leagues: Leagues, names: ClubNames, now: datetime, block: Block, report: FileReport) -> None:
+    def __init__(
+        self, leagues: Leagues, names: ClubNames, now: datetime, block: HeaderBlock, report: FileReport
+    ) -> None:
         self._leagues = leagues
         self._names = names
         self._last_day = (now + _FURTHEST_AHEAD).date()

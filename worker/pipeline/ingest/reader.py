@@ -17,7 +17,7 @@ from worker.pipeline.ingest.leagues import Leagues
 from worker.pipeline.ingest.match_rows import MatchFile, RowReader
 from worker.pipeline.ingest.matches import Match, Status, table_of
 from worker.pipeline.ingest.merging import complete_seasons, merge_copies
-from worker.pipeline.ingest.sources import Source, find_sources, open_documents
+from worker.pipeline.ingest.sources import MatchSource, find_sources, open_documents
 from worker.pipeline.progress import Progress, SilentProgress
 
 _SUGGESTIONS, _LIKENESS = 3, 60
@@ -57,7 +57,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _read(
-    sources: Sequence[Source], reader: RowReader, left_alone: dict[str, str], progress: Progress, now: datetime
+    sources: Sequence[MatchSource], reader: RowReader, left_alone: dict[str, str], progress: Progress, now: datetime
 ) -> Ingest:
     files: list[MatchFile] = []
     with progress.step("reading results", len(sources)) as advance:

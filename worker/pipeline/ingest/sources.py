@@ -44,7 +44,7 @@ class UnreadableFile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MatchSource:
     """One file of a folder; `name` is its path inside, with `/`."""
 
     folder: Path
@@ -62,10 +62,10 @@ class Document:
     fault: UnreadableFile | None = None
 
 
-def find_sources(folder: Path) -> tuple[list[Source], dict[str, str]]:
+def find_sources(folder: Path) -> tuple[list[MatchSource], dict[str, str]]:
     """Return the files to read, in the order of their names, and what is left alone with the reason."""
     is_collection = any((folder / name).is_dir() for name in ("main", "new"))
-    sources: list[Source] = []
+    sources: list[MatchSource] = []
     left_alone: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
@@ -74,7 +74,7 @@ def find_sources(folder: Path) -> tuple[list[Source], dict[str, str]]:
         top = relative.parts[0] if len(relative.parts) > 1 else ""
         reason = _reason_to_leave(relative, top, is_collection=is_collection)
         if reason is None:
-            sources.append(Source(folder, relative.as_posix()))
+            sources.append(MatchSource(folder, relative.as_posix()))
         else:
             left_alone[top + "/" if top and top not in _RESULT_FOLDERS else relative.as_posix()] = reason
     return sources, left_alone
@@ -92,7 +92,7 @@ def _reason_to_leave(relative: Path, top: str, *, is_collection: bool) -> str | 
     return None if relative.name.lower().endswith(_NAMES) else "not a table: no csv, zip or workbook"
 
 
-def open_documents(source: Source) -> Iterator[Document]:
+def open_documents(source: MatchSource) -> Iterator[Document]:
     """Yield every table of a file: one of a text, one for each member of an archive or sheet of a workbook."""
     try:
         raw = (source.folder / source.name).read_bytes()

@@ -25,7 +25,7 @@ class _Header(list[str]):
 
 
 @dataclass(slots=True)
-class Block:
+class HeaderBlock:
     """Rows under one header, each with the number of its physical line in the file."""
 
     layout: Layout
@@ -36,7 +36,7 @@ class Block:
 class Table:
     """The blocks of a document; cells of a file separated by semicolons or tabs may have decimal commas."""
 
-    blocks: list[Block]
+    blocks: list[HeaderBlock]
     separator: str
 
 
@@ -150,12 +150,12 @@ def _is_blank(cells: list[str]) -> bool:
 
 
 def _collect_blocks(rows: Iterable[Row], table: Table, report: FileReport) -> None:
-    block: Block | None = None
+    block: HeaderBlock | None = None
     for line, cells in rows:
         if block is None or isinstance(cells, _Header):
             if block is not None:
                 report.skip("repeated_header", line)
-            block = Block(identify_layout([cell.strip(_BLANKS) for cell in cells]))
+            block = HeaderBlock(identify_layout([cell.strip(_BLANKS) for cell in cells]))
             table.blocks.append(block)
         elif _is_blank(cells):
             report.skip("blank_row", line)

@@ -1,4 +1,7 @@
-"""Writes fonbet_odds.parquet: for each match the pre-match price that one could have taken, and the closing price."""
+"""Write fonbet_odds.parquet: the pre-match price that one could have taken, and the closing price.
+
+Alone because the pipeline has one module a file of the artifacts.
+"""
 
 from pathlib import Path
 

@@ -31,7 +31,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class FolderChanged:
     """Files that a change wrote, each with its rows, and where the history ends now."""
 
     rows: Mapping[str, int]
@@ -73,7 +73,7 @@ def publish(staged: Path, target: Path, origin: Origin, rows: Mapping[str, int],
         features_computed_at=origin.features_computed_at,
         seed=origin.seed,
         history_until=origin.history_until,
-        files={name: FileStamp.of(staged / name, rows.get(name)) for name in names},
+        files={name: FileStamp.from_file(staged / name, rows.get(name)) for name in names},
     )
     _write_manifest(staged, manifest)
     # the checksums were computed a moment ago
@@ -85,7 +85,7 @@ def publish(staged: Path, target: Path, origin: Origin, rows: Mapping[str, int],
     return manifest
 
 
-def republish(target: Path, change: Callable[[Path, Manifest], Changed]) -> Manifest:
+def republish(target: Path, change: Callable[[Path, Manifest], FolderChanged]) -> Manifest:
     """Replace or add files of a published folder; `change` works in a copy of it in which all others are links.
 
     Raises BuildStopped when the folder breaks the contract, or would; it is then as it was.
@@ -99,7 +99,7 @@ def republish(target: Path, change: Callable[[Path, Manifest], Changed]) -> Mani
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
             (staged / name).symlink_to((target / name).resolve())
         changed = change(staged, manifest)
-        stamps = {name: FileStamp.of(staged / name, rows) for name, rows in changed.rows.items()}
+        stamps = {name: FileStamp.from_file(staged / name, rows) for name, rows in changed.rows.items()}
         update = {"files": manifest.files | stamps, "history_until": changed.history_until}
         manifest = manifest.model_copy(update=update)
         _write_manifest(staged, manifest)
@@ -118,7 +118,7 @@ def _write_manifest(staged: Path, manifest: Manifest) -> None:
     (staged / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def _refuse(faults: Sequence[contract.Fault], sentence: str) -> None:
+def _refuse(faults: Sequence[contract.ContractFault], sentence: str) -> None:
     if faults:
         said = "; ".join(f"{fault.file}: {fault.detail} ({fault.code})" for fault in faults)
         raise BuildStopped(f"{sentence} {said}")

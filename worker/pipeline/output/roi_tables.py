@@ -95,7 +95,7 @@ class _Tables:
     def _region(self, region: str, settled: SettledMatches) -> Iterator[Row]:
         bets = settled.bets(self._rules.value_edge)
         stake = bets.stake(self._staking, self._rules)
-        results = running.Bets(bets.settled_us, stake, bets.profit(stake), bets.won, bets.closing_edge)
+        results = running.RegionBets(bets.settled_us, stake, bets.profit(stake), bets.won, bets.closing_edge)
         now_us = int(self._now.timestamp()) * 1_000_000
         columns = running.by_day(results, settled.settled_us, now_us, self._rules.min_bets)
         ends = columns.pop("settled_us")

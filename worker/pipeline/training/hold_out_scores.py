@@ -39,7 +39,7 @@ class ScoreRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class HoldOutScores:
     """The score table and the time it covers."""
 
     since: datetime
@@ -71,7 +71,7 @@ def fair_probabilities(matches: pa.Table, price: str) -> Probabilities:
     return odds.fair(np.stack(prices, axis=1))
 
 
-def score_hold_out(dataset: Dataset, models: Mapping[str, Fit], since: datetime) -> Scores:
+def score_hold_out(dataset: Dataset, models: Mapping[str, Fit], since: datetime) -> HoldOutScores:
     """Scores of models and yardsticks on everything played since then."""
     played = dataset.select_played(since, None)
     prices = {
@@ -81,7 +81,7 @@ def score_hold_out(dataset: Dataset, models: Mapping[str, Fit], since: datetime)
     priced = played & ~np.isnan(prices[PRE_MATCH][:, 0]) & ~np.isnan(prices[CLOSING][:, 0])
     known = {name: forecast[priced] for name, forecast in prices.items()}
     rows = [*_group(dataset, models, since, MAIN, priced, known), *_group(dataset, models, since, ALL, played, {})]
-    return Scores(since, tuple(rows))
+    return HoldOutScores(since, tuple(rows))
 
 
 def _group(  # noqa: PLR0913, PLR0917 - a group is these things and no smaller thing

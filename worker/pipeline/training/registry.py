@@ -57,7 +57,7 @@ class Provenance:
         return found | {f"sha256.{name}": digest for name, digest in self.checksums.items()}
 
 
-class Registry:
+class TrainingRegistry:
     """An MLflow store: an SQLite file, or a server."""
 
     def __init__(self, tracking_uri: str, model_name: str, artifact_root: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 from worker.pipeline.features.form import feature_names
 from worker.pipeline.progress import Progress
 from worker.pipeline.training.fitting import Dataset, Fit, Recipe, fit, instant
-from worker.pipeline.training.hold_out_scores import Scores, score_hold_out
-from worker.pipeline.training.walk_forward import Block, fit_blocks
+from worker.pipeline.training.hold_out_scores import HoldOutScores, score_hold_out
+from worker.pipeline.training.walk_forward import TrainingBlock, fit_blocks
 
 if TYPE_CHECKING:
     # the registry imports MLflow, which takes seconds
-    from worker.pipeline.training.registry import ModelVersion, Provenance, Registry
+    from worker.pipeline.training.registry import ModelVersion, Provenance, TrainingRegistry
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -30,13 +30,13 @@ class TrainingResult:
     champion: "ModelVersion"
     candidate: "ModelVersion"
     champion_fit: Fit
-    walk: tuple[Block, ...]
+    walk: tuple[TrainingBlock, ...]
     trained_until: datetime
-    scores: Scores
+    scores: HoldOutScores
 
 
 def train(
-    matches: Path, features: Path, registry: "Registry", provenance: "Provenance", progress: Progress
+    matches: Path, features: Path, registry: "TrainingRegistry", provenance: "Provenance", progress: Progress
 ) -> TrainingResult:
     """Train everything on the time before the last two seasons, score it on those, and register both models."""
     dataset = Dataset.read(matches, features)

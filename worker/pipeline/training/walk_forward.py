@@ -18,7 +18,7 @@ _YEAR = timedelta(days=365.25)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TrainingBlock:
     """A model of the walk: it predicts from the moment its training ends up to the next block's."""
 
     fit: Fit
@@ -46,13 +46,13 @@ def walk_recipe() -> Recipe:
     return Recipe(columns=columns, rounds=250)
 
 
-def fit_blocks(dataset: Dataset, champion_from: datetime, progress: Progress) -> tuple[Block, ...]:
+def fit_blocks(dataset: Dataset, champion_from: datetime, progress: Progress) -> tuple[TrainingBlock, ...]:
     """Models for the time before the champion's, each trained only on what came before its block."""
     starts = block_starts(dataset, champion_from)
     with progress.step("walk-forward models", total=len(starts)) as advance:
         blocks = []
         for start in starts:
-            blocks.append(Block(fit(dataset, walk_recipe(), start)))
+            blocks.append(TrainingBlock(fit(dataset, walk_recipe(), start)))
             advance(1)
     return tuple(blocks)
 
