@@ -19,7 +19,9 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 async def test_rows_are_the_cards_of_the_api(api: Api, visit: Visit) -> None:
     page = await visit.open()
-    cards = (await api.ask("/predict/cards/", status="upcoming", limit="6"))["items"]
+    # those past their kick-off stand in a group of their own, which is closed
+    now = datetime.now(BERLIN).isoformat()
+    cards = (await api.ask("/predict/cards/", **{"status": "upcoming", "limit": "6", "from": now}))["items"]
     for card in cards:
         row = page.locator(f'.row[data-id="{card["match_id"]}"]')
         await expect(row.locator(".name")).to_have_text([card["home_team"], card["away_team"]])
