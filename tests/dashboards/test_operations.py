@@ -62,7 +62,7 @@ async def test_a_key_that_may_monitor_sees_every_part(guarded: Guarded, browser:
         await expect(parts["Models"]).to_contain_text("champion")
         await expect(parts["Queue"]).to_contain_text(guarded.settings.queue_name)
         await expect(parts["Drift of the features"]).to_contain_text("stable")
-        await expect(parts["Quality by model version"]).to_contain_text("No live prediction has been settled")
+        await expect(parts["Quality by model version"]).to_contain_text("No live prediction has a result")
         await expect(parts["Artifacts and parts"]).to_contain_text("snapshot")
         await expect(page.get_by_text("Not shown")).to_have_count(0)
         async with page.context.expect_page() as opened:

@@ -108,7 +108,7 @@ def doubled(folder: Path) -> None:
         (remove(ODDS), "fonbet_odds.parquet: is not there"),
         (wrong_schema, "without bookmaker"),
         (wrong_sums, "do not sum to one"),
-        (doubled, "repeat a match_id"),
+        (doubled, "match_id is repeated"),
     ],
     ids=["half-written predictions", "half-written features", "vanished", "wrong schema", "wrong sums", "doubled"],
 )

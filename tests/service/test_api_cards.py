@@ -23,7 +23,7 @@ from app.domain.staking import kelly_stake
 from app.schemas import CardsOut
 from app.store import cards, selection
 from app.store.selection import Selection
-from tests.support.build_artifacts import stamp, write_artifacts
+from tests.support.build_artifacts import NOW, stamp, write_artifacts
 from tests.support.serving import Client, Serve, json_of
 
 SIDES = ("home", "draw", "away")
@@ -81,7 +81,7 @@ async def test_profit_counts_only_value_bets_that_could_have_been_made(client: C
 
 async def test_price_from_after_the_kickoff_settles_nothing(serve: Serve, tmp_path: Path) -> None:
     def too_late(odds: pa.Table) -> pa.Table:
-        late = pa.array([datetime(2027, 1, 1, tzinfo=UTC)] * len(odds), pa.timestamp("us", "UTC"))
+        late = pa.array([NOW] * len(odds), pa.timestamp("us", "UTC"))  # after every kick-off that has a result
         return odds.set_column(odds.schema.get_field_index("captured_at"), "captured_at", late)
 
     folder = write_artifacts(tmp_path / "late", edit={ODDS: too_late})

@@ -10,8 +10,11 @@ async def slow_proxy(port: int, delay_s: float) -> AsyncIterator[int]:
     """The port of a proxy to `port` of the loopback, `delay_s` away each way; connecting takes no time."""
     tasks: set[asyncio.Task[None]] = set()
 
+    writers: set[asyncio.StreamWriter] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.update((writer, server_writer))
         for source, sink in ((reader, server_writer), (server_reader, writer)):
             tasks.add(asyncio.create_task(_copy(source, sink, delay_s)))
 
@@ -23,6 +26,9 @@ async def slow_proxy(port: int, delay_s: float) -> AsyncIterator[int]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay_s: float) -> None:
