@@ -1,6 +1,5 @@
 """Match cards over HTTP: the money beside them, filters, order and pages."""
 
-from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 from typing import Any
