@@ -6,11 +6,23 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 
 from infra.local.children import Child
 from infra.local.postgres import Postgres
 from infra.local.redis import Redis
 from infra.tools.promtool import promtool as find_promtool
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncached_loggers() -> Iterator[None]:
+    """A cached logger keeps the level of the test that used it first, and no later test can capture its lines."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})
+        )
+        yield
 
 
 @pytest.fixture(scope="session")

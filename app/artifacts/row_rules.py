@@ -62,8 +62,8 @@ def _unwritable_times(table: pa.Table, name: str) -> Flags:
 
 
 def _ticks(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
-    """Times as numbers of their unit since 1970."""
-    return np.asarray(table[name].cast(pa.int64()).to_numpy(), dtype=np.int64)
+    """Times as numbers of their unit since 1970; a missing one, which another rule names, as 0."""
+    return np.asarray(table[name].cast(pa.int64()).fill_null(0).to_numpy(), dtype=np.int64)
 
 
 def _tick(moment: datetime, table: pa.Table, name: str) -> int:

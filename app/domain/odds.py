@@ -82,7 +82,7 @@ def _power(raw: Floats) -> Floats:
     logs = np.log(raw)
     k = np.zeros((len(raw), 1))
     # log(sum(p**k)) is convex and falls with k, so Newton from k=0 climbs to its root and never passes it
-    for _ in range(_STEPS):
+    for _ in range(_STEPS):  # pragma: no branch  # it converges long before; the bound is for what nobody foresaw
         powers = np.exp(k * logs)
         total = powers.sum(axis=1, keepdims=True)
         step = -np.log(total) * total / (powers * logs).sum(axis=1, keepdims=True)

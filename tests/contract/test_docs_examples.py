@@ -40,4 +40,4 @@ def test_an_example_that_is_wrong_would_be_noticed(service: DocumentedService, t
     wrong = Example("here", "sh", "runs", "", "curl http://127.0.0.1:8000/predict/cards/?limit=none")
     ended = service.run(wrong, tmp_path)
     assert ended.returncode == HTTP_ERROR
-    assert "invalid-request" in ended.stdout
+    assert "urn:problem:" in ended.stdout

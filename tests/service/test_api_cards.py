@@ -299,7 +299,7 @@ async def test_total_is_counted_once_a_filter(client: Client) -> None:
     page = await json_of(client, "/predict/cards/", limit=5, region="Italy")
     snapshot = client.app[appkeys.SNAPSHOTS].current
     assert snapshot is not None
-    snapshot.count_cache.keep(Selection(region=("Italy",)), 7)
+    snapshot.count_cache.put(Selection(region=("Italy",)), 7)
     following = await json_of(client, "/predict/cards/", limit=5, region="Italy", cursor=page["next_cursor"])
     assert (page["total"], following["total"]) == (15, 7)
 

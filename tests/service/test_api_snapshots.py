@@ -318,7 +318,7 @@ async def test_a_notification_of_broken_artifacts_is_told_why(client: Client, ar
     await asyncio.to_thread(doubled, artifacts)
     after = await told(client)
     assert (after["snapshot_id"], after["changed"]) == (before["snapshot_id"], False)
-    assert "repeat a match_id" in str(after["fault"])
+    assert "match_id is repeated" in str(after["fault"])
 
 
 async def test_many_notifications_at_once_share_their_looks(client: Client, artifacts: Path) -> None:

@@ -78,7 +78,7 @@ async def test_process_without_supervisor_answers_until_the_next_is_ready(
     working = asyncio.create_task(serve(live_settings, source=lambda _: shelf_source))
     await until(lambda: is_served(queue))
     os.kill(os.getpid(), signal.SIGUSR1)
-    _, result, _ = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=20)
+    result = await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=20)
     assert result.model_version == "1"
     if is_replaced:
         assert not working.done()

@@ -123,7 +123,7 @@ async def test_every_key_has_an_end_or_a_bound(
             asked = [queue.predict(await a_job(queue, row, match_id=n), timeout_s=8) for n, row in enumerate(rows)]
             await asyncio.gather(*asked, return_exceptions=True)
             found = set(await redis.keys()) - before
-    bounded = {names.dead.encode(), names.dead_letters.encode(), names.workers.encode()}
+    bounded = {names.dead.encode(), names.dead_letters.encode(), names.workers.encode(), names.served_versions.encode()}
     assert bounded <= found
     for name in found - bounded:
         assert name.startswith((b"arq:", live_settings.queue_name.encode()))

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(60)  # new interpreters, on a machine that may 
 
 def confined(code: str, *argv: str) -> str:
     """What a confined Python says to that code."""
-    program = f"import os, sys, socket, subprocess\nfrom app.sql.sandbox import confine, limit\nconfine()\n{code}"
+    program = f"import os, sys, socket, subprocess\nfrom app.sql.sandbox import enter_sandbox, limit_resources\nenter_sandbox()\n{code}"
     done = subprocess.run(
         [sys.executable, "-B", "-c", program, *argv],
         env={"PYTHONPATH": str(ROOT)},
@@ -69,7 +69,7 @@ def work(s):
     end = time.process_time() + s
     while time.process_time() < end: pass
 work(2.1)
-limit(memory_bytes=50_000_000, cpu_s=1)
+limit_resources(memory_bytes=50_000_000, cpu_s=1)
 work(0.5)
 print("still here", flush=True)
 work(10)
@@ -79,11 +79,13 @@ print("for ever")
 
 
 def test_memory_is_bounded() -> None:
-    assert "MemoryError" in confined("limit(memory_bytes=50_000_000, cpu_s=5)\nbytearray(100_000_000)")
+    assert "MemoryError" in confined("limit_resources(memory_bytes=50_000_000, cpu_s=5)\nbytearray(100_000_000)")
 
 
 def test_processor_time_is_bounded() -> None:
-    assert confined("limit(memory_bytes=50_000_000, cpu_s=1)\nprint('on', flush=True)\nwhile True: pass") == "on"
+    assert (
+        confined("limit_resources(memory_bytes=50_000_000, cpu_s=1)\nprint('on', flush=True)\nwhile True: pass") == "on"
+    )
 
 
 def has_empty_network() -> bool:
@@ -103,10 +105,10 @@ def test_it_dies_with_its_parent() -> None:
     """A service that is killed outright leaves none behind."""
     program = (
         "import asyncio\n"
-        "from app.sql.service import Cells\n"
+        "from app.sql.service import QueryProcessPool\n"
         "async def main():\n"
-        "    async with Cells.open(limit=2) as cells:\n"
-        "        parent = await cells._parents.get()\n"
+        "    async with QueryProcessPool.open(limit=2) as pool:\n"
+        "        parent = await pool._fork_servers.get()\n"
         "        forks = [await parent.fork() for _ in range(2)]\n"
         "        print(parent._process.pid, *[fork.pid for fork in forks], flush=True)\n"
         "        await asyncio.sleep(60)\n"

@@ -179,7 +179,7 @@ async def test_a_bucket_is_asked_like_a_folder(s3: S3, tmp_path: Path, monkeypat
         monkeypatch.setenv(name, value)
     out = tmp_path / "n.csv"
     assert await work(Settings(), "SELECT count(*) AS n FROM cards", ExportFormat.CSV, out) == 0
-    assert out.read_text() == "n\n77\n"
+    assert out.read_text() == '"n"\n77\n'
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_interrupt_at_the_prompt_ends_the_query_and_not_the_console(monkeypatch:
         terminal.type(b"SELECT count(*) + 42000 AS answer FROM predictio\t")
         terminal.wait_said(b"predictio", b"ns")
         terminal.type(b";\r")
-        terminal.wait_said(b"answer\r\n42060", b"sql>")
+        terminal.wait_said(b'"answer"\r\n42060', b"sql>")
         terminal.type(b"\x04")
         assert process.wait(30) == 0
 
@@ -312,7 +312,7 @@ def test_reader_that_has_seen_enough_is_no_failure() -> None:
         "-c", "FROM range(1000000)", "--format", "csv", stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"range\n"
+        assert process.stdout.readline() == b'"range"\n'
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""

@@ -82,7 +82,7 @@ async def test_one_key_leaves_half_of_the_places_to_others() -> None:
     with ExitStack() as stack:
         for caller in ("a", "a", "b"):
             stack.enter_context(feed.listen(None, lambda: None, caller=caller))
-        with pytest.raises(FeedFull, match="with this API key"), feed.listen(None, lambda: None, caller="a"):
+        with pytest.raises(FeedFull, match="of this caller"), feed.listen(None, lambda: None, caller="a"):
             pass
         stack.enter_context(feed.listen(None, lambda: None, caller="c"))
         assert feed.n_listeners == 4
