@@ -22,7 +22,8 @@ pytestmark = pytest.mark.timeout(60)  # new interpreters, on a machine that may 
 
 def confined(code: str, *argv: str) -> str:
     """What a confined Python says to that code."""
-    program = f"import os, sys, socket, subprocess\nfrom app.sql.sandbox import enter_sandbox, limit_resources\nenter_sandbox()\n{code}"
+    imports = "import os, sys, socket, subprocess\nfrom app.sql.sandbox import enter_sandbox, limit_resources"
+    program = f"{imports}\nenter_sandbox()\n{code}"
     done = subprocess.run(
         [sys.executable, "-B", "-c", program, *argv],
         env={"PYTHONPATH": str(ROOT)},
