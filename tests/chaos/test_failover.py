@@ -30,7 +30,7 @@ async def test_workers_follow_a_fail_over(registry: TinyRegistry, tmp_path: Path
             os.kill(guarded.primary.pid, signal.SIGKILL)
             await until(lambda: answers(queue), timeout_s=60)
             assert await asyncio.to_thread(guarded.primary_port) != first
-            await until(lambda: has_workers(queue, 2), timeout_s=30)
+            await until(lambda: has_workers(queue, 2), timeout_s=60)
             assert {worker.pid for worker in await queue.workers()} == pids
             await ask_many(queue, 200)
 

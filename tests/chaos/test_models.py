@@ -66,13 +66,13 @@ async def test_moved_alias_fails_no_request_and_mixes_no_answer(
     bad = registry.add_booster(tiny_booster(seed=6), golden=wrong)
     try:
         async with asking(queue) as load:
-            await until(lambda: has_answered(load, first), timeout_s=30)
+            await until(lambda: has_answered(load, first), timeout_s=60)
             registry.point("champion", good)
-            await until(lambda: serve(queue, good), timeout_s=30)
+            await until(lambda: serve(queue, good), timeout_s=60)
             before = load.versions()[good]
             registry.point("champion", bad)
-            await until(lambda: refuse(queue, bad), timeout_s=30)
-            await until(lambda: has_answered(load, good, more_than=before + 10 * AT_ONCE), timeout_s=30)
+            await until(lambda: refuse(queue, bad), timeout_s=60)
+            await until(lambda: has_answered(load, good, more_than=before + 10 * AT_ONCE), timeout_s=60)
     finally:
         registry.point("champion", first)
     assert set(load.versions()) == {first, good}

@@ -34,7 +34,7 @@ async def test_killed_worker_loses_no_question(queue: QueueClient, pool: Child) 
     killed_at = monotonic()
     await asking
     assert monotonic() - killed_at < RECOVERY_S
-    await until(lambda: was_replaced(queue, victim), timeout_s=30)
+    await until(lambda: was_replaced(queue, victim), timeout_s=60)
 
 
 async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: QueueClient, pool: Child) -> None:
@@ -42,7 +42,7 @@ async def test_what_a_killed_worker_had_is_answered_within_five_seconds(queue: Q
     victim, other = [worker.pid for worker in await queue.workers()]
     os.kill(other, signal.SIGSTOP)  # so that all that is in hand is the victim's
     asking = asyncio.create_task(ask_many(queue, 600))
-    await until(lambda: stops_at_work(queue, victim), timeout_s=30)
+    await until(lambda: stops_at_work(queue, victim), timeout_s=60)
     os.kill(victim, signal.SIGKILL)
     os.kill(other, signal.SIGCONT)
     killed_at = monotonic()
@@ -81,8 +81,8 @@ async def test_killed_redis_loses_no_question(
         os.kill(pid, signal.SIGCONT)
     running_redis.append(await asyncio.to_thread(start, redis_server))
     for task_id in task_ids:
-        await until(lambda task_id=task_id: is_done(queue, task_id), timeout_s=20)  # type: ignore[misc]
-    await until(lambda: has_workers(queue, 2), timeout_s=20)
+        await until(lambda task_id=task_id: is_done(queue, task_id), timeout_s=60)  # type: ignore[misc]
+    await until(lambda: has_workers(queue, 2), timeout_s=60)
     assert {worker.pid for worker in await queue.workers()} == pids
 
 

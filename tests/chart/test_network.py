@@ -4,7 +4,7 @@ import pytest
 
 from tests.chart.chart import VALUES, Helm, Manifest, Rendered
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 SMALL = next(path for path in VALUES if path.stem == "small")
 
 

@@ -127,7 +127,7 @@ async def laid_out(request: pytest.FixtureRequest, crowded: Client, monkeypatch:
     return crowded
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sort=st.sampled_from(["kickoff", "-kickoff", "edge", "-edge"]),

@@ -34,7 +34,7 @@ from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
 from worker.tasks import CONTEXT
 
-pytestmark = pytest.mark.timeout(60)  # the first test makes the registry
+pytestmark = pytest.mark.timeout(180)  # the first test makes the registry
 WITHOUT_FEATURES = FIRST_ID + 59
 
 
@@ -313,7 +313,7 @@ async def test_question_of_a_client_who_hung_up_is_not_computed(
     child = Child(Command("api", [sys.executable, "-m", "app"], log=tmp_path / "api.log", env=env))
     try:
         async with QueueClient.open(registry_settings) as queue:
-            await until(lambda: asyncio.to_thread(accepts, port), timeout_s=40)
+            await until(lambda: asyncio.to_thread(accepts, port), timeout_s=60)
             _, writer = await ask_until(queue, port)
             assert await waiting(queue) == 1
             writer.close()

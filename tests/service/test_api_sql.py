@@ -19,7 +19,7 @@ from tests.support.build_artifacts import FEATURE_NAMES
 from tests.support.serving import Client, Serve, json_of, until
 from tests.support.waiting import is_alive
 
-pytestmark = pytest.mark.timeout(60)  # each starts processes, on a machine that may be busy
+pytestmark = pytest.mark.timeout(180)  # each starts processes, on a machine that may be busy
 SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"
 
 
@@ -117,7 +117,7 @@ async def test_queries_past_the_limit_are_refused_at_once(serve: Serve) -> None:
     async def is_running() -> bool:
         return pool_of(client).running == 1
 
-    await until(is_running, timeout_s=30)
+    await until(is_running, timeout_s=60)
     async with client.post("/sql", json={"sql": "SELECT 1"}) as response:
         assert (response.status, (await response.json())["code"]) == (503, "sql-busy")
         assert int(response.headers["Retry-After"]) > 0
@@ -133,7 +133,7 @@ async def ask_slowly(client: Client, status: int = 200) -> tuple[asyncio.Task[An
         return pool_of(client).running == len(busy) == 1
 
     slow = asyncio.create_task(ask(client, SLOW, status))
-    await until(is_alone, timeout_s=50)
+    await until(is_alone, timeout_s=60)
     return slow, busy[0]
 
 
@@ -159,7 +159,7 @@ async def test_query_whose_caller_has_gone_is_killed(client: Client) -> None:
     async def is_gone() -> bool:
         return not is_alive(process) and pool_of(client).running == 0
 
-    await until(is_gone, timeout_s=20)
+    await until(is_gone, timeout_s=60)
     assert (await ask(client, "SELECT 1"))["rows"] == [[1]]
 
 

@@ -16,7 +16,7 @@ from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.s3_proxy import Proxy, Spoil, answer, corrupt, proxy, reset, stall, truncate
 from tests.support.serving import Client, Serve, json_of, until
 
-pytestmark = pytest.mark.timeout(90)  # the server starts, and every client reads its descriptions
+pytestmark = pytest.mark.timeout(180)  # the server starts, and every client reads its descriptions
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ async def test_old_snapshot_serves_on_whatever_the_bucket_does(
         assert said[0] in (await json_of(client, "/readyz", need="reads"))["parts"][0]["detail"]
     assert client.app[appkeys.SNAPSHOTS].fault_kind == "unreachable"
     way.spoils = {}
-    await until(lambda: is_well(client), timeout_s=30)
+    await until(lambda: is_well(client), timeout_s=60)
     assert (await json_of(client, "/predict/predictions/"))["count"] == 70
     assert not list((tmp_path / "home/cache/objects").glob("part-*"))
 
@@ -113,7 +113,7 @@ async def test_a_key_that_vanishes_between_listing_and_reading(
     way.before = None
     async with s3.client() as bucket:
         await bucket.put_object(Bucket=BUCKET, Key=key, Body=whole)
-    await until(lambda: is_well(client), timeout_s=30)
+    await until(lambda: is_well(client), timeout_s=60)
     facts = (await json_of(client, "/predict/predictions/"))["snapshot"]
     assert (facts["has_manifest"], facts["source"]) == (False, None)
 
@@ -134,7 +134,7 @@ async def test_start_without_network_serves_what_was_opened_last(
     assert f"artifacts cannot be read: {uri}" in ready["parts"][0]["detail"]
     way.spoils.clear()
     way.asked.clear()
-    await until(lambda: is_well(client), timeout_s=30)
+    await until(lambda: is_well(client), timeout_s=60)
     assert {path.partition("?")[0] for path in way.asked} == {f"/{BUCKET}/{prefix}/{MANIFEST}"}
     assert (await json_of(client, "/predict/predictions/"))["snapshot"]["stale"] is False
 
@@ -165,7 +165,7 @@ async def test_damaged_copies_are_fetched_anew(
     for path in (tmp_path / "home/cache/objects").glob("?" * 64):
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
     client = await serve(artifacts_uri=uri)
-    await until(lambda: is_well(client), timeout_s=30)
+    await until(lambda: is_well(client), timeout_s=60)
     assert (await json_of(client, "/predict/predictions/"))["count"] == 60
 
 

@@ -56,7 +56,7 @@ def test_a_folder_without_results_has_nothing_to_learn_from(home: Path, capsys: 
     assert "nothing to learn from" in said(capsys)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore")
 def test_a_history_of_one_day_is_too_short(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "data").mkdir()

@@ -18,7 +18,7 @@ from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.serving import NO_REDIS, until
 
-pytestmark = pytest.mark.timeout(120)  # a process starts and imports everything
+pytestmark = pytest.mark.timeout(180)  # a process starts and imports everything
 
 
 class Api:
@@ -111,4 +111,4 @@ async def test_no_room_for_the_twin_of_the_features(tmp_path: Path) -> None:
             parts = (await api.json("/readyz?need=reads"))["parts"]
             return "feature rows are read slowly: File too large" in str(parts)
 
-        await until(is_said, timeout_s=30)
+        await until(is_said, timeout_s=60)

@@ -137,7 +137,7 @@ async def test_health_degrades_while_rows_wait_in_memory(serve: Serve, tmp_path:
     async def is_connected() -> bool:
         return (await json_of(client, "/healthcheck/"))["database"] == "connected"
 
-    await until(is_connected, timeout_s=20)
+    await until(is_connected, timeout_s=60)
     health = await json_of(client, "/healthcheck/")
     assert (health["status"], health["journal_fault"]) == ("degraded", "File exists")
     in_the_way.unlink()
@@ -167,7 +167,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_a_read_only_home_loses_nothing(tmp_path: Path, database_url: str) -> None:
     """Root, too, is held by the permissions of a folder once it has no capabilities and does not own it."""
     home = tmp_path / "home"

@@ -146,7 +146,7 @@ def shadows_of(rows: list[LedgerRow]) -> list[ShadowRow]:
     return [a_shadow_row(task_id=row.task_id, match_id=row.match_id, computed_at=row.answered_at) for row in rows]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: Path, database_url: str) -> None:
     client = await serve(database_url=database_url)
     ledger = client.app[appkeys.LEDGER]  # type: ignore[union-attr]
@@ -161,7 +161,7 @@ async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: P
     async def is_settled() -> bool:
         return await n_settled(pool) == N_FINISHED + 1
 
-    await until(is_settled, timeout_s=20)
+    await until(is_settled, timeout_s=60)
     found = await json_of(client, "/monitoring/quality", days=3650)
     assert (found["state"], found["n_late"], found["n_waiting"]) == ("ok", 1, N - N_FINISHED)
     assert 0 <= found["settled_age_s"] < 60
@@ -187,7 +187,7 @@ def floor_of_one_forecast(*probabilities: float) -> float:
     return float(np.sqrt(2 / np.pi) * np.mean(deviations))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 async def test_a_corrected_score_in_a_later_snapshot_changes_the_scores(
     serve: Serve, artifacts: Path, database_url: str, settings: Settings
 ) -> None:
@@ -203,10 +203,10 @@ async def test_a_corrected_score_in_a_later_snapshot_changes_the_scores(
         async def is_corrected() -> bool:
             return await n_settled(pool, "revision = 2 AND home_score = 9") == 1
 
-        await until(is_settled, timeout_s=20)
+        await until(is_settled, timeout_s=60)
         write_artifacts(artifacts, now=NOW, edit={PREDICTIONS: with_home_win})
         await client.app[appkeys.SNAPSHOTS].refresh()  # type: ignore[union-attr]
-        await until(is_corrected, timeout_s=20)
+        await until(is_corrected, timeout_s=60)
         assert await n_settled(pool) == N_FINISHED + 1
 
 

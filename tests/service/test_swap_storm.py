@@ -9,7 +9,7 @@ from app.api.responses import BULK_MEDIA
 from tests.support.storm import make_sets, storm
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_swaps_under_load_fail_no_answer_and_mix_no_snapshots(tmp_path: Path) -> None:
     """The process is as it was, and what it took for each snapshot is gone."""
     sets = await asyncio.to_thread(make_sets, tmp_path, 6)

@@ -104,7 +104,7 @@ def under_a_sentinel(home: Path) -> Iterator[Guarded]:
             yield Guarded(primary, sentinel)
 
 
-def wait_ready(holds, timeout_s: float = 8.0) -> None:  # type: ignore[no-untyped-def]  # any call that may fail at first
+def wait_ready(holds, timeout_s: float = 60.0) -> None:  # type: ignore[no-untyped-def]  # any call that may fail at first
     """Until it holds, and Redis answers."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

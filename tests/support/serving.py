@@ -82,7 +82,7 @@ async def json_of(client: Client, path: str, **params: object) -> Any:
         return await response.json()
 
 
-async def until(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 20) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 60) -> None:
     """Wait for a condition that another task or process brings about."""
     async with asyncio.timeout(timeout_s):
         while not await holds():  # noqa: ASYNC110  # nobody there to set an event

@@ -200,7 +200,7 @@ class Storm:
             folders = await asyncio.to_thread(lambda: list((self._home / "cache/snapshots").glob("*/*/")))
             return len(folders) == 1
 
-        await until(is_quiet, timeout_s=30)
+        await until(is_quiet, timeout_s=60)
         return await asyncio.to_thread(Use.of, self.process)
 
     async def _publish(self, sets: list[Path], every_s: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import psutil
 
 
-def eventually(check: Callable[[], bool], timeout_s: float = 8.0) -> bool:
+def eventually(check: Callable[[], bool], timeout_s: float = 60.0) -> bool:
     """Whether it holds before that time is over."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
