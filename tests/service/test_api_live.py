@@ -22,7 +22,7 @@ from app.queue.client import QueueClient
 from app.schemas import LivePredictionOut, TaskOut
 from app.settings import Settings
 from infra.local.children import Child, Command
-from infra.local.ports import accepts, free_port
+from infra.local.ports import free_port
 from infra.local.redis import Redis
 from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
 from tests.support.live import serving
@@ -30,6 +30,7 @@ from tests.support.models import FEATURES as NAMES
 from tests.support.models import NAME as MODEL
 from tests.support.models import TinyRegistry, tiny_booster
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
+from tests.support.waiting import accepts
 from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
 from worker.tasks import CONTEXT
