@@ -45,7 +45,7 @@ class LateResultRecorder:
         except ValueError as error:
             log.warning("a question that cannot be read was dropped", task=heard.task_id, error=str(error))
             return True
-        return self._ledger.record(question.answered_later(heard.task_id, heard.result))
+        return self._ledger.record_on_disk(question.answered_later(heard.task_id, heard.result))
 
 
 GROUP = "ledger"

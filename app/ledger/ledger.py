@@ -129,6 +129,14 @@ class Ledger:
             self._since = monotonic()
         return True
 
+    def record_on_disk(self, row: LedgerRow) -> bool:
+        """Keep one row whose source outlives this process; False when the disk takes none: the source keeps it."""
+        if not self._journal.append(row):
+            return False
+        if self._since is None:
+            self._since = monotonic()
+        return True
+
     async def flush(self) -> int:
         """Insert what waits in memory and in the journal into the database; the number of rows. One of AWAY."""
         async with self._flushing:
