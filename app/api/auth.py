@@ -14,7 +14,9 @@ _BEARER = "bearer "
 async def authorize(request: web.Request, scope: Scope) -> None:
     """Raise KeyMissing, KeyInvalid, ScopeMissing or RateLimited unless the request may go on."""
     request[appkeys.IS_GUARDED] = True
-    rate = request.app[appkeys.RATE_LIMIT]
+    rate, keyring = request.app[appkeys.RATE_LIMIT], request.app[appkeys.KEYRING]
+    if not keyring.is_open:
+        await keyring.reread_for(_read_key(request))
     caller = request[appkeys.CLIENT] = _identify_caller(request, scope)
     if rate is not None:
         request[appkeys.QUOTA] = await rate.acquire(caller)

@@ -1,4 +1,4 @@
-"""The API keys this process honours, as old as a second."""
+"""The API keys this process honours: a new one at once, a revoked one for a second more at most."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 REREAD_S = 1.0
 _NOBODY = new_key("nobody", frozenset())[1]
+_Stamp = tuple[int, int, int]  # inode, time of the last change in ns, size
 
 
 def load_keys(settings: KeySettings) -> list[Key]:
@@ -32,8 +33,11 @@ def load_keys(settings: KeySettings) -> list[Key]:
 class Keyring:
     """Finds keys. Once it has held one, it never opens again: a file that vanishes or breaks changes nothing."""
 
-    def __init__(self, keys: Sequence[Key] = ()) -> None:
+    def __init__(self, keys: Sequence[Key] = (), settings: KeySettings | None = None) -> None:
         self._by_prefix: dict[str, Key] = {}
+        self._settings = settings
+        self._seen: _Stamp | None = None
+        self._fault: str | None = None
         self.is_open = True  # no key was ever needed
         self.replace(keys)
 
@@ -41,8 +45,8 @@ class Keyring:
     @asynccontextmanager
     async def open(cls, settings: KeySettings) -> "AsyncIterator[Keyring]":
         """The keys of these settings, followed until the end; OSError or ValueError when they cannot be read now."""
-        keyring = cls(await asyncio.to_thread(load_keys, settings))
-        watch = asyncio.create_task(keyring._watch(settings), name="keys")
+        keyring = cls(await asyncio.to_thread(load_keys, settings), settings)
+        watch = asyncio.create_task(keyring._watch(), name="keys")
         try:
             yield keyring
         finally:
@@ -64,19 +68,29 @@ class Keyring:
             raise KeyInvalid(f"The API key {key.prefix} is {ended}.")
         return key
 
-    async def _watch(self, settings: KeySettings) -> None:
-        path, seen, fault = settings.file, None, None
+    async def reread_for(self, text: str) -> None:
+        """Look at the file again where nobody has the key that was shown: it was made a moment ago, perhaps."""
+        if key_prefix(text) not in self._by_prefix:
+            await asyncio.to_thread(self._reread)  # one stat() where the file is as it was
+
+    async def _watch(self) -> None:
         while True:
-            try:
-                stamp = await asyncio.to_thread(_stamp, path)
-                if stamp != seen:
-                    self._take(await asyncio.to_thread(load_keys, settings), is_there=stamp is not None)
-                seen, fault = stamp, None
-            except (OSError, ValueError) as error:
-                if str(error) != fault:
-                    log.error("keys.unreadable", fault=str(error))  # the last ones stay good
-                fault = str(error)
+            await asyncio.to_thread(self._reread)
             await asyncio.sleep(REREAD_S)
+
+    def _reread(self) -> None:
+        """Take the keys of the file if it has changed; blocks for as long as a small local file is read."""
+        if self._settings is None:
+            return
+        try:
+            stamp = _stamp(self._settings.file)
+            if stamp != self._seen:
+                self._take(load_keys(self._settings), is_there=stamp is not None)
+            self._seen, self._fault = stamp, None
+        except (OSError, ValueError) as error:
+            if str(error) != self._fault:
+                log.error("keys.unreadable", fault=str(error))  # the last ones stay good
+            self._fault = str(error)
 
     def _take(self, keys: list[Key], *, is_there: bool) -> None:
         if not (is_there or self.is_open or keys):
@@ -88,7 +102,7 @@ class Keyring:
             log.info("keys.loaded", keys=len(keys), required_from_now=was_open and not self.is_open)
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> _Stamp | None:
     try:
         status = path.stat()
     except FileNotFoundError:

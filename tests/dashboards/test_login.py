@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from app.settings import Settings
 from dashboards.login import PageExposed, check_exposure
-from dashboards.server import running
+from dashboards.server import open_server
 from infra.local.ports import free_port
 
 PASSWORD = "correct horse"
@@ -44,7 +44,7 @@ def test_process_says_why_it_does_not_start() -> None:
 @pytest.fixture
 async def page() -> AsyncIterator[str]:
     """The address of a page with a password."""
-    async with running(Settings(dashboard_port=0, dashboard_password=SecretStr(PASSWORD))) as server:
+    async with open_server(Settings(dashboard_port=0, dashboard_password=SecretStr(PASSWORD))) as server:
         yield f"http://127.0.0.1:{server.port}"
 
 

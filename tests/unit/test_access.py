@@ -1,5 +1,6 @@
 """Keys: made, kept as hashes, recognised, ended, rotated."""
 
+import asyncio
 import io
 import stat
 import subprocess
@@ -15,7 +16,7 @@ from app.auth import keys as auth_keys
 from app.auth.keyring import Keyring, load_keys
 from app.auth.keys import Scope, key_prefix, new_key
 from app.errors import KeyInvalid
-from app.settings import REQUESTS_PER_MINUTE, Settings, is_loopback
+from app.settings import REQUESTS_PER_MINUTE, KeySettings, Settings, is_loopback
 from tests.support.build_keys import a_key, as_setting
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,28 @@ def test_file_is_readable_for_its_owner_alone(tmp_path: Path) -> None:
         keys.append(a_key()[1])
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(auth_keys.read_keys(path)) == 1
+
+
+async def test_new_key_is_honoured_at_once(tmp_path: Path) -> None:
+    settings = KeySettings(given=None, file=tmp_path / "keys.json")
+    async with Keyring.open(settings) as keyring:
+        await asyncio.sleep(0.05)  # the watch has looked and now sleeps
+        for _ in range(3):
+            text, key = a_key()
+            with auth_keys.edit_keys(settings.file) as keys:
+                keys.append(key)
+            await keyring.reread_for(text)
+            assert keyring.find(text).prefix == key.prefix
+
+
+async def test_file_that_breaks_costs_no_key_that_was_there(tmp_path: Path) -> None:
+    settings = KeySettings(given=None, file=tmp_path / "keys.json")
+    text, key = a_key()
+    auth_keys.write_keys(settings.file, [key])
+    async with Keyring.open(settings) as keyring:
+        settings.file.write_text("no keys")
+        await keyring.reread_for("nobody.")
+        assert keyring.find(text).prefix == key.prefix
 
 
 def test_failed_edit_changes_nothing(tmp_path: Path) -> None:
