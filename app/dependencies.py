@@ -92,9 +92,12 @@ class Probe(Generic[T]):
             self._note(error.detail)
         except TimeoutError:
             self._note(f"no answer within {LOOK_TIMEOUT_S:g} s")
+        except OSError as error:
+            self._note(error.strerror or type(error).__name__)  # descriptors may have run out, or memory
         except Exception as error:
             # a probe that fails would have the process restarted, which mends nothing
-            log.exception("dependency.probe_failed", dependency=self._name)
+            if self.fault is None:
+                log.exception("dependency.probe_failed", dependency=self._name)
             self._note(type(error).__name__)
         self._seen_at = monotonic()
 
@@ -110,7 +113,7 @@ class DependencyMonitor:
     def __init__(self, queue: QueueClient, ledger: Ledger | NoLedger) -> None:
         self._queue = queue
         # its own: names that cannot be resolved may fill the one that everybody shares
-        self._thread = ThreadPoolExecutor(1, "pulse")
+        self._thread = ThreadPoolExecutor(1, "dependencies")
         self.live = Probe("redis", self._ask_live)
         self.process = Probe("process", self._ask_process)
         self.database: Probe[DatabaseState] = Probe("database", ledger.database_state)
@@ -119,14 +122,14 @@ class DependencyMonitor:
     @asynccontextmanager
     async def open(cls, queue: QueueClient, ledger: Ledger | NoLedger) -> "AsyncIterator[DependencyMonitor]":
         """Look until the end."""
-        pulse = cls(queue, ledger)
+        monitor = cls(queue, ledger)
         async with AsyncExitStack() as stack:
             # it is idle by then, or the kernel is
-            stack.callback(pulse._thread.shutdown, wait=False)
-            for each in pulse._all:
+            stack.callback(monitor._thread.shutdown, wait=False)
+            for each in monitor._all:
                 stack.push_async_callback(each.close)
                 await stack.enter_async_context(run_in_background(each.follow()))
-            yield pulse
+            yield monitor
 
     async def refresh(self) -> None:
         """What is known as of now, within PATIENCE_S."""

@@ -120,22 +120,25 @@ class Ledger:
 
     def record(self, row: LedgerRow) -> bool:
         """Keep one row, a few microseconds; whether it is kept: disk and memory may both be full."""
-        if not self._journal.append(row):
-            if len(self._memory) >= MEMORY_LIMIT_ROWS:
-                self._lose(row)
-                return False
-            self._memory.append(row)
-        if self._since is None:
-            self._since = monotonic()
+        if self.record_on_disk(row):
+            return True
+        if len(self._memory) >= MEMORY_LIMIT_ROWS:
+            self._lose(row)
+            return False
+        self._memory.append(row)
+        self._note_wait()
         return True
 
     def record_on_disk(self, row: LedgerRow) -> bool:
         """Keep one row whose source outlives this process; False when the disk takes none: the source keeps it."""
         if not self._journal.append(row):
             return False
+        self._note_wait()
+        return True
+
+    def _note_wait(self) -> None:
         if self._since is None:
             self._since = monotonic()
-        return True
 
     async def flush(self) -> int:
         """Insert what waits in memory and in the journal into the database; the number of rows. One of AWAY."""

@@ -120,11 +120,11 @@ def test_descriptors_that_run_out_are_one_line_and_pass(artifacts: Path, tmp_pat
         resource.prlimit(api.pid, resource.RLIMIT_NOFILE, (few, limits[1]))
         clients = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(60)]
         assert eventually(lambda: "connections.paused" in log.read_text(), START_S)
-        time.sleep(0.3)  # while it lasts, each look for a client fails again
+        time.sleep(2.5)  # while it lasts, each look for a client fails again, and each look at what the API needs
         said = log.read_text()[size_before:]
         assert said.count("connections.paused") == 1
         assert len(said) < 20_000, said[:5000]
-        assert not [line for line in said.splitlines() if "Traceback" in line and "accept" in line]
+        assert "Traceback" not in said, said[:6000]
         for client in clients:
             client.close()
         resource.prlimit(api.pid, resource.RLIMIT_NOFILE, limits)
