@@ -48,8 +48,7 @@ SELECT
     named.*,
     r.roi_pct AS region_roi_pct, r.n_bets AS region_n_bets, r.ci_low AS region_roi_ci_low, r.ci_high AS region_roi_ci_high
 FROM named
--- the newest figure that was complete when the match began: nothing later may colour the choice of matches
-ASOF LEFT JOIN region_roi r ON named.region = r.region AND named.kickoff_utc >= r.settled_until
+LEFT JOIN region_roi r USING (match_id)
 ORDER BY named.kickoff_utc, named.match_id;
 
 CREATE UNIQUE INDEX cards_by_match ON cards (match_id);

@@ -95,9 +95,10 @@ def _money_columns(matches: _Matches, rules: MoneyRules) -> "dict[str, pa.Array[
 
 
 def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.Table:
-    """Walk-forward ROI by region, drawn towards that of all regions; null below the least number of bets.
+    """Walk-forward ROI of each match's region, drawn towards that of all regions as of the match's own kick-off.
 
-    With prior weight m the posterior of a mean over n bets is narrower than its sample interval by sqrt(n/(n+m)).
+    Null below the least number of bets. With prior weight m the posterior of a mean over n bets is narrower than its
+    sample interval by sqrt(n/(n+m)).
     """
     found = fetch_columns(connection, sql)
     n_bets = found["n_bets"].astype(np.float64)
@@ -107,10 +108,7 @@ def region_roi_table(connection: Connection, sql: str, rules: MoneyRules) -> pa.
     below, above = raw - fill_money(found, "roi_ci_low"), fill_money(found, "roi_ci_high") - raw
     numbers = {"roi_pct": shrunk, "ci_low": shrunk - below * narrower, "ci_high": shrunk + above * narrower}
     arrays = {name: pa.array(values, from_pandas=True) for name, values in numbers.items()}
-    times = pa.array(found["settled_until"]).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
-    return pa.table(
-        {"region": pa.array(found["region"]), "settled_until": times, "n_bets": pa.array(found["n_bets"]), **arrays}
-    )
+    return pa.table({"match_id": pa.array(found["match_id"]), "n_bets": pa.array(found["n_bets"]), **arrays})
 
 
 def fill_money(found: Columns, name: str) -> Floats:

@@ -127,7 +127,7 @@ async def laid_out(request: pytest.FixtureRequest, crowded: Client, monkeypatch:
     return crowded
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sort=st.sampled_from(["kickoff", "-kickoff", "edge", "-edge"]),
@@ -351,25 +351,30 @@ def write_region_roi(folder: Path, rows: list[tuple[str, str, int, float]]) -> N
 
 
 async def test_region_roi_of_a_card_knows_nothing_later_than_its_kickoff(serve: Serve, artifacts: Path) -> None:
-    """The newest row settled by the kick-off counts, drawn towards the ROI of all regions at that time."""
-    early, late = "2026-08-10T00:00:00+00:00", "2026-08-15T00:00:00+00:00"
-    write_region_roi(
-        artifacts, [("England", early, 100, 12.0), ("Italy", early, 300, -4.0), ("England", late, 200, -30.0)]
-    )
+    """The newest row settled by the kick-off counts, drawn towards the ROI of all regions at the kick-off."""
+    early, between, late = (f"2026-08-{day}T00:00:00+00:00" for day in (10, 12, 15))
+    rows = [
+        ("England", early, 100, 12.0),
+        ("Italy", early, 300, -4.0),
+        ("Italy", between, 400, 20.0),  # England's own figure stands, that of all regions does not
+        ("England", late, 200, -30.0),
+    ]
+    write_region_roi(artifacts, rows)
     client = await serve()
-    overall_early = (100 * 12.0 + 300 * -4.0) / 400
-    overall_late = (200 * -30.0 + 300 * -4.0) / 500
+    ages = set()
     for card in await cards_of(client, region="England"):
+        known = {region: (n_bets, roi) for region, until, n_bets, roi in rows if until <= card["kickoff_utc"]}
+        ages.add(sum(until <= card["kickoff_utc"] for _, until, _, _ in rows))
         found = card["region_roi"]
-        if card["kickoff_utc"] < early:
+        if not known:
             assert found is None
-        elif card["kickoff_utc"] < late:
-            expected = (100 * 12.0 + PRIOR_BETS * overall_early) / (100 + PRIOR_BETS)
-            assert (found["n_bets"], found["roi_pct"]) == (100, pytest.approx(expected))
-            assert found["ci_low"] < found["roi_pct"] < found["ci_high"]
-        else:
-            expected = (200 * -30.0 + PRIOR_BETS * overall_late) / (200 + PRIOR_BETS)
-            assert (found["n_bets"], found["roi_pct"]) == (200, pytest.approx(expected))
+            continue
+        n_bets, roi = known["England"]
+        overall = sum(n * each for n, each in known.values()) / sum(n for n, _ in known.values())
+        expected = (n_bets * roi + PRIOR_BETS * overall) / (n_bets + PRIOR_BETS)
+        assert (found["n_bets"], found["roi_pct"]) == (n_bets, pytest.approx(expected))
+        assert found["ci_low"] < found["roi_pct"] < found["ci_high"]
+    assert ages == {0, 2, 3, 4}
 
 
 async def test_min_region_roi_leaves_out_regions_with_too_few_bets(serve: Serve, artifacts: Path) -> None:
