@@ -262,3 +262,14 @@ def test_bad_list_of_leagues_stops_with_a_sentence() -> None:
     """21: leagues.json lacks what a league needs."""
     with pytest.raises(BuildStopped, match=r"leagues\.json"):
         read("21_bad_leagues")
+
+
+def test_neutral_venues_and_scores_beyond_the_time_are_read_where_a_file_says_so() -> None:
+    """Also: N beside Y is a no, N alone a neutral venue; a score after extra time is no result of 90 minutes."""
+    matches, ingest = read("22_venues_and_extra_time")
+    assert {(row["home_team"], row["away_team"]) for row in matches if row["is_neutral"]} == {
+        ("Chelsea", "Arsenal"),
+        ("Leeds", "Derby"),
+    }
+    assert [row["home_team"] for row in matches if row["division"] == "E2"] == ["Bolton"]
+    assert report_of(ingest, "2425/E2.csv").lines["score_after_extra_time"] == [3, 4, 5]

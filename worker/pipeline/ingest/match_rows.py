@@ -30,7 +30,8 @@ _FURTHEST_AHEAD = timedelta(days=400)  # no list reaches further
 _LARGEST_SHARE_OUTSIDE = 0.1  # of a file's rows outside the season of its name: more, and the name is wrong
 _LONELY = timedelta(days=300)  # from every other match of the file
 _FEWEST_TO_JUDGE = 20
-_YES = {"1", "y", "yes", "true", "n", "neutral"}
+_YES = {"1", "y", "yes", "true", "neutral"}
+_NO = {"", "0", "n", "no", "false", "-"}
 _UNKNOWN_TIMES = {"tbc", "tbd", "tba", "?", "-", "--:--", "n/a", "na", "nan"}
 
 
@@ -135,11 +136,13 @@ class _BlockReader:
         self._folder_year = dates.folder_year(report.path) if self._has_divisions else None
         self._season_year = self._folder_year
         self._line = 0
+        self._neutral = _YES
 
     def read(self, separator: str) -> list[Match]:
         """Align every row, judge the dates of all, and read what is a match."""
         rows = list(self._align(separator))
         self._judge_dates(rows)
+        self._judge_venues(rows)
         matches = []
         for self._line, cells in rows:
             try:
@@ -181,6 +184,11 @@ class _BlockReader:
                 self._report.repair("file_holds_other_seasons")
                 self._season_year = None
 
+    def _judge_venues(self, rows: Sequence[tuple[int, list[str]]]) -> None:
+        """N alone in its column marks a neutral venue; beside Y it is a no."""
+        if not any(cells[self._at.neutral].strip().lower() in _YES for _, cells in rows):
+            self._neutral = {"n"}
+
     def _read_row(self, cells: list[str]) -> Match:
         """Return the match of a row; raise SkippedRow with the cause."""
         home, away = cells[self._at.home_team].strip(), cells[self._at.away_team].strip()
@@ -213,7 +221,7 @@ class _BlockReader:
             status=status,
             line=self._line,
             is_unsound=is_unsound,
-            is_neutral=cells[self._at.neutral].strip().lower() in _YES,
+            is_neutral=cells[self._at.neutral].strip().lower() in self._neutral,
             half_time_known=bool(cells[self._at.half_home].strip()),
         )
 
@@ -277,7 +285,8 @@ class _BlockReader:
             return (score if mark in {Status.AWARDED, Status.ABANDONED} else None), mark
         if score is None:
             return None, Status.UPCOMING
-        if cells[self._at.extra_time].strip().lower() in _YES or cells[self._at.penalties].strip().lower() in _YES:
+        beyond_time = (cells[self._at.extra_time], cells[self._at.penalties])  # "1", "Y", or the score of a shoot-out
+        if any(cell.strip().lower() not in _NO for cell in beyond_time):
             raise SkippedRow("score_after_extra_time")
         if letter:
             sign = _RESULT_LETTERS.get(letter)
