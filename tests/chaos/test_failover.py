@@ -15,7 +15,7 @@ from tests.support.live import a_job, settings_for
 from tests.support.models import TinyRegistry, tiny_rows
 from tests.support.serving import until
 
-pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
+pytestmark = pytest.mark.timeout(600)  # processes that import MLflow
 
 
 async def test_workers_follow_a_fail_over(registry: TinyRegistry, tmp_path: Path) -> None:

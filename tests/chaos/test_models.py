@@ -19,7 +19,7 @@ from tests.support.serving import until
 from worker.inference import predict_proba
 from worker.leases import LEASE_S
 
-pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
+pytestmark = pytest.mark.timeout(600)  # processes that import MLflow
 
 AT_ONCE = 50
 

@@ -16,7 +16,7 @@ from worker.pipeline.simulation.simulator import simulate
 __all__ = ["home"]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")
 def test_aliases_move_only_when_the_artifacts_are_published(home: Path) -> None:
     """Workers go on with the models behind the artifacts that are served."""

@@ -23,7 +23,7 @@ from tests.support.models import FEATURES, tiny_booster
 from tests.support.serving import until
 from worker.inference import predict_proba
 
-pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
+pytestmark = pytest.mark.timeout(600)  # processes that import MLflow
 CLIENTS = 16
 
 

@@ -19,7 +19,7 @@ from tests.support.live import a_job
 from tests.support.models import tiny_rows
 from tests.support.serving import until
 
-pytestmark = pytest.mark.timeout(180)  # processes that import MLflow
+pytestmark = pytest.mark.timeout(600)  # processes that import MLflow
 
 # a lease of three seconds, then work on a machine however busy; without leases it would be the 60 s of a job's timeout
 RECOVERY_S = 30.0
@@ -99,7 +99,7 @@ async def test_killed_supervisor_leaves_no_process(queue: QueueClient, pool: Chi
     assert not alive
 
 
-@pytest.mark.timeout(400)  # two pools start
+@pytest.mark.timeout(600)  # two pools start
 async def test_killed_supervisor_interrupts_no_answer(
     queue: QueueClient, pool: Child, settings: Settings, tmp_path: Path
 ) -> None:

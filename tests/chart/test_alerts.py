@@ -19,7 +19,7 @@ from infra.tools.promtool import promtool
 from tests.chart.chart import ROOT
 from worker.metrics import PoolMetrics
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 PROMETHEUS = ROOT / "infra" / "prometheus"
 RULES = yaml.safe_load((PROMETHEUS / "rules.yaml").read_text())
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule]

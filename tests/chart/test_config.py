@@ -8,7 +8,7 @@ from app.settings import Settings
 from infra.tools import chart_schema
 from tests.chart.chart import VALUES, Helm, Rendered
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 FIELDS = {name.upper() for name in Settings.model_fields}
 OURS = {"api", "worker", "dashboard"}
 SMALL = next(path for path in VALUES if path.stem == "small")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chart.chart import ROOT, Helm
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 DOCKERFILE = ROOT / "infra" / "docker" / "Dockerfile"
 STAGES = {
     words[-1]: body

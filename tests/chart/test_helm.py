@@ -8,7 +8,7 @@ import pytest
 from infra.local.children import LocalError
 from infra.tools import helm
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def put_on_path(folder: Path, says: str, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.chart.chart import ROOT
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 ENTRIES = {
     "api": "app.main app.__main__",
     "worker": "worker.main worker.registry worker.healthcheck worker.pool",

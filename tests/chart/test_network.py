@@ -4,7 +4,7 @@ import pytest
 
 from tests.chart.chart import VALUES, Helm, Manifest, Rendered
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 SMALL = next(path for path in VALUES if path.stem == "small")
 
 

@@ -6,7 +6,7 @@ import yaml
 from tests.chart.chart import FOLDER, ROOT, VALUES, Helm, Refused, Rendered
 from tests.chart.crds import MODULES, CustomSchemas
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 PRODUCTION = next(path for path in VALUES if path.stem == "production")
 SMALL = next(path for path in VALUES if path.stem == "small")
 

@@ -8,7 +8,7 @@ from app.server import SHUTDOWN_TIMEOUT_S
 from tests.chart.chart import ROOT, Helm, Rendered
 from worker.pool import STOP_S
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 OURS = ("api", "worker", "dashboard", "test")
 
 

@@ -17,7 +17,7 @@ from app.settings import Settings
 from dashboards.server import open_server
 from tests.chart.chart import ROOT, Helm
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def probed(helm: Helm, component: str) -> set[str]:

@@ -9,7 +9,7 @@ from tests.chart.chart import FOLDER, VALUES, Helm, Rendered
 from tests.chart.crds import MODULES
 
 # the first test may have to fetch helm
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 # the oldest the chart promises (Chart.yaml, kubeVersion), and the newest there is
 KUBERNETES = ("1.30", "1.37")
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.chart.chart import FOLDER, Helm, Refused
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 # what was written, and a word of the complaint
 BAD = [

@@ -6,7 +6,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.dashboards.conftest import Api, Visit, visiting
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 Act = Callable[[Page], Awaitable[object]]
 

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 from tests.dashboards.conftest import Api, Visit, visiting
 from tests.dashboards.world import GOOD_LINK, MARKUP, N_MATCHES, N_UPCOMING
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 SIDES = ("home", "draw", "away")
 # less than what is drawn beyond the window, and then a frame in which it is drawn

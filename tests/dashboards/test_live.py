@@ -13,7 +13,7 @@ from tests.support.live import MemorySource, serving, settings_for
 from tests.support.models import FEATURES, tiny_booster
 from worker.inference import predict_proba
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

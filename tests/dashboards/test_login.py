@@ -30,7 +30,7 @@ def test_on_loopback_nothing_is_asked(host: str) -> None:
     check_exposure(Settings(dashboard_host=host))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_process_says_why_it_does_not_start() -> None:
     env = ["env", "DASHBOARD_HOST=0.0.0.0", f"DASHBOARD_PORT={free_port()}"]
     ended = subprocess.run(
@@ -52,7 +52,7 @@ async def log_in(session: aiohttp.ClientSession, page: str, password: str) -> No
     await session.post(f"{page}/login", data={"username": "reader", "password": password}, allow_redirects=False)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_nothing_is_shown_before_the_password(page: str) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as session:
@@ -68,7 +68,7 @@ async def test_nothing_is_shown_before_the_password(page: str) -> None:
             assert response.status == 200
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_forged_cookie_opens_nothing(page: str) -> None:
     async with aiohttp.ClientSession(cookies={"user": "reader"}) as session:
         for path in GUARDED:

@@ -14,7 +14,7 @@ from tests.dashboards.conftest import Api, page_server, visiting
 from tests.support.build_keys import a_key, as_setting
 from tests.support.live import MemorySource, serving, settings_for
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 PARTS = ("Artifacts and parts", "Models", "Workers", "Queue", "Drift of the features", "Quality by model version")
 READER = (Scope.READ, Scope.PREDICT)
 

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, WebSocket
 
 from tests.dashboards.conftest import boards, visiting
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 N_ROUNDS = 8
 

@@ -9,7 +9,7 @@ from dashboards.server import _public_url
 from tests.dashboards.conftest import Api, Visit, visiting
 from tests.dashboards.world import GOOD_LINK
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 

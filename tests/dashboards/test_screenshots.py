@@ -4,7 +4,7 @@ import pytest
 
 from infra.tools.screenshots import ERROR, SHOTS, take
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -17,7 +17,7 @@ from infra.bench import sessions
 from tests.dashboards.conftest import Api, page_server
 from tests.dashboards.conftest import visiting as watching
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 N_ROUNDS, N_AT_ONCE = 20, 10  # two hundred
 CLEAN_UP_TIMEOUT_S = 120.0  # a session lives on for 15 s, and is looked for every 5

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, expect
 
 from tests.dashboards.conftest import Api, Visit, visiting
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # pairs of labels of one picture whose boxes share more than a pixel

@@ -124,7 +124,7 @@ async def test_refused_requests_run_no_handler(serve: Serve) -> None:
     assert (await client.post("/predict/async/", data=b"x" * 1_000_000)).status == 401
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_file_of_keys_is_followed_and_never_opens_the_door_again(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     client = await serve(api_keys_file=path)
@@ -256,7 +256,7 @@ async def test_caller_who_goes_on_asking_does_not_wait_for_slow_redis(
         await disconnect(redis)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_redis_that_hangs_holds_up_nobody_for_long_and_counts_again_when_it_is_back(
     redis_url: str, live_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

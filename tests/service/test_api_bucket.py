@@ -15,7 +15,7 @@ from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.serving import Serve, json_of
 
-pytestmark = pytest.mark.timeout(180)  # the server starts, and every client reads its descriptions
+pytestmark = pytest.mark.timeout(600)  # the server starts, and every client reads its descriptions
 
 
 @pytest.fixture(autouse=True)

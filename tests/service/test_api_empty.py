@@ -70,7 +70,7 @@ async def test_every_selection_of_every_folder_is_answered(serve: Serve, tmp_pat
             assert response.status == 200, (path, params, await response.text())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("what", FOLDERS)
 async def test_every_list_is_answered_in_every_form(serve: Serve, tmp_path: Path, what: str) -> None:
     client = await edited(serve, tmp_path, what)
@@ -81,7 +81,7 @@ async def test_every_list_is_answered_in_every_form(serve: Serve, tmp_path: Path
                 assert response.status == 200, (path, name, more, await response.text())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("what", FOLDERS)
 async def test_facets_count_the_cards(serve: Serve, tmp_path: Path, what: str) -> None:
     """Every count again from the cards themselves."""

@@ -19,7 +19,7 @@ from tests.support.events import Listener, listening
 from tests.support.live import MemorySource, serving, settings_for
 from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
 
-pytestmark = pytest.mark.timeout(180)  # waits for conditions on a machine that may be busy
+pytestmark = pytest.mark.timeout(600)  # waits for conditions on a machine that may be busy
 
 
 def raised(*match_ids: int) -> Edit:

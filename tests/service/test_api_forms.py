@@ -129,7 +129,7 @@ async def broken(aiohttp_client: Any, tmp_path: Path, artifacts: Path) -> Client
     return client
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])
 @pytest.mark.parametrize(
     "accept",
@@ -153,7 +153,7 @@ async def test_stream_that_fails_is_broken_off_and_never_ended(
     assert (await broken.get("/predict/cards/")).status == 200
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_reader_who_leaves_in_the_middle_frees_the_query(broken: Client) -> None:
     limiter = broken.app[appkeys.QUERY_LIMITER]
     response = await broken.get("/failing", headers={"Accept": "application/x-ndjson"})

@@ -35,7 +35,7 @@ from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
 from worker.tasks import CONTEXT
 
-pytestmark = pytest.mark.timeout(180)  # the first test makes the registry
+pytestmark = pytest.mark.timeout(600)  # the first test makes the registry
 WITHOUT_FEATURES = FIRST_ID + 59
 
 

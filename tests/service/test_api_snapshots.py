@@ -76,7 +76,7 @@ async def test_reader_keeps_the_snapshot_it_began_with(client: Client, artifacts
     assert await count_of(client) == 80
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_readers_never_see_two_snapshots_in_one_answer(client: Client, artifacts: Path) -> None:
     """Under a storm of swaps every answer has the count of its own snapshot, and none fails."""
     sizes = {(await json_of(client, "/predict/odds/"))["snapshot"]["id"]: 60}

@@ -19,7 +19,7 @@ from tests.support.build_artifacts import FEATURE_NAMES
 from tests.support.serving import Client, Serve, json_of, until
 from tests.support.waiting import is_alive
 
-pytestmark = pytest.mark.timeout(180)  # each starts processes, on a machine that may be busy
+pytestmark = pytest.mark.timeout(600)  # each starts processes, on a machine that may be busy
 SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"
 
 

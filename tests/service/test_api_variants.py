@@ -136,7 +136,7 @@ QUERIES = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     first=QUERIES,

@@ -50,7 +50,7 @@ def test_start_over_its_bounds_breaks_a_promise() -> None:
     assert len(list(Start(100_000, "warm", 3.1, 1001, 500).broken_promises())) == 2
 
 
-@pytest.mark.timeout(180)  # starts a process
+@pytest.mark.timeout(600)  # starts a process
 def test_bench_names_what_it_can_measure() -> None:
     said = subprocess.run(
         [sys.executable, "-m", "infra.bench", "--help"], capture_output=True, text=True, check=True
@@ -96,7 +96,7 @@ def test_recorder_counts_own_functions_on_every_thread() -> None:
     assert calls == {("app/queue/redis_keys.py", "RedisKeys.done"): 2}
 
 
-@pytest.mark.timeout(180)  # a service, a worker and a Redis of their own
+@pytest.mark.timeout(600)  # a service, a worker and a Redis of their own
 def test_hops_of_an_answer_are_those_of_the_api_and_the_worker(tmp_path: Path) -> None:
     """The path of a request alone: a heartbeat, which runs meanwhile, is not on it."""
     redis = Redis(tmp_path / "redis")

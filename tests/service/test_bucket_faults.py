@@ -16,7 +16,7 @@ from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.s3_proxy import Proxy, Spoil, answer, corrupt, proxy, reset, stall, truncate
 from tests.support.serving import Client, Serve, json_of, until
 
-pytestmark = pytest.mark.timeout(180)  # the server starts, and every client reads its descriptions
+pytestmark = pytest.mark.timeout(600)  # the server starts, and every client reads its descriptions
 
 
 @pytest.fixture

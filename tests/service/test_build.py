@@ -56,7 +56,7 @@ def test_a_folder_without_results_has_nothing_to_learn_from(home: Path, capsys: 
     assert "nothing to learn from" in said(capsys)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")
 def test_a_history_of_one_day_is_too_short(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "data").mkdir()
@@ -73,7 +73,7 @@ def test_a_bucket_cannot_be_built_into(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "--out" in said(capsys)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")
 def test_a_simulated_world_becomes_artifacts_that_keep_the_contract(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from app.store.database import open_connection, to_sql
 from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import Client, Serve, json_of
 
-pytestmark = pytest.mark.timeout(180)  # starts processes, on a machine that may be busy
+pytestmark = pytest.mark.timeout(600)  # starts processes, on a machine that may be busy
 NASTY = "O'Brien; DROP TABLE cards --? \\' \" ${x} é"
 VIEWS: list[dict[str, Any]] = [
     {},

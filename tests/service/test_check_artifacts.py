@@ -12,7 +12,7 @@ from app.store.check_artifacts import FAULTY, SOUND, UNREADABLE, main
 from tests.support.build_artifacts import FIRST_ID, stamp, write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.support.models import NAME, TinyRegistry, tiny_booster
 from worker.check_model import ModelAddress, main
 
-pytestmark = pytest.mark.timeout(180)  # the first test imports MLflow and makes the registry
+pytestmark = pytest.mark.timeout(600)  # the first test imports MLflow and makes the registry
 
 
 @pytest.fixture

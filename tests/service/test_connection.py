@@ -16,7 +16,7 @@ from app.server import listening
 from app.settings import Settings
 from tests.support.serving import NO_REDIS
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 Ask = Callable[[bytes], Awaitable[bytes]]
 
 

@@ -18,7 +18,7 @@ from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 from tests.support.serving import NO_REDIS, until
 
-pytestmark = pytest.mark.timeout(180)  # a process starts and imports everything
+pytestmark = pytest.mark.timeout(600)  # a process starts and imports everything
 
 
 class Api:

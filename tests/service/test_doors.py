@@ -9,7 +9,7 @@ from app.auth.rate_limit import client_network
 from tests.service.test_connection import request, serving
 from tests.support.serving import Client, Serve
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 PATHS = ["/livez", "/predict/cards/", "/metrics", "/openapi.json", "/docs", "/docs/static/docs.js", "/nowhere"]
 
 

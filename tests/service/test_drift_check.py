@@ -54,7 +54,7 @@ def script(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_script_compares_with_the_training_and_writes_both_files(many_matches: Path, tmp_path: Path) -> None:
     turn = TRAINED_UNTIL.date().isoformat()
     done = script("--artifacts", str(many_matches), "--out", str(tmp_path), "--trained-until", turn)
@@ -68,7 +68,7 @@ def test_the_script_compares_with_the_training_and_writes_both_files(many_matche
     assert list((tmp_path / "work").iterdir()) == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_no_artifacts_and_no_results_are_states(tmp_path: Path) -> None:
     nowhere = script("--artifacts", str(tmp_path / "nowhere"), "--out", str(tmp_path))
     assert CheckState.of_exit(nowhere.returncode) is CheckState.NO_DATA
@@ -107,7 +107,7 @@ os._exit(main(["--artifacts", "nowhere", "--out", sys.argv[1]]))
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_without_evidently_a_check_says_so(tmp_path: Path) -> None:
     state, detail = await run_bounded([sys.executable, "-c", NOT_INSTALLED, str(tmp_path)], "", 50)
     assert state is CheckState.NOT_INSTALLED
@@ -126,7 +126,7 @@ except MemoryError:
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_memory_is_bounded() -> None:
     assert await run_bounded([sys.executable, "-c", TOO_MUCH], "", 50) == (CheckState.OUT_OF_MEMORY, "too much")
 
@@ -168,7 +168,7 @@ def sleepers() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if child.cmdline()[-1:] == SLEEPS[-1:]]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_a_worker_checks_and_hands_the_report_to_all(
     live_settings: Settings, shelf_source: MemorySource, redis: ArqRedis, reports: DriftReports
 ) -> None:

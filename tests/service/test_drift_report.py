@@ -24,7 +24,7 @@ N = 1000
 
 # Evidently takes ten seconds and more to import on a busy machine
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
 

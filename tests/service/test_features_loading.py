@@ -16,7 +16,7 @@ from app import appkeys
 from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.support.serving import Client, Serve, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 NAMES = tuple(f"f{n}" for n in range(300))
 N = 3000
 

@@ -107,7 +107,7 @@ async def answers(client: Client) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_same_values_in_other_types_are_the_same_answers(serve: Serve, artifacts: Path, tmp_path: Path) -> None:
     client = await serve()
     expected = await answers(client)

@@ -29,7 +29,7 @@ from tests.support.serving import Client, Serve, json_of, until
 from worker.batch_worker import BatchWorker
 from worker.tasks import CONTEXT
 
-pytestmark = pytest.mark.timeout(180)  # the first test makes the registry
+pytestmark = pytest.mark.timeout(600)  # the first test makes the registry
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 QUESTION = PredictionRecord(
     asked_at=datetime(2026, 8, 1, 12, tzinfo=UTC),

@@ -27,7 +27,7 @@ from tests.support.live import settings_for
 from tests.support.models import FEATURES
 from tests.support.threaded import served
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 TEXT, KEY = a_key()
 ANSWER_S = 5.0  # an answer takes milliseconds; inflating one bomb took three seconds of the event loop

@@ -79,7 +79,7 @@ async def test_closing_lets_the_flusher_end_what_it_has_begun(
     assert ended.is_set()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_rows_wait_on_disk_while_the_database_is_away(
     tmp_path: Path, own_postgres: tuple[Postgres, Child]
 ) -> None:

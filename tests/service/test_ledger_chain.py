@@ -246,7 +246,7 @@ async def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(script, *arguments)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_the_script_verifies_and_its_exit_code_tells(chained: asyncpg.Connection, database_url: str) -> None:
     sound = await run(database_url, "verify")
     assert sound.returncode == 0, sound.stderr
@@ -258,7 +258,7 @@ async def test_the_script_verifies_and_its_exit_code_tells(chained: asyncpg.Conn
     assert (broken.returncode, broken.stdout.count("BROKEN")) == (1, 1)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_the_script_names_a_row_amid_others_and_says_no_more(
     chained: asyncpg.Connection, database_url: str
 ) -> None:
@@ -269,7 +269,7 @@ async def test_the_script_names_a_row_amid_others_and_says_no_more(
     assert "shadow_ledger: 0 rows hold" in broken.stdout
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_the_script_prints_rows(chained: asyncpg.Connection, database_url: str) -> None:
     tail = await run(database_url, "tail", "-n", "3")
     assert [orjson.loads(line)["match_id"] for line in tail.stdout.splitlines()] == [7, 8, 9]
@@ -277,7 +277,7 @@ async def test_the_script_prints_rows(chained: asyncpg.Connection, database_url:
     assert [orjson.loads(line)["seq"] for line in export.stdout.splitlines()] == list(range(1, N + 1))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("url", [None, "postgresql://nobody@127.0.0.1:1/nowhere"])
 async def test_the_script_says_when_there_is_nothing_to_read(url: str | None) -> None:
     away = await run(url, "verify")

@@ -167,7 +167,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_a_read_only_home_loses_nothing(tmp_path: Path, database_url: str) -> None:
     """Root, too, is held by the permissions of a folder once it has no capabilities and does not own it."""
     home = tmp_path / "home"

@@ -146,7 +146,7 @@ def shadows_of(rows: list[LedgerRow]) -> list[ShadowRow]:
     return [a_shadow_row(task_id=row.task_id, match_id=row.match_id, computed_at=row.answered_at) for row in rows]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_quality_of_what_a_new_snapshot_settles(serve: Serve, artifacts: Path, database_url: str) -> None:
     client = await serve(database_url=database_url)
     ledger = client.app[appkeys.LEDGER]  # type: ignore[union-attr]
@@ -187,7 +187,7 @@ def floor_of_one_forecast(*probabilities: float) -> float:
     return float(np.sqrt(2 / np.pi) * np.mean(deviations))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_a_corrected_score_in_a_later_snapshot_changes_the_scores(
     serve: Serve, artifacts: Path, database_url: str, settings: Settings
 ) -> None:

@@ -61,7 +61,7 @@ def test_redis_refuses_who_has_no_password(redis_url: str) -> None:
         client.ping()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a server as another user")
 def test_postgres_runs_as_nobody_where_namespaces_are_forbidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -80,7 +80,7 @@ def test_postgres_runs_as_nobody_where_namespaces_are_forbidden(
         child.stop()
 
 
-@pytest.mark.timeout(180)  # starts a process
+@pytest.mark.timeout(600)  # starts a process
 def test_a_child_dies_with_its_parent_even_when_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import sys; from infra.local.children import Child, Command;"
@@ -152,7 +152,7 @@ def test_a_port_somebody_listens_on_is_taken() -> None:
     assert not is_taken("127.0.0.1", free_port())
 
 
-@pytest.mark.timeout(180)  # starts a process
+@pytest.mark.timeout(600)  # starts a process
 def machine(tmp_path: Path, **settings: int) -> Machine:
     ports = {"app_port": free_port(), "dashboard_port": free_port(), "worker_metrics_port": 0}
     values = ports | settings

@@ -63,7 +63,7 @@ def test_bounds_hold_the_promises() -> None:
     assert list(REQUEST_BOUNDS_S) == sorted(REQUEST_BOUNDS_S)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_promtool_finds_no_fault(
     serve: Serve, live_settings: Settings, shelf_source: MemorySource, promtool: Path, database_url: str
 ) -> None:
@@ -103,7 +103,7 @@ async def test_hostile_words_neither_break_nor_forge_a_scrape(client: Client, pr
     assert await asyncio.to_thread(check, promtool, text) == ""
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_ten_thousand_paths_make_a_handful_of_series(client: Client) -> None:
     """Under a common prefix and not: neither the path nor the number of tries shows."""
     # the series of a new snapshot come when it has been measured

@@ -25,7 +25,7 @@ from tests.support.serving import until
 from worker.inference import Rows, contributions, predict_proba
 from worker.predictors import LoadedModel, ModelRefused
 
-pytestmark = pytest.mark.timeout(180)  # the first test imports MLflow and makes the registry
+pytestmark = pytest.mark.timeout(600)  # the first test imports MLflow and makes the registry
 
 
 Load = Callable[[str], LoadedModel]

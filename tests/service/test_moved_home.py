@@ -13,7 +13,7 @@ from infra.local.home import Home
 from tests.support.models import NAME, TinyRegistry, tiny_booster, tiny_rows
 from worker.inference import Probabilities, predict_proba
 
-pytestmark = pytest.mark.timeout(180)  # imports MLflow and makes a registry
+pytestmark = pytest.mark.timeout(600)  # imports MLflow and makes a registry
 
 
 def load_champion(home: Home) -> Probabilities:

@@ -29,7 +29,7 @@ from worker.main import serve
 from worker.pool import Pool
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_pool_replaces_the_killed_and_stops_all(tmp_path: Path) -> None:
     def meddle() -> None:
         first = wait_for_marks(tmp_path, 2)
@@ -41,7 +41,7 @@ def test_pool_replaces_the_killed_and_stops_all(tmp_path: Path) -> None:
     assert not [mark for mark in tmp_path.iterdir() if psutil.pid_exists(int(mark.name))]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_process_that_cannot_start_is_tried_more_and_more_seldom(tmp_path: Path) -> None:
     def meddle() -> None:
         wait_for_marks(tmp_path, 2)

@@ -13,7 +13,7 @@ from tests.support.black_hole import black_hole
 from tests.support.live import MemorySource, serving
 from tests.support.serving import Client, Serve, json_of, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 PROBES = ["/livez", "/readyz", "/readyz?need=reads", "/healthcheck/", "/metrics"]
 
 

@@ -14,7 +14,7 @@ from infra.local.ports import free_port
 from infra.tools.promtool import prometheus
 from tests.support.serving import Client, until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 RULES = Path(__file__).parents[2] / "infra" / "prometheus" / "rules.yaml"
 
 

@@ -123,7 +123,7 @@ async def test_port_opens_without_redis() -> None:
         assert time.monotonic() - started < 3
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_redis_restart_loses_nothing(tmp_path: Path, shelf_source: MemorySource) -> None:
     """A question asked before a kill -9 of Redis is answered after its restart, by the same worker."""
     redis = Redis(tmp_path)

@@ -81,7 +81,7 @@ async def test_tls_that_proves_nothing_is_refused(
             await ping(tls(redis_url, port, tmp_path, **changes))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_server_that_a_sentinel_names(tmp_path: Path) -> None:
     with under_a_sentinel(tmp_path) as guarded:
         sentinels = ("127.0.0.1:1", f"127.0.0.1:{guarded.sentinel_port}")  # the first is down

@@ -10,7 +10,7 @@ from worker.pipeline.progress import SilentProgress
 from worker.pipeline.training.fitting import Dataset
 
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
 ]
 

@@ -114,7 +114,7 @@ def known_roi(settled: SettledMatches, rows: pa.Table) -> npt.NDArray[np.float64
     return known
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_filtering_on_region_roi_of_meaningless_regions_does_not_make_a_profit(tmp_path: Path) -> None:
     """Labels are random, so bets chosen by the region's past ROI must return what all bets return, about -5 %."""
     chosen_roi, overall_roi, in_sample_roi = [], [], []

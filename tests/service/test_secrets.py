@@ -25,7 +25,7 @@ def said(url: str, headers: dict[str, str]) -> str:
             return problem.read().decode() + str(problem.headers)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_no_secret_is_said(tmp_path: Path) -> None:
     text, key = a_key()
     port = free_port()

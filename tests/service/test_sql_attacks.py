@@ -16,7 +16,7 @@ from tests.support.build_artifacts import write_artifacts
 from tests.support.serving import NO_REDIS
 from tests.support.threaded import served
 
-pytestmark = pytest.mark.timeout(180)  # the first one waits for the service; each has a fresh process on a busy machine
+pytestmark = pytest.mark.timeout(600)  # the first one waits for the service; each has a fresh process on a busy machine
 TIMEOUT_S = 8.0
 
 

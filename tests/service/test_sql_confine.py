@@ -17,7 +17,7 @@ from tests.support.serving import until
 from tests.support.waiting import eventually, is_alive
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(180)  # new interpreters, on a machine that may be busy
+pytestmark = pytest.mark.timeout(600)  # new interpreters, on a machine that may be busy
 
 
 def confined(code: str, *argv: str) -> str:

@@ -31,7 +31,7 @@ from app.telemetry.logging import set_up_logging
 from tests.support.build_artifacts import write_artifacts
 from tests.support.s3 import BUCKET, KEY, S3, SECRET
 
-pytestmark = pytest.mark.timeout(180)  # opens artifacts, some of them in a new process
+pytestmark = pytest.mark.timeout(600)  # opens artifacts, some of them in a new process
 SLOW = "SELECT count(*) FROM range(100000000) a(i), range(1000000) b(j) WHERE i * j = 7"
 
 

@@ -106,7 +106,7 @@ async def test_lines_of_the_worker_name_request_and_trace(queue: QueueClient, wo
     assert {"request_id": "request-7", "trace_id": TRACE_ID} in seen
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_collector_gets_the_request_the_wait_and_the_inference_as_one_trace(
     serve: Serve, live_settings: Settings, shelf_source: MemorySource, tmp_path: Any
 ) -> None:

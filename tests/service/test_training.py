@@ -44,7 +44,7 @@ def test_coming_and_cancelled_matches_are_not_trained_on(world):
     assert not world.select_played(None, None)[world.outcome == -1].any()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_blocks_follow_each_other_and_end_where_the_champion_begins(world):
     """Each is trained only until its own beginning."""
     until = hold_out_start(world)
@@ -52,7 +52,7 @@ def test_blocks_follow_each_other_and_end_where_the_champion_begins(world):
     assert [block.trained_until for block in blocks] == block_starts(world, until)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_model_and_predictions_before_a_date_do_not_know_what_came_after(world, tmp_path):
     """Other results from then on: the same model, bit for bit, and the same predictions until the day is over."""
     until = hold_out_start(world)
@@ -65,7 +65,7 @@ def test_model_and_predictions_before_a_date_do_not_know_what_came_after(world, 
     assert not np.array_equal(ours.predict(world.features[later]), theirs.predict(changed.features[later]))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_model_beats_base_rates_on_matches_it_has_not_seen(world):
     """And the score table has yardsticks on the very same matches."""
     until = hold_out_start(world)

@@ -85,7 +85,7 @@ def bets_of_cards(cards: list[dict[str, Any]]) -> Bets:
     return Bets(len(profits), sum(profit > 0 for profit in profits), sum(profits))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 async def test_every_reader_takes_the_same_bets(
     serve: Serve, artifacts: Path, database_url: str, ledger: Ledger, seed: int

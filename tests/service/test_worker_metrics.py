@@ -118,7 +118,7 @@ def pool(registry_settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes],
     process.wait(30)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_pool_serves_all_its_processes_and_goes_on_when_one_dies(
     pool: tuple[subprocess.Popen[bytes], str],
 ) -> None:

@@ -240,7 +240,7 @@ main()
 """
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_small_command_needs_its_small_lock_alone(home: Path) -> None:
     """On a fresh machine `scripts/keys` installs these few packages, not the 3 GB of the whole."""
     lock = (ROOT / "infra" / "requirements" / "keys.txt").read_text()

@@ -67,7 +67,7 @@ def walk_forward(bets: RegionBets, region: npt.NDArray[np.int64]) -> Floats:
     return known
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_regions_that_say_nothing_gain_nothing_when_only_the_past_is_known() -> None:
     """Labels are shuffled: chosen by the past, bets return what all do; chosen by themselves, they invent a profit."""
     bets = some_bets(6000, per_day=30)

@@ -127,7 +127,7 @@ sys.exit(kept != [True, False, False, True] or journal.fault is not None)
 """
 
 
-@pytest.mark.timeout(180)  # starts a process
+@pytest.mark.timeout(600)  # starts a process
 def test_a_full_disk_leaves_no_half_row_and_later_rows_are_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", HALF_A_ROW, str(tmp_path)], check=True)
     (path,) = tmp_path.iterdir()

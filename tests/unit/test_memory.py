@@ -17,7 +17,7 @@ print(gc.get_freeze_count() < kept, gc.get_threshold() == before)
 """
 
 
-@pytest.mark.timeout(180)  # starts a process
+@pytest.mark.timeout(600)  # starts a process
 def test_what_is_there_is_left_alone_and_new_garbage_is_still_collected() -> None:
     """In a process of its own: what is frozen here would stay."""
     said = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True).stdout

@@ -8,7 +8,7 @@ import pytest
 NAMES = ("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "EVIDENTLY_DISABLE_TELEMETRY")
 
 
-@pytest.mark.timeout(180)  # starts a process
+@pytest.mark.timeout(600)  # starts a process
 @pytest.mark.parametrize("package", ["app", "worker", "dashboards"])
 def test_telemetry_is_off_unless_somebody_says_otherwise(package: str) -> None:
     code = f"import {package}, os; print(*(os.environ[name] for name in {NAMES}))"
