@@ -196,7 +196,7 @@ def test_logs_of_a_service_take_no_more_than_their_room(tmp_path: Path, monkeypa
     first, *_, last = log.with_name("talker.log.1").read_text().splitlines()
     assert int(first.split()[0]) < int(last.split()[0])  # whole lines, and the newest before the cut
     numbers = [int(line.split()[0]) for line in log.read_text().splitlines() if line.endswith("x")]
-    assert numbers[0] > int(first.split()[0])
+    assert min(numbers, default=10**6) > int(first.split()[0])  # a log that was just cut may be empty
 
 
 def test_a_home_serves_one_run_at_a_time(tmp_path: Path) -> None:
