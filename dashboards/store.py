@@ -298,6 +298,7 @@ def render_card(card: CardOut) -> dict[str, Any]:
         "thin": card.too_little_history,
         "model": [card.model.name, card.model.version, card.model.stage, card.model.run_id],
         "at": _millis(card.computed_at),
+        "why": card.no_odds_reason,
         "money": None if card.money is None else _money(card.money),
         "roi": None if card.region_roi is None else _region_roi(card.region_roi),
     }

@@ -83,6 +83,7 @@ PREDICTIONS_COLUMNS: Mapping[str, Column] = {
     "in_sample": FLAG_IF_ANY,
     "n_history_home": INTEGER_IF_ANY,
     "n_history_away": INTEGER_IF_ANY,
+    "no_odds_reason": TEXT_IF_ANY,
 }
 _OFFER_COLUMNS: Mapping[str, Column] = {
     "match_id": ID,
@@ -99,10 +100,11 @@ ODDS_COLUMNS: Mapping[str, Column] = {
     "closing_source": TEXT_IF_ANY,
 }
 _RESULT = ("status", "home_score", "away_score", "outcome")
+_NOT_IN_HISTORY = (*_RESULT, "no_odds_reason")
 _KNOWN = {"known_at": INSTANT}
 # rows of the history, by kind; `known_at` is the moment from which a row counts as known
 HISTORY_COLUMNS: Mapping[str, Mapping[str, Column]] = {
-    "predictions": {name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name not in _RESULT} | _KNOWN,
+    "predictions": {name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name not in _NOT_IN_HISTORY} | _KNOWN,
     "odds": {**_OFFER_COLUMNS, "kind": TEXT, **_KNOWN},
     "results": {name: PREDICTIONS_COLUMNS[name] for name in ("match_id", *_RESULT)} | _KNOWN,
 }

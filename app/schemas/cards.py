@@ -63,6 +63,10 @@ class CardOut(PredictionOut):
         description="a team has too few recent matches for the model to know it; such a match is no value bet"
     )
     hit: bool | None = Field(description="predicted equals outcome; null before the result")
+    no_odds_reason: str | None = Field(
+        description="why `money` is null, where the artifacts say it: `no_opening_price` (only the closing price is "
+        "known), `contradicted_price` (other bookmakers contradict it), `no_price`"
+    )
     money: CardMoneyOut | None = Field(description="null when there are no odds")
     region_roi: RegionRoiRefOut | None
 

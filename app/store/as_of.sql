@@ -14,7 +14,7 @@ SELECT p.* EXCLUDE (known_at),
         WHEN getvariable('seen_at') >= p.kickoff_utc AND getvariable('seen_at') < p.kickoff_utc + INTERVAL 2 HOUR THEN 'live'
         ELSE 'upcoming'
     END AS status,
-    r.home_score, r.away_score, r.outcome
+    r.home_score, r.away_score, r.outcome, NULL::VARCHAR AS no_odds_reason
 FROM prediction p LEFT JOIN result r USING (match_id)
 ORDER BY p.kickoff_utc, match_id;
 

@@ -135,7 +135,7 @@ _REGION_ROI_JSON = struct(
 _REGION_ROI = columns("region_roi_pct", "region_n_bets", "region_roi_ci_low", "region_roi_ci_high")
 SHAPE: Shape = (
     predictions.SHAPE
-    | columns("too_little_history", "hit")
+    | columns("too_little_history", "hit", "no_odds_reason")
     | struct_column("money", f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY_JSON} END", _MONEY)
     | struct_column("region_roi", f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI_JSON} END", _REGION_ROI)
 )

@@ -28,6 +28,7 @@ WITH named AS (
         p.predicted_class = p.outcome AS hit,
         p.in_sample, p.model_name, p.model_version, p.model_stage, p.model_run_id, p.computed_at,
         m.too_little_history,
+        CASE WHEN m.best_edge IS NULL THEN p.no_odds_reason END AS no_odds_reason,
         o.odds_home, o.odds_draw, o.odds_away, o.bookmaker, o.event_url, o.captured_at,
         -- an age that goes on growing could not be kept: for a match to come its odds' age when these cards were made
         greatest(epoch(least(p.kickoff_utc, getvariable('seen_at')) - o.captured_at), 0) AS odds_age_s,

@@ -57,7 +57,12 @@ _OFFER: Mapping[str, TableColumn] = {
     "event_url": _TEXT,
     "captured_at": _INSTANT,
 }
-PREDICTIONS: Mapping[str, TableColumn] = {**_FIXTURE, **_RESULT, **_PREDICTION}
+PREDICTIONS: Mapping[str, TableColumn] = {
+    **_FIXTURE,
+    **_RESULT,
+    **_PREDICTION,
+    "no_odds_reason": TableColumn("VARCHAR", "NULL"),
+}
 ODDS: Mapping[str, TableColumn] = {
     **_OFFER,
     **dict.fromkeys(("closing_home", "closing_draw", "closing_away"), TableColumn("DOUBLE", "NULL")),

@@ -101,7 +101,7 @@ const HELP = {
 function facts(row) {
   const [name, version, alias] = row.model
   const money = row.money
-  const odds = money ? [`${money.maker}, margin ${f.share(money.margin)}`, oddsAge(row)] : ["no odds for this match"]
+  const odds = money ? [`${money.maker}, margin ${f.share(money.margin)}`, oddsAge(row)] : [f.noOdds(row.why)]
   return h(
     "dl",
     {class: "facts"},

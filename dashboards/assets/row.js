@@ -145,7 +145,7 @@ function price(row, outcome) {
 }
 
 function signalParts(row, signal) {
-  if (!row.money) return [h("span", {class: "quiet"}, "no odds")]
+  if (!row.money) return [h("span", {class: "quiet", title: f.noOdds(row.why)}, "no odds")]
   if (!signal.isValue)
     return [
       h(

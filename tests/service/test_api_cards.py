@@ -433,3 +433,19 @@ async def test_match_of_teams_without_history_is_no_value_bet(serve: Serve, tmp_
     assert max(each["best_edge"] for each in money) > 0.05
     assert {(each["is_value"], each["kelly_stake"], each["profit"]) for each in money} == {(False, 0.0, None)}
     assert any(card["money"]["is_value"] for card in known if card["money"])
+
+
+async def test_card_without_odds_says_why(serve: Serve, tmp_path: Path) -> None:
+    """The reason stands only where there are no odds; artifacts that know none give none."""
+
+    def reasons(predictions: pa.Table) -> pa.Table:
+        return predictions.append_column("no_odds_reason", pa.array(["no_opening_price"] * len(predictions)))
+
+    client = await serve(artifacts_uri=str(write_artifacts(tmp_path / "why", edit={PREDICTIONS: reasons})))
+    cards = await cards_of(client)
+    assert {(card["money"] is None, card["no_odds_reason"]) for card in cards} == {
+        (True, "no_opening_price"),
+        (False, None),
+    }
+    plain = await serve(artifacts_uri=str(write_artifacts(tmp_path / "plain")))
+    assert {card["no_odds_reason"] for card in await cards_of(plain)} == {None}

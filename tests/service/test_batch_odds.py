@@ -42,7 +42,7 @@ def a_match(match_id: int, **changes: Any) -> dict[str, Any]:
 def stored(folder: Path, *matches: dict[str, Any]) -> Path:
     schema = pa.schema(
         [("kickoff_utc", UTC_TIME), ("odds_captured_at", UTC_TIME)]
-        + [(f"{book}_{side}", pa.float64()) for book in BOOKS for side in SIDES]
+        + [(f"{book}_{side}", pa.float64()) for book in (*BOOKS, "psc") for side in SIDES]
         + [("match_id", pa.int64()), ("tier", pa.int16()), ("has_time", pa.bool_()), ("odds_unsound", pa.bool_())]
         + [(name, pa.int16()) for name in ("home_score", "away_score", "outcome")]
         + [(n, pa.string()) for n in ("region", "tournament", "division", "season", "home_team", "away_team", "status")]
@@ -152,10 +152,44 @@ def test_history_of_a_team_is_what_it_played_in_the_400_days_before(tmp_path: Pa
         on(6, 0, "Arsenal", "Leeds"),
         on(7, 3, "Leeds", "Newcomers", status="upcoming"),
     )
-    same = {"proba_home": 0.5, "proba_draw": 0.3, "proba_away": 0.2, "predicted_class": 0, "in_sample": False}
-    model = {"model_name": "m", "model_version": "1", "model_stage": "champion", "model_run_id": "r"}
-    probabilities = pa.Table.from_pylist([{"match_id": i, **same, **model} for i in range(1, 8)])
-    write_predictions(matches, probabilities, tmp_path / "predictions.parquet", KICKOFF)
-    found = {row["match_id"]: row for row in pq.read_table(tmp_path / "predictions.parquet").to_pylist()}
+    found = predicted(matches, 7)
     histories = {i: (row["n_history_home"], row["n_history_away"]) for i, row in found.items()}
     assert histories == {1: (0, 0), 2: (1, 1), 3: (2, 0), 4: (3, 2), 5: (1, 2), 6: (2, 1), 7: (1, 0)}
+
+
+def test_match_without_odds_says_why(tmp_path: Path) -> None:
+    def prices(*books: str) -> dict[str, float | None]:
+        every = (*BOOKS, "psc")
+        return {f"{book}_{side}": 2.0 + i if book in books else None for book in every for i, side in enumerate(SIDES)}
+
+    matches = [
+        a_match(1),
+        a_match(2, **prices("b365c")),
+        a_match(3, **prices("avgc")),
+        a_match(4, **prices("psc"), odds_captured_at=None),
+        a_match(5, **prices()),
+        a_match(6, odds_unsound=True),
+        a_match(7, **prices("b365")),
+        a_match(8, **prices("b365") | {"b365_draw": None}),
+    ]
+    found = predicted(stored(tmp_path, *matches), len(matches))
+    assert {i: row["no_odds_reason"] for i, row in found.items()} == {
+        1: None,
+        **dict.fromkeys((2, 3, 4), "no_opening_price"),
+        5: "no_price",
+        6: "contradicted_price",
+        7: None,
+        8: "no_price",
+    }
+    priced = {row["match_id"] for row in odds_of(tmp_path, *matches)}
+    assert priced == {i for i, row in found.items() if row["no_odds_reason"] is None}
+
+
+def predicted(matches: Path, n: int) -> dict[int, dict[str, Any]]:
+    """Return the rows of predictions.parquet by match; every match has the same chances."""
+    same = {"proba_home": 0.5, "proba_draw": 0.3, "proba_away": 0.2, "predicted_class": 0, "in_sample": False}
+    model = {"model_name": "m", "model_version": "1", "model_stage": "champion", "model_run_id": "r"}
+    probabilities = pa.Table.from_pylist([{"match_id": i, **same, **model} for i in range(1, n + 1)])
+    out = matches.parent / "predictions.parquet"
+    write_predictions(matches, probabilities, out, KICKOFF)
+    return {row["match_id"]: row for row in pq.read_table(out).to_pylist()}

@@ -53,6 +53,7 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
         "predicted": "home",
         "too_little_history": False,
         "hit": None,
+        "no_odds_reason": None,
         "in_sample": False,
         "model": {"name": "soccer-match-outcome", "version": "3", "stage": "champion", "run_id": "0" * 32},
         "computed_at": EARLIER,

@@ -30,7 +30,8 @@ def test_a_row_says_when_its_kickoff_is_only_a_day() -> None:
 
 
 def test_a_row_without_odds_has_no_money() -> None:
-    row = render_card(a_card(money=None, region_roi=None))
+    row = render_card(a_card(money=None, region_roi=None, no_odds_reason="no_opening_price"))
+    assert row["why"] == "no_opening_price"
     assert (row["money"], row["roi"]) == (None, None)
 
 

@@ -119,3 +119,9 @@ test("a day without a time is the published day, whatever the time zone", () => 
   }
   process.env.TZ = zone ?? "UTC"
 })
+
+test("a match without odds says why, where that is known", () => {
+  assert.match(f.noOdds("no_opening_price"), /only the closing price/)
+  assert.match(f.noOdds("contradicted_price"), /contradict/)
+  assert.equal(f.noOdds(null), "no odds for this match")
+})

@@ -35,7 +35,14 @@ COPY (
         model_name, model_version, model_stage, model_run_id,
         $computed_at::TIMESTAMPTZ AS computed_at, in_sample,
         histories.home::SMALLINT AS n_history_home, histories.away::SMALLINT AS n_history_away,
-        division, tier, has_time
+        division, tier, has_time,
+        -- in the words of the artifacts contract; odds_file.py takes the price where this is null
+        CASE
+            WHEN odds_unsound AND b365_home > 1 THEN 'contradicted_price'
+            WHEN b365_home > 1 AND b365_draw > 1 AND b365_away > 1 AND odds_captured_at IS NOT NULL THEN NULL
+            WHEN avgc_home > 1 OR b365c_home > 1 OR psc_home > 1 THEN 'no_opening_price'
+            ELSE 'no_price'
+        END AS no_odds_reason
     FROM read_parquet($matches) JOIN probabilities USING (match_id) JOIN histories USING (match_id)
     ORDER BY kickoff_utc, match_id
 ) TO '{out}' (FORMAT parquet, COMPRESSION zstd)
