@@ -96,9 +96,10 @@ class Probe(Generic[T]):
             self._note(error.strerror or type(error).__name__)  # descriptors may have run out, or memory
         except Exception as error:
             # a probe that fails would have the process restarted, which mends nothing
-            if self.fault is None:
+            fault = type(error).__name__
+            if fault != self.fault:
                 log.exception("dependency.probe_failed", dependency=self._name)
-            self._note(type(error).__name__)
+            self._note(fault)
         self._seen_at = monotonic()
 
     def _note(self, fault: str) -> None:

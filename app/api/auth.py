@@ -14,10 +14,13 @@ _BEARER = "bearer "
 async def authorize(request: web.Request, scope: Scope) -> None:
     """Raise KeyMissing, KeyInvalid, ScopeMissing or RateLimited unless the request may go on."""
     request[appkeys.IS_GUARDED] = True
-    rate, keyring = request.app[appkeys.RATE_LIMIT], request.app[appkeys.KEYRING]
-    if not keyring.is_open:
-        await keyring.reread_for(_read_key(request))
-    caller = request[appkeys.CLIENT] = _identify_caller(request, scope)
+    rate = request.app[appkeys.RATE_LIMIT]
+    try:
+        caller = _identify_caller(request, scope)
+    except KeyInvalid:
+        await request.app[appkeys.KEYRING].reread()  # it was made a moment ago, perhaps
+        caller = _identify_caller(request, scope)
+    request[appkeys.CLIENT] = caller
     if rate is not None:
         request[appkeys.QUOTA] = await rate.acquire(caller)
 

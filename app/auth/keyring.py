@@ -38,6 +38,7 @@ class Keyring:
         self._settings = settings
         self._seen: _Stamp | None = None
         self._fault: str | None = None
+        self._rereading = asyncio.Lock()
         self.is_open = True  # no key was ever needed
         self.replace(keys)
 
@@ -68,29 +69,26 @@ class Keyring:
             raise KeyInvalid(f"The API key {key.prefix} is {ended}.")
         return key
 
-    async def reread_for(self, text: str) -> None:
-        """Look at the file again where nobody has the key that was shown: it was made a moment ago, perhaps."""
-        if key_prefix(text) not in self._by_prefix:
-            await asyncio.to_thread(self._reread)  # one stat() where the file is as it was
+    async def reread(self) -> None:
+        """Take the keys of the file if it has changed; one stat() where it has not."""
+        if self._settings is None:
+            return
+        # one look at a time: an older one never overtakes a newer, and a disk that hangs holds one thread
+        async with self._rereading:
+            try:
+                stamp = await asyncio.to_thread(_stamp, self._settings.file)
+                if stamp != self._seen:
+                    self._take(await asyncio.to_thread(load_keys, self._settings), is_there=stamp is not None)
+                self._seen, self._fault = stamp, None
+            except (OSError, ValueError) as error:
+                if str(error) != self._fault:
+                    log.error("keys.unreadable", fault=str(error))  # the last ones stay good
+                self._fault = str(error)
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.to_thread(self._reread)
+            await self.reread()
             await asyncio.sleep(REREAD_S)
-
-    def _reread(self) -> None:
-        """Take the keys of the file if it has changed; blocks for as long as a small local file is read."""
-        if self._settings is None:
-            return
-        try:
-            stamp = _stamp(self._settings.file)
-            if stamp != self._seen:
-                self._take(load_keys(self._settings), is_there=stamp is not None)
-            self._seen, self._fault = stamp, None
-        except (OSError, ValueError) as error:
-            if str(error) != self._fault:
-                log.error("keys.unreadable", fault=str(error))  # the last ones stay good
-            self._fault = str(error)
 
     def _take(self, keys: list[Key], *, is_there: bool) -> None:
         if not (is_there or self.is_open or keys):

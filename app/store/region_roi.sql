@@ -19,4 +19,3 @@ FROM predictions p
 -- the newest figures that were complete when the match began: nothing later may colour the choice of matches
 ASOF JOIN roi_by_region r ON p.region = r.region AND p.kickoff_utc >= r.settled_until
 ASOF JOIN overall ON p.kickoff_utc >= overall.settled_until
-ORDER BY p.match_id

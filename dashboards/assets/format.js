@@ -86,11 +86,11 @@ export function fraction(profit) {
 export const probability = value => percent0.format(value)
 export const share = value => percent1.format(value)
 export const edge = value => minus(signedPercent1.format(value))
-const NO_ODDS = {
-  no_opening_price: "no odds: only the closing price of this match is known",
-  contradicted_price: "no odds: other bookmakers contradict the price",
-}
-export const noOdds = reason => NO_ODDS[reason] ?? "no odds for this match"
+const NO_ODDS = new Map([
+  ["no_opening_price", "no odds: only the closing price of this match is known"],
+  ["contradicted_price", "no odds: other bookmakers contradict the price"],
+])
+export const noOdds = reason => NO_ODDS.get(reason) ?? "no odds for this match"
 export const percent = value => minus(signedPercent1.format(value / 100))
 export const units = value => `${minus(signed1.format(value))}\u202fu`
 export const units2 = value => `${minus(signed2.format(value))}\u202fu`

@@ -144,6 +144,17 @@ async def test_file_of_keys_is_followed_and_never_opens_the_door_again(serve: Se
     assert [await status(client, "/predict/odds/"), await status(client, "/predict/odds/", shown(second))] == [401, 200]
 
 
+@pytest.mark.timeout(600)
+async def test_key_is_good_the_moment_it_is_made(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    (_, old), (text, new) = a_key(Scope.READ), a_key(Scope.READ)
+    await asyncio.to_thread(keys.write_keys, path, [old])
+    client = await serve(api_keys_file=path)
+    await until(lambda: has_status(client, text, 401))
+    await asyncio.to_thread(keys.write_keys, path, [old, new])
+    assert await status(client, "/predict/odds/", shown(text)) == 200
+
+
 async def has_status(client: Client, text: str | None, expected: int) -> bool:
     return await status(client, "/predict/odds/", shown(text) if text else None) == expected
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app import appkeys
 from app.store.compression import zstd
 from app.store.response_cache import ResponseCache
-from tests.support.serving import Client
+from tests.support.serving import Client, until
 
 UNPACK = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress}
 CARDS = "/predict/cards/"
@@ -92,14 +92,19 @@ async def test_streamed_answer_is_compressed_on_its_way(client: Client, monkeypa
 async def test_question_asked_by_many_at_once_is_put_to_duckdb_once(client: Client) -> None:
     limiter = client.app[appkeys.QUERY_LIMITER]
 
+    async def is_measured() -> bool:
+        # the gauges of a new snapshot ask too, beside the first requests
+        return limiter.finished >= 2 and not (limiter.running or limiter.waiting)
+
+    await until(is_measured, timeout_s=60)
     before = limiter.finished
     asked = [get(client, CARDS, Accept_Encoding=coding) for coding in ("identity", "gzip", "br") * 7]
     answers = await asyncio.gather(*asked)
     assert {UNPACK[answer.headers.get("Content-Encoding")](answer.body) for answer in answers} == {
         UNPACK[None](answers[0].body)
     }
-    # the page's keys, then its rows; the gauges of a new snapshot may ask a few more beside them
-    assert limiter.finished - before < len(asked)
+    # the page's keys, then its rows; in one run under load there was a query more
+    assert 2 <= limiter.finished - before <= 3
 
 
 async def test_hits_and_misses_are_counted(client: Client) -> None:

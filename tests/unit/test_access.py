@@ -165,7 +165,7 @@ async def test_new_key_is_honoured_at_once(tmp_path: Path) -> None:
             text, key = a_key()
             with auth_keys.edit_keys(settings.file) as keys:
                 keys.append(key)
-            await keyring.reread_for(text)
+            await keyring.reread()
             assert keyring.find(text).prefix == key.prefix
 
 
@@ -175,7 +175,7 @@ async def test_file_that_breaks_costs_no_key_that_was_there(tmp_path: Path) -> N
     auth_keys.write_keys(settings.file, [key])
     async with Keyring.open(settings) as keyring:
         settings.file.write_text("no keys")
-        await keyring.reread_for("nobody.")
+        await keyring.reread()
         assert keyring.find(text).prefix == key.prefix
 
 

@@ -270,6 +270,8 @@ def test_neutral_venues_and_scores_beyond_the_time_are_read_where_a_file_says_so
     assert {(row["home_team"], row["away_team"]) for row in matches if row["is_neutral"]} == {
         ("Chelsea", "Arsenal"),
         ("Leeds", "Derby"),
+        ("Walsall", "Barrow"),  # 1.0, as pandas writes a flag beside an empty cell
     }
     assert [row["home_team"] for row in matches if row["division"] == "E2"] == ["Bolton"]
+    assert [row["home_team"] for row in matches if row["division"] == "E3"] == ["Barrow", "Walsall"]
     assert report_of(ingest, "2425/E2.csv").lines["score_after_extra_time"] == [3, 4, 5]

@@ -123,5 +123,6 @@ test("a day without a time is the published day, whatever the time zone", () => 
 test("a match without odds says why, where that is known", () => {
   assert.match(f.noOdds("no_opening_price"), /only the closing price/)
   assert.match(f.noOdds("contradicted_price"), /contradict/)
-  assert.equal(f.noOdds(null), "no odds for this match")
+  for (const unknown of [null, undefined, "of a foreign pipeline", "constructor"])
+    assert.equal(f.noOdds(unknown), "no odds for this match")
 })

@@ -30,8 +30,8 @@ _FURTHEST_AHEAD = timedelta(days=400)  # no list reaches further
 _LARGEST_SHARE_OUTSIDE = 0.1  # of a file's rows outside the season of its name: more, and the name is wrong
 _LONELY = timedelta(days=300)  # from every other match of the file
 _FEWEST_TO_JUDGE = 20
-_YES = {"1", "y", "yes", "true", "neutral"}
-_NO = {"", "0", "n", "no", "false", "-"}
+_YES = {"1", "1.0", "y", "yes", "t", "true", "neutral"}
+_NO = {"", "0", "0.0", "n", "no", "f", "false", "-", "na", "n/a", "nan", "none", "null"}
 _UNKNOWN_TIMES = {"tbc", "tbd", "tba", "?", "-", "--:--", "n/a", "na", "nan"}
 
 
@@ -137,6 +137,7 @@ class _BlockReader:
         self._season_year = self._folder_year
         self._line = 0
         self._neutral = _YES
+        self._has_extra_time = max(self._at.extra_time, self._at.penalties) >= 0
 
     def read(self, separator: str) -> list[Match]:
         """Align every row, judge the dates of all, and read what is a match."""
@@ -186,7 +187,7 @@ class _BlockReader:
 
     def _judge_venues(self, rows: Sequence[tuple[int, list[str]]]) -> None:
         """N alone in its column marks a neutral venue; beside Y it is a no."""
-        if not any(cells[self._at.neutral].strip().lower() in _YES for _, cells in rows):
+        if self._at.neutral >= 0 and not any(cells[self._at.neutral].strip().lower() in _YES for _, cells in rows):
             self._neutral = {"n"}
 
     def _read_row(self, cells: list[str]) -> Match:
@@ -285,8 +286,7 @@ class _BlockReader:
             return (score if mark in {Status.AWARDED, Status.ABANDONED} else None), mark
         if score is None:
             return None, Status.UPCOMING
-        beyond_time = (cells[self._at.extra_time], cells[self._at.penalties])  # "1", "Y", or the score of a shoot-out
-        if any(cell.strip().lower() not in _NO for cell in beyond_time):
+        if self._has_extra_time and self._goes_on(cells):
             raise SkippedRow("score_after_extra_time")
         if letter:
             sign = _RESULT_LETTERS.get(letter)
@@ -296,6 +296,10 @@ class _BlockReader:
             if sign != (score[0] > score[1]) - (score[0] < score[1]):
                 self._report.repair("result_against_score", self._line)  # the goals stand
         return score, Status.FINISHED
+
+    def _goes_on(self, cells: list[str]) -> bool:
+        """Whether a row says that its score is that of extra time, or has the score of a shoot-out."""
+        return any(cells[at].strip().lower() not in _NO for at in (self._at.extra_time, self._at.penalties))
 
     def _read_mark(self, cells: list[str], letter: str) -> Status | None:
         if letter not in _RESULT_LETTERS and letter and (status := _status_of(letter)):

@@ -12,6 +12,11 @@ SIMULATED_BOOKMAKER = "Simulated bookmaker"
 
 # A closing price is known only at kick-off, so it never stands in for a missing pre-match price; it is kept beside
 # it to judge, afterwards, how good the price taken was. The market average is the sharper of the two closing prices.
+# A pre-match price that was somebody's offer; predictions_file.py says why a match has none.
+IS_PRICED = """(
+        b365_home > 1 AND b365_draw > 1 AND b365_away > 1
+        AND isfinite(b365_home) AND isfinite(b365_draw) AND isfinite(b365_away) AND odds_captured_at IS NOT NULL
+    )"""
 _ODDS = """
 COPY (
     SELECT match_id, b365_home AS odds_home, b365_draw AS odds_draw, b365_away AS odds_away,
@@ -25,8 +30,7 @@ COPY (
             b365c_home > 1 AND b365c_draw > 1 AND b365c_away > 1 AS has_own
         FROM read_parquet($matches)
     )
-    WHERE b365_home > 1 AND b365_draw > 1 AND b365_away > 1
-        AND isfinite(b365_home) AND isfinite(b365_draw) AND isfinite(b365_away) AND odds_captured_at IS NOT NULL
+    WHERE {is_priced}
         -- a price that the other books of its row contradict is nobody's offer
         AND odds_unsound IS NOT TRUE
     ORDER BY kickoff_utc, match_id
@@ -40,7 +44,7 @@ def write_odds(matches: Path, out: Path, *, simulated: bool) -> int:
     try:
         parameters = {"matches": str(matches), "bookmaker": SIMULATED_BOOKMAKER if simulated else BOOKMAKER}
         target = str(out).replace("'", "''")  # COPY takes its target as a literal only
-        ((n_rows,),) = connection.execute(_ODDS.format(out=target), parameters).fetchall()
+        ((n_rows,),) = connection.execute(_ODDS.format(out=target, is_priced=IS_PRICED), parameters).fetchall()
     finally:
         connection.close()
     return int(n_rows)

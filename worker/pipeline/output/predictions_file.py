@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from app.store.database import open_connection
+from worker.pipeline.output.odds_file import IS_PRICED
 
 # What the model knows of a team: its matches of the last year and summer. Older ones say little: where a team had not
 # been seen for 200 days, the model lost 0.037 nats a match to the bookmaker's price, eight times what it loses else.
@@ -36,10 +37,10 @@ COPY (
         $computed_at::TIMESTAMPTZ AS computed_at, in_sample,
         histories.home::SMALLINT AS n_history_home, histories.away::SMALLINT AS n_history_away,
         division, tier, has_time,
-        -- in the words of the artifacts contract; odds_file.py takes the price where this is null
+        -- in the words of the artifacts contract
         CASE
-            WHEN odds_unsound AND b365_home > 1 THEN 'contradicted_price'
-            WHEN b365_home > 1 AND b365_draw > 1 AND b365_away > 1 AND odds_captured_at IS NOT NULL THEN NULL
+            WHEN {is_priced} AND odds_unsound THEN 'contradicted_price'
+            WHEN {is_priced} THEN NULL
             WHEN avgc_home > 1 OR b365c_home > 1 OR psc_home > 1 THEN 'no_opening_price'
             ELSE 'no_price'
         END AS no_odds_reason
@@ -56,7 +57,9 @@ def write_predictions(matches: Path, probabilities: pa.Table, out: Path, compute
         connection.register("probabilities", probabilities)
         connection.execute(_HISTORIES, {"matches": str(matches)})
         parameters = {"matches": str(matches), "computed_at": computed_at}
-        ((n_rows,),) = connection.execute(_PREDICTIONS.format(out=_quoted(out)), parameters).fetchall()
+        ((n_rows,),) = connection.execute(
+            _PREDICTIONS.format(out=_quoted(out), is_priced=IS_PRICED), parameters
+        ).fetchall()
     finally:
         connection.close()
     return int(n_rows)
