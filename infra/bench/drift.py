@@ -54,6 +54,7 @@ def _write(folder: Path, n_features: int, rows: int) -> tuple[DriftJob, Path]:
     columns = {f"proba_{side}": probabilities[:, place] for place, side in enumerate(("home", "draw", "away"))}
     kickoff_utc = pa.array(kickoffs, pa.timestamp("us", "UTC"))
     facts = {"kickoff_utc": kickoff_utc, "status": ["finished"] * n, "in_sample": np.zeros(n, dtype=bool)}
+    facts["model_version"] = np.where(late, "2", "1")
     pq.write_table(pa.table(ids | facts | columns), predictions)
     noise = {
         f"f{number}": (rng.normal(size=n) + late * (number % 10 == 0)).astype(np.float32)
