@@ -31,7 +31,9 @@ WITH named AS (
         CASE WHEN m.best_edge IS NULL THEN p.no_odds_reason END AS no_odds_reason,
         o.odds_home, o.odds_draw, o.odds_away, o.bookmaker, o.event_url, o.captured_at,
         -- an age that goes on growing could not be kept: for a match to come its odds' age when these cards were made
-        greatest(epoch(least(p.kickoff_utc, getvariable('seen_at')) - o.captured_at), 0) AS odds_age_s,
+        -- (`greatest` alone skips nulls: without odds it would be an age of zero)
+        CASE WHEN o.captured_at IS NOT NULL
+            THEN greatest(epoch(least(p.kickoff_utc, getvariable('seen_at')) - o.captured_at), 0) END AS odds_age_s,
         m.overround, m.implied_home, m.implied_draw, m.implied_away, m.fair_home, m.fair_draw, m.fair_away,
         m.edge_home, m.edge_draw, m.edge_away, m.best_edge,
         ['home', 'draw', 'away'][m.best_outcome + 1] AS best_outcome,

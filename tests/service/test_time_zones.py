@@ -6,9 +6,6 @@
 import os
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -22,9 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.artifacts.contract import ODDS, PREDICTIONS
-from infra.local.ports import free_port
 from tests.support.build_artifacts import FIRST_ID, NOW, write_artifacts
-from tests.support.serving import NO_REDIS
+from tests.support.zoned import get, serve_in_zone
 
 pytestmark = pytest.mark.timeout(360)
 ZONES = ["America/New_York", "Pacific/Auckland"]
@@ -40,43 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=ZONES)
 def url(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an API process in that zone."""
-    port, home = free_port(), tmp_path_factory.mktemp("home")
-    environ = {
-        "TZ": str(request.param),
-        "APP_PORT": str(port),
-        "ARTIFACTS_URI": str(folder),
-        "TOUCHLINE_HOME": str(home),
-        "REDIS_URL": NO_REDIS,
-        "SQL_ENABLED": "true",
-        "LOG_LEVEL": "CRITICAL",
-    }
-    process = subprocess.Popen([sys.executable, "-m", "app"], env=dict(os.environ) | environ)  # noqa: TID251
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_ready(address, process)
+    with serve_in_zone(request.param, folder, tmp_path_factory.mktemp("home")) as address:
         yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_ready(address: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 300  # a hang, not a slow machine
-    while time.monotonic() < deadline:
-        assert process.poll() is None
-        try:
-            get(address, "/predict/odds/")
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the API does not answer")
-
-
-def get(address: str, path: str, body: bytes | None = None) -> bytes:
-    request = urllib.request.Request(address + path, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return bytes(response.read())
 
 
 def rows_of(name: str, body: bytes) -> list[dict[str, Any]]:
