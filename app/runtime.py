@@ -1,5 +1,5 @@
-"""How a process runs: background tasks that end with their owner, pauses between tries, the end of the parent
-process, and the garbage collector of a server.
+"""How a process runs: background tasks that end with their owner, pauses between tries, the garbage collector of a
+server, and what only Linux does for a process, with what is done elsewhere instead.
 """
 
 import asyncio
@@ -75,6 +75,21 @@ def set_parent_death_signal(signum: int, *, parent: int) -> None:
 
 # looked up once: between fork and exec little is safe
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+
+
+
+def reserve_space(descriptor: int, size_bytes: int) -> None:
+    """Make a file that long, and have a full disk say so now where the system can; elsewhere it is only made long.
+
+    Args:
+        descriptor: of the file, open for writing.
+        size_bytes: how long the file is to be.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size_bytes)
+    else:
+        os.ftruncate(descriptor, size_bytes)
+
 
 YOUNG_OBJECTS = 10_000  # the default of 700 is reached within a handful of requests
 

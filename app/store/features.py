@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from app.errors import FeaturesLoading, QueryQueueFull, QueryTimeout
+from app.runtime import reserve_space
 from app.store.database import Database, QueryLimiter, open_connection
 
 log = structlog.get_logger(__name__)
@@ -109,7 +110,7 @@ class FeatureMatrix:
                 # a disk that is full says so here, and not by a signal when the page is written back
                 size_bytes = 4 * self._n_rows * len(self._names)
                 if size_bytes:
-                    os.posix_fallocate(file.fileno(), 0, size_bytes)
+                    reserve_space(file.fileno(), size_bytes)
                     with mmap.mmap(file.fileno(), size_bytes) as memory:
                         self._copy(rows, memory)
             part.replace(self._path)

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from app.runtime import Backoff
+from app.runtime import Backoff, reserve_space
 
 
 def test_pauses_double_up_to_a_bound_and_begin_again() -> None:
@@ -49,3 +50,14 @@ def test_process_ends_with_its_parent() -> None:
 def test_process_whose_parent_has_ended_before_ends_at_once() -> None:
     ended = subprocess.run([sys.executable, "-c", CHILD, "1"], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("has_fallocate", [True, False])
+def test_space_is_reserved_with_or_without_the_system_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_fallocate: bool
+) -> None:
+    if not has_fallocate:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    with (tmp_path / "file").open("w+b") as file:
+        reserve_space(file.fileno(), 10_000)
+        assert os.fstat(file.fileno()).st_size == 10_000
