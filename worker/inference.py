@@ -6,9 +6,12 @@ import xgboost as xgb
 
 from app.errors import ExplanationUnavailable
 
+OBJECTIVE = "multi:softprob"
+N_CLASSES = 3
 MARGIN_TOLERANCE = 1e-3  # contributions and margins are float32 sums over hundreds of trees
 
 Rows = npt.NDArray[np.float32]
+Margins = npt.NDArray[np.float32]
 Probabilities = npt.NDArray[np.float64]
 
 
@@ -21,13 +24,30 @@ def predict_proba(booster: xgb.Booster, rows: Rows, *, rounds: int = 0, missing:
         rounds: use the trees of so many boosting rounds; 0 for all.
         missing: a further value that means missing.
     """
-    raw = booster.inplace_predict(
+    return softmax(predict_margins(booster, rows, rounds=rounds, missing=missing))
+
+
+def predict_margins(booster: xgb.Booster, rows: Rows, *, rounds: int = 0, missing: float = np.nan) -> Margins:
+    """Return the sums of the leaves of each class, shape (n, 3), float32.
+
+    The arguments are those of `predict_proba`.
+    """
+    margins = booster.inplace_predict(
         np.ascontiguousarray(rows, dtype=np.float32),
         iteration_range=(0, rounds),
+        predict_type="margin",
         missing=missing,
         validate_features=False,
     )
-    return normalize_probabilities(np.asarray(raw, dtype=np.float64).reshape(len(rows), 3))
+    return np.asarray(margins, dtype=np.float32).reshape(len(rows), N_CLASSES)
+
+
+def softmax(margins: Margins) -> Probabilities:
+    """Return the probabilities that XGBoost makes of margins: rounded to float32 where it rounds, rows sum to one."""
+    powers = np.exp((margins - margins.max(axis=1, keepdims=True)).astype(np.float64)).astype(np.float32)
+    # added from left to right in float64, then rounded, as XGBoost does; numpy's own sum may add in another order
+    sums = np.add.accumulate(powers, axis=1, dtype=np.float64)[:, -1:].astype(np.float32)
+    return normalize_probabilities((powers / sums).astype(np.float64))
 
 
 def normalize_probabilities(probabilities: Probabilities) -> Probabilities:

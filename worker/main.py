@@ -123,7 +123,8 @@ class Resources:
         thread = ThreadPoolExecutor(1, "shadow")
         # a slow shadow does not hold up the end
         self._stack.callback(thread.shutdown, wait=False, cancel_futures=True)
-        shadow = ShadowModel(replace(context, thread=thread), alias, ShadowStream(redis, self.names))
+        shadow_context = replace(context, thread=thread, may_use_loop=False)
+        shadow = ShadowModel(shadow_context, alias, ShadowStream(redis, self.names))
         await self._stack.enter_async_context(run_in_background(shadow.run()))
         return shadow
 

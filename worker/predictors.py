@@ -1,5 +1,6 @@
 """Loaded models: one interface for the kinds of model that MLflow holds."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,14 +12,31 @@ import xgboost as xgb
 from app.errors import ExplanationUnavailable, FeaturesMismatch, PredictionFailed
 from app.queue.jobs import Contribution, ModelInfo
 from worker.class_order import ClassOrder
-from worker.inference import Probabilities, Rows, contributions, normalize_probabilities, predict_proba
+from worker.inference import (
+    N_CLASSES,
+    Probabilities,
+    Rows,
+    contributions,
+    normalize_probabilities,
+    predict_proba,
+    softmax,
+)
+from worker.trees import TreesUnsupported, TreeWalk
+
+log = logging.getLogger(__name__)
 
 SUM_TOLERANCE = 1e-3
-CLASSES = 3
+# with 900 trees of depth 6 a walk of 20 rows takes as long as XGBoost; it is XGBoost that gains with more
+WALK_ROWS = 20
 
 
 class Predictor(Protocol):
     """Gives probabilities for rows in the order of the model's signature."""
+
+    @property
+    def quick_rows(self) -> int:
+        """Up to how many rows it computes without holding up an event loop: about a millisecond."""
+        ...
 
     def probabilities(self, rows: Rows) -> Probabilities:
         """Return home, draw, away; shape (n, 3)."""
@@ -32,6 +50,8 @@ class Predictor(Protocol):
 class BoosterPredictor:
     """A native XGBoost booster. Its classes come in the booster's own order.
 
+    Its trees are walked for a few rows where they can be, which gives the same margins sooner.
+
     Args:
         booster: one with the objective multi:softprob and three classes.
         rounds: boosting rounds that count, as early stopping chose them; 0 for all.
@@ -44,14 +64,32 @@ class BoosterPredictor:
         self._booster = booster
         self._rounds = rounds
         self._missing = missing
+        self._walk: TreeWalk | None = None
+        try:
+            self._walk = TreeWalk(booster, rounds=rounds, missing=missing)
+        except TreesUnsupported as error:
+            log.info("trees.not_walked: XGBoost answers for every row: %s", error)
+
+    @property
+    def quick_rows(self) -> int:
+        """See Predictor."""
+        return WALK_ROWS if self._walk is not None else 0
 
     def probabilities(self, rows: Rows) -> Probabilities:
         """See Predictor."""
+        if self._walk is not None and len(rows) <= WALK_ROWS:
+            return softmax(self._walk.margins(rows))
         return predict_proba(self._booster, rows, rounds=self._rounds, missing=self._missing)
 
     def contributions(self, rows: Rows) -> npt.NDArray[np.float32]:
         """See Predictor; ExplanationUnavailable when the contributions do not add up to the margins."""
         return contributions(self._booster, rows, rounds=self._rounds, missing=self._missing)
+
+    def check_walk(self, rows: Rows) -> None:
+        """Walk the trees no more if that gives other margins than XGBoost for any of these rows."""
+        if self._walk is not None and not self._walk.agrees_with(self._booster, rows, rounds=self._rounds):
+            log.warning("trees.not_walked: XGBoost answers for every row: a walk differs on the golden rows")
+            self._walk = None
 
 
 class TablePredictor:
@@ -65,6 +103,11 @@ class TablePredictor:
     def __init__(self, predict: Callable[[Any], Any], dtypes: Mapping[str, str]) -> None:
         self._predict = predict
         self._dtypes = dict(dtypes)
+
+    @property
+    def quick_rows(self) -> int:
+        """None: nobody knows what it does."""
+        return 0
 
     def probabilities(self, rows: Rows) -> Probabilities:
         """See Predictor; PredictionFailed when the answer is no distribution."""
@@ -82,6 +125,11 @@ class OrderedPredictor:
     def __init__(self, predictor: Predictor, order: ClassOrder) -> None:
         self._predictor = predictor
         self._order = order
+
+    @property
+    def quick_rows(self) -> int:
+        """See Predictor."""
+        return self._predictor.quick_rows
 
     def probabilities(self, rows: Rows) -> Probabilities:
         """See Predictor."""
@@ -106,8 +154,8 @@ def make_table(rows: Rows, dtypes: Mapping[str, str]) -> Any:
 
 def _check_distribution(answer: Probabilities, n_rows: int) -> Probabilities:
     """Return rows that sum to one; PredictionFailed otherwise: never a silently wrong number."""
-    if answer.shape != (n_rows, CLASSES):
-        raise PredictionFailed(f"The model answered with shape {answer.shape}, not ({n_rows}, {CLASSES}).")
+    if answer.shape != (n_rows, N_CLASSES):
+        raise PredictionFailed(f"The model answered with shape {answer.shape}, not ({n_rows}, {N_CLASSES}).")
     sums = answer.sum(axis=1, keepdims=True)
     if not (np.isfinite(answer).all() and (answer >= 0).all() and np.allclose(sums, 1, atol=SUM_TOLERANCE)):
         raise PredictionFailed("The model's answer is no probability distribution: its rows do not sum to one.")

@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from app.queue.jobs import ModelInfo
 from app.settings import Settings
 from worker.class_order import CLASS_ORDER
+from worker.inference import N_CLASSES, OBJECTIVE
 from worker.predictors import (
     BoosterPredictor,
     LoadedModel,
@@ -35,8 +36,6 @@ from worker.verification import Candidate, GoldenRows, Verification, read_golden
 REGISTRY_ERRORS = (MlflowException, OSError)  # the registry or the store of its files does not answer
 GOLDEN = "golden.json"
 MISSING = "missing"  # the run's parameter or tag: MLflow does not store this argument of XGBClassifier
-OBJECTIVE = "multi:softprob"
-N_CLASSES = 3
 DTYPES = {"float": "float32", "double": "float64", "integer": "int32", "long": "int64"}
 FLAVORS = ("xgboost", "lightgbm", "catboost", "sklearn")  # whose own object is asked, not MLflow's wrapper
 # what the registry says when an alias, a model or a run is not there: a fact, not a failure
@@ -137,6 +136,8 @@ class ModelRegistry:
         candidate = _try(problems, lambda: _make_candidate(stored, dtypes, facts))
         if candidate is None:
             return None
+        if golden is not None and isinstance(candidate.predictor, BoosterPredictor):
+            candidate.predictor.check_walk(golden.rows)
         verify(candidate, golden, verification)
         order = verification.order
         if order is None:

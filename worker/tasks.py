@@ -51,6 +51,7 @@ class PredictionContext:
     models: ModelManager
     features: FeatureSets
     thread: Executor
+    may_use_loop: bool = True  # for batches that take about a millisecond; a thread would double that
 
 
 CONTEXT = "prediction_context"
@@ -64,6 +65,12 @@ class ModelBatch:
     places: list[int] = field(default_factory=list)
     requests: list[PredictionRequest] = field(default_factory=list)
     rows: list[Rows] = field(default_factory=list)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it may be computed on the event loop; an explanation takes XGBoost milliseconds."""
+        n_quick = self.model.predictor.quick_rows
+        return len(self.requests) <= n_quick and not any(request.explain for request in self.requests)
 
 
 async def predict_match(ctx: Context, payload: Payload) -> Payload:
@@ -98,7 +105,10 @@ async def predict_batch(ctx: Context, requests: Sequence[PredictionRequest]) -> 
             batch.rows.append(row)
     loop = asyncio.get_running_loop()
     for batch in batches.values():
-        computed = await loop.run_in_executor(context.thread, _compute, batch.model, batch.requests, batch.rows)
+        if context.may_use_loop and batch.is_quick:
+            computed = _compute(batch.model, batch.requests, batch.rows)
+        else:
+            computed = await loop.run_in_executor(context.thread, _compute, batch.model, batch.requests, batch.rows)
         outcomes.update(zip(batch.places, computed, strict=True))
     return [outcomes[place] for place in range(len(requests))]
 

@@ -25,7 +25,7 @@ from infra.local.children import Child, Command
 from infra.local.ports import free_port
 from infra.local.redis import Redis
 from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
-from tests.support.live import serving
+from tests.support.live import model_thread, serving
 from tests.support.models import FEATURES as NAMES
 from tests.support.models import NAME as MODEL
 from tests.support.models import TinyRegistry, tiny_booster
@@ -33,7 +33,6 @@ from tests.support.serving import NO_REDIS, Client, Serve, json_of, until
 from tests.support.waiting import accepts
 from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
-from worker.tasks import CONTEXT
 
 pytestmark = pytest.mark.timeout(600)  # the first test makes the registry
 WITHOUT_FEATURES = FIRST_ID + 59
@@ -185,7 +184,7 @@ async def test_slow_worker_is_504_and_its_answer_is_not_lost(
 ) -> None:
     """The problem names the task, whose result comes later."""
     live = await serve(**live_part(registry_settings), sync_timeout_s=1)
-    desk.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
+    model_thread(desk).submit(time.sleep, 1.5)
     status, body = await problem_of(live, f"/predict/{FIRST_ID}")
     assert (status, body["code"]) == (504, "prediction-timeout")
 

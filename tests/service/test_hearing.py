@@ -23,11 +23,10 @@ from app.queue.pending_results import PendingResults
 from app.settings import Settings
 from tests.service.test_api_live import artifacts, desk, live_part  # noqa: F401  # fixtures
 from tests.support.build_artifacts import FIRST_ID
-from tests.support.live import a_job
+from tests.support.live import a_job, model_thread
 from tests.support.models import FEATURES
 from tests.support.serving import Client, Serve, json_of, until
 from worker.batch_worker import BatchWorker
-from worker.tasks import CONTEXT
 
 pytestmark = pytest.mark.timeout(600)  # the first test makes the registry
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -99,7 +98,7 @@ async def test_answer_that_came_after_504_is_in_the_ledger(
     database_url: str,
 ) -> None:
     live = await serve(**live_part(registry_settings), database_url=database_url, sync_timeout_s=1)
-    desk.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
+    model_thread(desk).submit(time.sleep, 1.5)
     async with live.get(f"/predict/{FIRST_ID + 4}") as response:
         problem = await response.json()
         assert (response.status, problem["code"]) == (504, "prediction-timeout")

@@ -23,7 +23,7 @@ from tests.support.live import CANDIDATE_FEATURES, a_job, serving
 from tests.support.models import FEATURES, NAME, TinyRegistry, golden_document, signature_of, tiny_booster, tiny_rows
 from tests.support.serving import until
 from worker.inference import Rows, contributions, predict_proba
-from worker.predictors import LoadedModel, ModelRefused
+from worker.predictors import WALK_ROWS, LoadedModel, ModelRefused
 
 pytestmark = pytest.mark.timeout(600)  # the first test imports MLflow and makes the registry
 
@@ -45,6 +45,7 @@ def test_champion_is_the_logged_booster(registry: TinyRegistry, load: Load) -> N
     rows = tiny_rows(6)
     assert model.names == FEATURES
     assert model.predictor.probabilities(rows) == pytest.approx(predict_proba(tiny_booster(), rows), abs=1e-9)
+    assert model.predictor.quick_rows == WALK_ROWS
     assert (model.info.flavor, model.info.metrics, model.info.n_features) == ("xgboost", {"log_loss": 1.01}, 6)
     assert model.info.trained_until is not None
 

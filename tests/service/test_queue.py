@@ -19,11 +19,10 @@ from app.settings import Settings
 from infra.local.children import Child
 from infra.local.ports import free_port
 from infra.local.redis import Redis
-from tests.support.live import MemorySource, a_job, serving, settings_for
+from tests.support.live import MemorySource, a_job, model_thread, serving, settings_for
 from tests.support.models import FEATURES, tiny_rows
 from tests.support.serving import until
 from worker.batch_worker import BatchWorker
-from worker.tasks import CONTEXT
 
 
 async def test_full_queue_refuses_at_once(redis_url: str, shelf_source: MemorySource) -> None:
@@ -132,7 +131,7 @@ async def test_redis_restart_loses_nothing(tmp_path: Path, shelf_source: MemoryS
     try:
         async with QueueClient.open(settings) as queue, serving(settings, shelf_source) as worker:
             await queue.predict(await a_job(queue, tiny_rows(1)[0]), timeout_s=5)
-            worker.ctx[CONTEXT].thread.submit(time.sleep, 1.5)
+            model_thread(worker).submit(time.sleep, 1.5)
             asking = asyncio.create_task(queue.predict(await a_job(queue, tiny_rows(2)[1]), timeout_s=20))
             await asyncio.sleep(1.2)  # the append-only file is flushed every second
             os.kill(child.pid, signal.SIGKILL)

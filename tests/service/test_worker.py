@@ -18,7 +18,7 @@ from app.queue.dead_letters import DeadLetters
 from app.queue.jobs import PredictionResult, TaskStatus
 from app.queue.redis_keys import RedisKeys
 from app.settings import Settings
-from tests.support.live import Marked, MemorySource, a_job, serving
+from tests.support.live import Marked, MemorySource, a_job, model_thread, serving
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
 from tests.support.serving import until
 from worker.batch_worker import BatchWorker
@@ -228,6 +228,24 @@ async def test_stuck_model_ends_the_process(live_settings: Settings, shelf_sourc
         block(worker, 0.6)
         await queue.submit(await a_job(queue, tiny_rows(1)[0]))
         await asyncio.wait_for(stuck.wait(), 5)
+
+
+async def test_few_rows_need_no_thread(queue: QueueClient, worker: BatchWorker) -> None:
+    """An explanation, which takes longer, does."""
+    end, thread = Event(), worker.ctx[CONTEXT].thread
+    thread.submit(end.wait)
+    try:
+        rows = tiny_rows(30)
+        answers = await asyncio.gather(
+            *[queue.predict(await a_job(queue, row, match_id=n), timeout_s=60) for n, row in enumerate(rows)]
+        )
+        assert np.array_equal([answer.proba for answer in answers], predict_proba(tiny_booster(), rows))
+        explained = asyncio.create_task(queue.predict(await a_job(queue, rows[0], explain=True), timeout_s=60))
+        await until(lambda: has_running(queue, 1))
+        assert not explained.done()
+    finally:
+        end.set()
+    assert (await explained).contributions
 
 
 async def test_failure_is_not_an_answer_for_the_next_caller(queue: QueueClient, worker: BatchWorker) -> None:
@@ -440,6 +458,11 @@ async def is_in(queue: QueueClient, task_id: str, status: TaskStatus) -> bool:
     return (await queue.status(task_id)).status is status
 
 
+async def has_running(queue: QueueClient, n: int) -> bool:
+    """Whether so many jobs are in hand."""
+    return (await queue.queues())[0].in_progress == n
+
+
 async def has_queued(queue: QueueClient, n: int) -> bool:
     """Whether so many jobs wait."""
     return (await queue.queues())[0].queued == n
@@ -469,7 +492,7 @@ async def was_looked_at(source: MemorySource, looks: int) -> bool:
 def blocked(worker: BatchWorker) -> Iterator[None]:
     """The model's thread is busy until the end of the context."""
     end = Event()
-    worker.ctx[CONTEXT].thread.submit(end.wait)
+    model_thread(worker).submit(end.wait)
     try:
         yield
     finally:
@@ -478,7 +501,7 @@ def blocked(worker: BatchWorker) -> Iterator[None]:
 
 def block(worker: BatchWorker, seconds: float) -> None:
     """Keep the model's thread busy, as a slow model does."""
-    worker.ctx[CONTEXT].thread.submit(time.sleep, seconds)
+    model_thread(worker).submit(time.sleep, seconds)
 
 
 def calls_of(worker: BatchWorker) -> int:

@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -25,6 +27,7 @@ from worker.inference import Probabilities, Rows
 from worker.main import make_worker
 from worker.model_manager import ModelSource
 from worker.predictors import BoosterPredictor, LoadedModel, ModelRefused
+from worker.tasks import CONTEXT
 
 # fewer features, and in another order
 CANDIDATE_FEATURES = ("rest_days_diff", "elo_away", "elo_home")
@@ -93,6 +96,13 @@ async def worker(live_settings: Settings, shelf_source: "MemorySource") -> Async
         yield worker
 
 
+def model_thread(worker: BatchWorker) -> Executor:
+    """Have a worker compute everything in a thread, as it computes a slow kind of model; return the thread."""
+    worker.ctx[CONTEXT] = replace(worker.ctx[CONTEXT], may_use_loop=False)
+    thread: Executor = worker.ctx[CONTEXT].thread
+    return thread
+
+
 class Marked:
     """A real booster behind a door that fails on marked rows, as a model with a bug does."""
 
@@ -102,6 +112,10 @@ class Marked:
     def __init__(self, booster: xgb.Booster) -> None:
         self._inner = BoosterPredictor(booster)
         self.calls = 0
+
+    @property
+    def quick_rows(self) -> int:
+        return self._inner.quick_rows
 
     def probabilities(self, rows: Rows) -> Probabilities:
         self.calls += 1
