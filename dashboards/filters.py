@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import param
 
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 
 ANY = ""
 MAX_NAMES = 20  # regions or tournaments in one request, as the API allows

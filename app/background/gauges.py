@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 from app.errors import ServiceError
 from app.ledger.database import AWAY
 from app.ledger.evaluation import Rules, VersionQuality, evaluate_ledger, fetch_settled

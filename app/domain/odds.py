@@ -5,24 +5,14 @@ not above 1 says nothing: every function gives NaN for it, and a NaN is never a 
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 
 import numpy as np
 
 from app.domain.outcomes import Flags, Floats, Indices
+from app.domain.vocabulary import Devig
 
 MIN_HISTORY = 5  # recent matches of each team below which an edge says more of the model than of the price
 _STEPS = 64  # Newton needs about 6, bisection 53: both stop at the resolution of float64
-
-
-class Devig(StrEnum):
-    """How the bookmaker's margin is taken out of implied probabilities."""
-
-    POWER = "power"
-    MULTIPLICATIVE = "multiplicative"
-    SHIN = "shin"
-    ADDITIVE = "additive"
-    ODDS_RATIO = "odds-ratio"
 
 
 def implied_probabilities(odds: Floats) -> Floats:

@@ -1,12 +1,12 @@
 """The three outcomes of a match and their order in every array: home, draw, away."""
 
 from enum import IntEnum
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Label = Literal["home", "draw", "away"]
+from app.domain.vocabulary import Label
+
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int8]
 Flags = npt.NDArray[np.bool_]

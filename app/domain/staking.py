@@ -1,20 +1,11 @@
 """How much is staked on a bet, and what the bet returns."""
 
-from enum import StrEnum
-
 import numpy as np
 
 from app.domain.outcomes import Flags, Floats
 
 KELLY_FRACTION = 0.25  # full Kelly ruins whoever overestimates an edge; a quarter keeps half the growth
 KELLY_CAP = 0.05  # no single match risks more of the bankroll, whatever the model believes
-
-
-class Staking(StrEnum):
-    """How bets are staked."""
-
-    FLAT = "flat"
-    KELLY = "kelly"
 
 
 def kelly(edge: Floats, odds: Floats) -> Floats:

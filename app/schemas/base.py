@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.domain.outcomes import Label
+from app.domain.vocabulary import Label
 
 Outcome = Label
 Status = Literal["upcoming", "live", "awaiting_result", "finished", "postponed", "cancelled", "abandoned", "awarded"]

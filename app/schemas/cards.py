@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.domain.odds import Devig
+from app.domain.vocabulary import Devig
 from app.schemas.base import (
     AsOfQuery,
     Instant,

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 from app.schemas.base import Out, SnapshotOut
 from app.schemas.cards import CardFilter
 

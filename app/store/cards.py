@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from app.domain.odds import Devig, fair
+from app.domain.odds import fair
+from app.domain.vocabulary import Devig
 from app.errors import InvalidRequest
 from app.store import predictions
 from app.store import selection as store_selection

@@ -13,8 +13,8 @@ from app.domain import scoring
 from app.domain.curve import CurveBets, curve
 from app.domain.outcomes import Flags, Floats, one_hot
 from app.domain.roi import Totals, closing_line, interval
-from app.domain.staking import Staking
 from app.domain.statistics import discoveries, edges_around, grid, histogram, p_value
+from app.domain.vocabulary import Staking
 from app.store import selection as store_selection
 from app.store.database import Columns, Connection, fetch_columns
 from app.store.selection import Selection

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.domain.outcomes import Floats
 from app.domain.roi import ClosingLine, Roi, closing_line, summarise
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 from app.store import selection as store_selection
 from app.store.database import Connection, fetch_columns
 from app.store.fields import Listing, columns, computed_field, instants

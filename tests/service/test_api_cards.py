@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from app import appkeys
 from app.artifacts.contract import ODDS, PREDICTIONS, ROI_BY_REGION
 from app.domain import odds as odds_of
-from app.domain.odds import Devig
 from app.domain.roi import PRIOR_BETS
 from app.domain.staking import kelly_stake
+from app.domain.vocabulary import Devig
 from app.schemas import CardsOut
 from app.store import cards, selection
 from app.store.selection import Selection

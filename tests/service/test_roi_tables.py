@@ -9,7 +9,7 @@ import pytest
 
 from app.artifacts.contract import MONEY, MONEY_KELLY, OVERALL_ROI, ROI_BY_REGION, ROI_BY_THRESHOLD, ROI_TIMESERIES
 from app.domain.roi import shrink, summarise
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 from tests.support.build_bets import START, a_history
 from worker.pipeline.output.roi_tables import write_roi_tables
 from worker.pipeline.output.value_bets import BettingRules, SettledMatches

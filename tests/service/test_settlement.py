@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.artifacts.contract import ODDS, PREDICTIONS
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 from tests.support.build_artifacts import FIRST_ID, Edit, write_artifacts
 from worker.pipeline.output.value_bets import BettingRules, SettledMatches, settle_matches
 

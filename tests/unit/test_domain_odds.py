@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.domain.odds import Devig, best_edge, edge, fair, implied_probabilities, is_value, overround
+from app.domain.odds import best_edge, edge, fair, implied_probabilities, is_value, overround
+from app.domain.vocabulary import Devig
 
 Floats = npt.NDArray[np.float64]
 

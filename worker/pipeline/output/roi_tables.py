@@ -15,7 +15,7 @@ from app.artifacts import contract
 from app.artifacts.columns import MONEY_COLUMNS
 from app.domain import running
 from app.domain.roi import closing_line, summarise
-from app.domain.staking import Staking
+from app.domain.vocabulary import Staking
 from worker.pipeline.output.value_bets import BettingRules, SettledMatches
 
 THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)

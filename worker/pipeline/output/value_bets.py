@@ -10,7 +10,8 @@ import numpy.typing as npt
 from app.domain import odds as odds_of
 from app.domain.outcomes import OUTCOMES as SIDES
 from app.domain.outcomes import Flags, Floats
-from app.domain.staking import KELLY_CAP, KELLY_FRACTION, Staking, flat_stake, kelly_stake, settle
+from app.domain.staking import KELLY_CAP, KELLY_FRACTION, flat_stake, kelly_stake, settle
+from app.domain.vocabulary import Staking
 from app.store import tables
 from app.store.database import open_connection
 
