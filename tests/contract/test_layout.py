@@ -32,7 +32,6 @@ DOUBLED_CLASSES: frozenset[str] = frozenset(
 DOUBLED_MODULES: frozenset[str] = frozenset(
     {
         "cards",
-        "client",
         "database",
         "drift",
         "export",
