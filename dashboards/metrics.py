@@ -1,4 +1,7 @@
-"""Metrics of the match page: the `/metrics` handler, and the hooks that count requests to the API."""
+"""Metrics of the match page: the `/metrics` handler, and the hooks that count requests to the API.
+
+Alone because Prometheus is another reader than those of the page.
+"""
 
 import asyncio
 from time import perf_counter

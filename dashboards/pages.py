@@ -12,7 +12,7 @@ from bokeh.embed.bundle import extension_dirs
 from jinja2 import Template
 from panel.io.resources import _env
 
-from dashboards.client import ChangeFeed
+from dashboards.change_feed import ChangeFeed
 from dashboards.store import Store
 from dashboards.views.board import ASSETS, Board
 

@@ -21,11 +21,13 @@ from panel.template import Template
 from tornado.web import RequestHandler
 from yarl import URL
 
+from app.client import ApiFailure, ApiRequest, TouchlineClient
 from app.settings import Settings
-from dashboards.client import ApiClient, ApiFailure, ChangeFeed
-from dashboards.filters import Filters, parse_time_zone
+from app.telemetry.page import PageMetrics
+from dashboards.change_feed import ChangeFeed
+from dashboards.filters import Filters, Params, parse_time_zone
 from dashboards.login import check_exposure, login_options, require_login
-from dashboards.metrics import MetricsHandler
+from dashboards.metrics import MetricsHandler, trace_requests
 from dashboards.pages import build_page, install_assets
 from dashboards.store import TTL_S, Store
 
@@ -62,10 +64,13 @@ async def serve(settings: Settings) -> None:
 @asynccontextmanager
 async def open_server(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncIterator[Server]:
     """Run the server; sessions share an answer of the API for `ttl_s`."""
-    async with ApiClient(settings.api_url, key=settings.api_key) as client:
+    metrics = PageMetrics()
+    traces = [trace_requests(metrics)]
+    # no patience: a reader sees at once why there is no answer, and the page asks again by itself
+    async with TouchlineClient(settings.api_url, key=settings.api_key, patience_s=0, traces=traces) as client:
         store = Store(client, ttl_s=ttl_s)
         feed = ChangeFeed(client, on_change=store.invalidate)
-        server = _create_server(store, feed, settings)
+        server = _create_server(store, feed, metrics, settings)
         server.start()
         following = asyncio.create_task(feed.follow())
         try:
@@ -76,7 +81,7 @@ async def open_server(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncItera
             await asyncio.wait([following])
 
 
-def _create_server(store: Store, feed: ChangeFeed, settings: Settings) -> Server:
+def _create_server(store: Store, feed: ChangeFeed, metrics: PageMetrics, settings: Settings) -> Server:
     bokeh_settings.resources = "server"  # no address but this server's is ever loaded
     install_assets()
     host = settings.dashboard_host
@@ -95,7 +100,7 @@ def _create_server(store: Store, feed: ChangeFeed, settings: Settings) -> Server
             websocket_origin=_allowed_origins(host, port, settings.dashboard_origins),
             extra_patterns=[
                 *require_login(_list_handlers(store), settings),
-                ("/metrics", MetricsHandler, {"metrics": store.client.metrics}),
+                ("/metrics", MetricsHandler, {"metrics": metrics}),
             ],
             **login_options(settings),
             location=False,  # the browser keeps its address bar itself: one history entry per change
@@ -170,7 +175,7 @@ class CardsCsvHandler(_ApiHandler):
         params = filters.api_params(now=datetime.now(UTC), zone=zone)
         params |= {"sort": filters.api_sort(), "limit": str(_PAGE_ROWS)}
         try:
-            text, cursor = await self.store.client.get_csv("/predict/cards/", params)
+            text, cursor = await self._read_page(params)
         except ApiFailure as failure:
             self.fail(failure)
             return
@@ -179,8 +184,12 @@ class CardsCsvHandler(_ApiHandler):
         self.write(_BOM + await asyncio.to_thread(format_for_people, text))
         while cursor:
             await self.flush()
-            text, cursor = await self.store.client.get_csv("/predict/cards/", params | {"cursor": cursor})
+            text, cursor = await self._read_page(params | {"cursor": cursor})
             self.write(await asyncio.to_thread(format_for_people, text, with_head=False))
+
+    async def _read_page(self, params: Params) -> tuple[str, str | None]:
+        reply = await self.store.client.send(ApiRequest("/predict/cards/", params, media="text/csv"))
+        return (reply.body or b"").decode(), reply.next_cursor
 
 
 class DriftReportHandler(_ApiHandler):
@@ -189,7 +198,7 @@ class DriftReportHandler(_ApiHandler):
     async def get(self) -> None:
         """Answer with the report in a sandbox: its scripts cannot reach this server."""
         try:
-            reply = await self.store.client.get("/monitoring/drift/report", {}, media="text/html")
+            reply = await self.store.client.send(ApiRequest("/monitoring/drift/report", media="text/html"))
         except ApiFailure as failure:
             self.fail(failure)
             return

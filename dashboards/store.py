@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from app.client import ApiFailure, ApiRequest, ApiSession
+from app.client.http_session import LIVE_TIMEOUT_S
 from app.schemas import (
     CardMoneyOut,
     CardOut,
@@ -34,7 +36,6 @@ from app.schemas import (
     SnapshotOut,
     WorkersOut,
 )
-from dashboards.client import LIVE_TIMEOUT_S, ApiClient, ApiFailure
 from dashboards.filters import Params
 
 PAGE_ROWS = 200  # rows a browser gets at once: two screens on a phone, ten on a desk
@@ -67,7 +68,7 @@ class CachedAnswer(Generic[T]):
 class ApiCache(Generic[T]):
     """Answers of one kind, revalidated by ETag; equal requests share one; evicts the least recently used."""
 
-    def __init__(self, client: ApiClient, parse: Callable[[bytes], T], *, ttl_s: float, size: int) -> None:
+    def __init__(self, client: ApiSession, parse: Callable[[bytes], T], *, ttl_s: float, size: int) -> None:
         self._client = client
         self._parse = parse
         self._ttl_s = ttl_s
@@ -122,7 +123,7 @@ class ApiCache(Generic[T]):
     async def _renew(self, key: Key, answer: CachedAnswer[T] | None) -> CachedAnswer[T]:
         path, params = key
         checked_s = time.monotonic()  # before the question: what changes while it is answered is not in the answer
-        reply = await self._client.get(path, dict(params), etag=answer.etag if answer else None)
+        reply = await self._client.send(ApiRequest(path, dict(params)), etag=answer.etag if answer else None)
         now = datetime.now(UTC)
         if reply.body is not None:
             return CachedAnswer(self._read(reply.body), now, reply.etag, checked_s)
@@ -179,7 +180,7 @@ class PerformanceSeries:
 class Store:
     """The data of the page, shared by all sessions of a process."""
 
-    def __init__(self, client: ApiClient, *, ttl_s: float = TTL_S) -> None:
+    def __init__(self, client: ApiSession, *, ttl_s: float = TTL_S) -> None:
         self.client = client
         self._pages = ApiCache(client, CardsPage.parse, ttl_s=ttl_s, size=128)
         self._results = ApiCache(client, RoiOut.model_validate_json, ttl_s=ttl_s, size=256)
@@ -222,7 +223,7 @@ class Store:
 
     async def load_sql(self, params: Params, *, sort: str) -> str:
         """Return the SQL of the filtered cards."""
-        reply = await self.client.get("/predict/cards/sql", {**params, "sort": sort})
+        reply = await self.client.send(ApiRequest("/predict/cards/sql", {**params, "sort": sort}))
         try:
             return CardsSqlOut.model_validate_json(reply.body or b"").sql
         except ValidationError as error:
@@ -268,7 +269,7 @@ class Store:
             return await self._predict(path, {"stage": alias})
 
     async def _predict(self, path: str, params: Params) -> dict[str, Any]:
-        reply = await self.client.get(path, params, timeout_s=LIVE_TIMEOUT_S)
+        reply = await self.client.send(ApiRequest(path, params, timeout_s=LIVE_TIMEOUT_S))
         try:
             # without the id: 63 bits do not fit into a JavaScript number
             return LivePredictionOut.model_validate_json(reply.body or b"").model_dump(

@@ -12,8 +12,9 @@ from panel.custom import JSComponent, ReactiveESM
 from panel.io.state import state
 from panel.models.esm import ESMEvent
 
+from app.client import ApiFailure
 from app.schemas import RoiOut
-from dashboards.client import ApiFailure, ChangeFeed
+from dashboards.change_feed import ChangeFeed
 from dashboards.filters import FUTURE, Filters, Params, parse_time_zone
 from dashboards.store import CachedAnswer, CardsPage, Store
 from dashboards.views import messages

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from app.client import ApiFailure
 from app.schemas import FacetsOut, MatchHistoryOut, RoiOut
-from dashboards.client import ApiFailure
 from dashboards.store import CachedAnswer, CardsPage, PerformanceSeries, list_outcomes
 
 

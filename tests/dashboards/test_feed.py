@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from dashboards import client as clients
-from dashboards.client import ApiClient, ChangeFeed
+from app.client import ApiSession
+from dashboards import change_feed
+from dashboards.change_feed import ChangeFeed
 from dashboards.store import Store
 from tests.dashboards.serving import serving
 from tests.support.build_cards import a_card, a_page
@@ -38,7 +39,7 @@ class Source:
 
     @asynccontextmanager
     async def feed(self) -> AsyncIterator[tuple[ChangeFeed, Store]]:
-        async with serving({"/events": self.events, "/predict/cards/": self.cards}) as url, ApiClient(url) as client:
+        async with serving({"/events": self.events, "/predict/cards/": self.cards}) as url, ApiSession(url) as client:
             store = Store(client)
             feed = ChangeFeed(client, on_change=store.invalidate)
             following = asyncio.create_task(feed.follow())
@@ -69,7 +70,7 @@ class Reader:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "RETRY_S", (0.01, 0.05))
+    monkeypatch.setattr(change_feed, "RETRY_S", (0.01, 0.05))
 
 
 async def test_a_burst_of_events_is_one_change_for_every_reader() -> None:
@@ -115,7 +116,7 @@ async def test_a_broken_feed_is_told_and_taken_up_where_it_was_left() -> None:
 
 
 async def test_without_a_feed_the_page_goes_on() -> None:
-    async with serving({}) as url, ApiClient(url) as client:
+    async with serving({}) as url, ApiSession(url) as client:
         feed = ChangeFeed(client, on_change=Store(client).invalidate)
         following = asyncio.create_task(feed.follow())
         done, _ = await asyncio.wait([following], timeout=0.2)

@@ -6,8 +6,10 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from app.client import ApiRequest, ApiSession
 from app.settings import Settings
-from dashboards.client import ApiClient
+from app.telemetry.page import PageMetrics
+from dashboards.metrics import trace_requests
 from dashboards.server import open_server
 from tests.dashboards.serving import serving
 from tests.service.test_metrics import check
@@ -28,6 +30,7 @@ async def test_questions_to_the_api_are_counted_by_status() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({})
 
-    async with serving({"/x": answer}) as url, ApiClient(url) as client:
-        await client.get("/x", {})
-        assert dict(client.metrics.asked.state()) == {("200",): 1.0}
+    metrics = PageMetrics()
+    async with serving({"/x": answer}) as url, ApiSession(url, traces=[trace_requests(metrics)]) as client:
+        await client.send(ApiRequest("/x"))
+        assert dict(metrics.asked.state()) == {("200",): 1.0}

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 
+from app.client import ApiFailure, ApiSession
 from app.schemas import CardsOut
-from dashboards.client import ApiClient, ApiFailure
 from dashboards.store import PAGE_ROWS, CachedAnswer, Store
 from tests.dashboards.serving import serving, unused_port
 from tests.support.build_cards import a_card, a_page, some_results
@@ -37,7 +37,7 @@ class Api:
 
     @asynccontextmanager
     async def store(self, ttl_s: float = 60.0) -> AsyncIterator[Store]:
-        async with serving({"/predict/cards/": self.cards}) as url, ApiClient(url) as client:
+        async with serving({"/predict/cards/": self.cards}) as url, ApiSession(url, patience_s=0) as client:
             yield Store(client, ttl_s=ttl_s)
 
 
@@ -152,7 +152,7 @@ async def test_an_answer_outside_the_schema_is_a_failure() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"hello": "world"})
 
-    async with serving({"/predict/cards/": answer}) as url, ApiClient(url) as client:
+    async with serving({"/predict/cards/": answer}) as url, ApiSession(url, patience_s=0) as client:
         with pytest.raises(ApiFailure) as caught:
             await Store(client).load_cards({}, sort="kickoff")
     assert caught.value.code == "unreadable"
@@ -166,7 +166,7 @@ async def test_the_least_recently_used_answers_are_forgotten() -> None:
         asked += 1
         return web.Response(body=some_results().model_dump_json())
 
-    async with serving({"/predict/roi/": answer}) as url, ApiClient(url) as client:
+    async with serving({"/predict/roi/": answer}) as url, ApiSession(url, patience_s=0) as client:
         store = Store(client)
         for i in range(300):
             await store.load_results({"q": str(i)})
@@ -177,7 +177,7 @@ async def test_the_least_recently_used_answers_are_forgotten() -> None:
 
 
 async def test_a_live_prediction_of_no_match_id_is_refused() -> None:
-    async with ApiClient(f"http://127.0.0.1:{unused_port()}") as client:
+    async with ApiSession(f"http://127.0.0.1:{unused_port()}") as client:
         with pytest.raises(ValueError, match="invalid literal"):
             await Store(client).predict("../admin", "champion")
 
@@ -191,7 +191,7 @@ async def test_an_api_that_is_not_ready_is_shown_and_remembered() -> None:
         status, body = answers.pop(0)
         return web.json_response(body, status=status)
 
-    async with serving({"/readyz": readyz}) as url, ApiClient(url) as client:
+    async with serving({"/readyz": readyz}) as url, ApiSession(url, patience_s=0) as client:
         store = Store(client, ttl_s=0)
         states = [(await store.load_operations())["ready"] for _ in range(3)]
     assert [isinstance(state, CachedAnswer) and state.value.model_dump()["ready"] for state in states] == [
