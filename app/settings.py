@@ -172,6 +172,11 @@ class Settings(BaseSettings):
     )
     model_poll_s: float = Field(10.0, gt=0, description="seconds between looks for a moved alias")
 
+    bookmaker: str | None = Field(
+        None,
+        description="bookmaker one bets with, as `prices.parquet` names it, when artifacts are built and lines are "
+        "imported; empty: Fonbet where its line was imported, else Bet365",
+    )
     value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
     kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
     kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")

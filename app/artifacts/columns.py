@@ -99,6 +99,12 @@ ODDS_COLUMNS: Mapping[str, Column] = {
     **dict.fromkeys(("closing_home", "closing_draw", "closing_away"), NUMBER_IF_ANY),
     "closing_source": TEXT_IF_ANY,
 }
+PRICES_COLUMNS: Mapping[str, Column] = {
+    **{name: kind for name, kind in _OFFER_COLUMNS.items() if name != "event_url"},
+    "kind": TEXT,
+    "url": TEXT_OR_NULL,
+}
+PRICE_KINDS = ("offer", "closing")
 _RESULT = ("status", "home_score", "away_score", "outcome")
 _NOT_IN_HISTORY = (*_RESULT, "no_odds_reason")
 _KNOWN = {"known_at": INSTANT}
@@ -106,6 +112,7 @@ _KNOWN = {"known_at": INSTANT}
 HISTORY_COLUMNS: Mapping[str, Mapping[str, Column]] = {
     "predictions": {name: kind for name, kind in PREDICTIONS_COLUMNS.items() if name not in _NOT_IN_HISTORY} | _KNOWN,
     "odds": {**_OFFER_COLUMNS, "kind": TEXT, **_KNOWN},
+    "prices": {**PRICES_COLUMNS, **_KNOWN},
     "results": {name: PREDICTIONS_COLUMNS[name] for name in ("match_id", *_RESULT)} | _KNOWN,
 }
 STATUSES = ("upcoming", "live", "awaiting_result", "finished", "postponed", "cancelled", "abandoned", "awarded")

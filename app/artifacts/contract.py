@@ -26,6 +26,7 @@ from app.artifacts.columns import (
     ODDS_COLUMNS,
     OPTIONAL_MONEY_COLUMNS,
     PREDICTIONS_COLUMNS,
+    PRICES_COLUMNS,
     REGION_MONEY_COLUMNS,
     Column,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "ODDS",
     "OPTIONAL",
     "PREDICTIONS",
+    "PRICES",
     "ContractFault",
     "check",
     "read_manifest",
@@ -48,6 +50,7 @@ __all__ = [
 PREDICTIONS = "predictions/predictions.parquet"
 FEATURES = "predictions/match_features.parquet"
 ODDS = "match_links/fonbet_odds.parquet"
+PRICES = "match_links/prices.parquet"
 ROI_BY_REGION = "analysis/live_betting/roi_by_region.csv"
 OVERALL_ROI = "analysis/live_betting/overall_roi.csv"
 ROI_BY_THRESHOLD = "analysis/live_betting/roi_by_threshold.csv"
@@ -62,7 +65,7 @@ SCORES = "reports/scores.json"
 
 # every folder has these; manifest.json vouches for them and is checked first
 FILES = (PREDICTIONS, FEATURES, ODDS, *MONEY, DRIFT)
-OPTIONAL = (*MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
+OPTIONAL = (PRICES, *MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
 _CLOCK_SLACK = timedelta(days=1)
 # what Spark and Dask write in the place of a file
 FOLDER_OF_PARTS = "is a folder of parts; write it as one file"
@@ -188,8 +191,8 @@ class _Context:
 
 def _content_faults(folder: Path, names: set[str], latest: datetime) -> Iterator[ContractFault]:
     context = _Context(_prediction_ids(folder) if PREDICTIONS in names else None, latest)
-    for name in (*FILES, *MONEY_KELLY):
-        if name not in names:
+    for name in (*FILES, *OPTIONAL):
+        if name not in names or name not in _CHECKS:
             continue
         try:
             for code, detail in _CHECKS[name](folder / name, context):
@@ -284,6 +287,15 @@ def _check_odds(path: Path, context: _Context) -> Iterator[Finding]:
         yield from row_rules.stranger_findings(table, context.known_ids)
 
 
+def _check_prices(path: Path, context: _Context) -> Iterator[Finding]:
+    table, findings = _read(path, PRICES_COLUMNS)
+    yield from findings
+    if not findings:
+        yield from row_rules.prices_findings(table)
+        yield from row_rules.range_findings(table, PRICES_COLUMNS, context.latest)
+        yield from row_rules.stranger_findings(table, context.known_ids)
+
+
 def _check_features(path: Path, context: _Context) -> Iterator[Finding]:
     table, findings = _read(path, {"match_id": ID})
     yield from findings
@@ -358,6 +370,7 @@ _CHECKS: Mapping[str, Callable[[Path, _Context], Iterator[Finding]]] = {
     PREDICTIONS: _check_predictions,
     FEATURES: _check_features,
     ODDS: _check_odds,
+    PRICES: _check_prices,
     DRIFT: _check_drift,
     **dict.fromkeys((*MONEY, *MONEY_KELLY), _check_money),
 }

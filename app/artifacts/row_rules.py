@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.artifacts.columns import INSTANT, STATUSES, Column
+from app.artifacts.columns import INSTANT, PRICE_KINDS, STATUSES, Column
 
 Finding = tuple[str, str]
 Flags = npt.NDArray[np.bool_]
@@ -121,6 +121,24 @@ def _contradictions(table: pa.Table) -> Flags:
 def odds_findings(table: pa.Table) -> Iterator[Finding]:
     """Unique matches, prices above 1, links that a browser may follow."""
     yield from id_findings(table)
+    yield from _price_findings(table, "event_url")
+
+
+def prices_findings(table: pa.Table) -> Iterator[Finding]:
+    """One row for a match, a bookmaker and a kind; kinds that are known; prices and links as odds have them."""
+    kinds = _is_in(table, "kind", PRICE_KINDS)
+    yield from _rows("bad-kind", f"kind is none of {', '.join(PRICE_KINDS)}", ~kinds, table)
+    keys = ["match_id", "bookmaker", "kind"]
+    counts = table.select(keys).group_by(keys).aggregate([([], "count_all")])
+    repeated = counts.filter(pc.greater(counts["count_all"], 1))
+    if len(repeated):
+        first = repeated.slice(0, 1).to_pylist()[0]
+        what = f"{len(repeated)} prices of one bookmaker, match and kind are repeated, first match_id"
+        yield "duplicate-price", f"{what} {first['match_id']} of {first['bookmaker']}"
+    yield from _price_findings(table, "url")
+
+
+def _price_findings(table: pa.Table, url: str) -> Iterator[Finding]:
     odds = _matrix(table, ("odds_home", "odds_draw", "odds_away"))
     yield from _rows(
         "bad-odds",
@@ -129,10 +147,10 @@ def odds_findings(table: pa.Table) -> Iterator[Finding]:
         table,
     )
     # anything but a web address could run as script in the match page
-    urls = table["event_url"].cast(pa.string())
+    urls = table[url].cast(pa.string())
     other = pc.fill_null(pc.invert(pc.match_substring_regex(urls, "^https?://")), fill_value=False)
     other = np.asarray(other.to_numpy(), dtype=np.bool_)
-    yield from _rows("bad-url", "event_url is not a web address", other, table)
+    yield from _rows("bad-url", f"{url} is not a web address", other, table)
 
 
 _COUNTS = ("n_matches", "n_bets", "n_wins", "staked", "profit")

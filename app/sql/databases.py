@@ -18,6 +18,7 @@ FILE = "data.duckdb"
 _BASE: Mapping[str, str] = {
     "predictions": "predictions_with_own_columns",
     "odds": "odds_with_own_columns",
+    "prices": "prices",
     "cards": "cards",
     "region_roi": "roi_by_region",
 }

@@ -99,6 +99,7 @@ def _build(cursor: Connection, moment: datetime, rules: MoneyRules) -> None:
     cursor.execute("SET VARIABLE seen_at = $at", {"at": moment})
     cursor.execute(read_table_sql("as_of"))
     cursor.execute(f"CREATE TABLE odds AS {read_table_sql('standing_odds')}")
+    cursor.execute(f"CREATE TABLE prices AS {read_table_sql('standing_prices')}")
     cursor.register("money", money_table(cursor, rules))
     cursor.register("roi", _roi_by_region(cursor, moment, rules))
     cursor.execute("CREATE TABLE roi_by_region AS SELECT * FROM roi")

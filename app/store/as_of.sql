@@ -18,4 +18,5 @@ SELECT p.* EXCLUDE (known_at),
 FROM prediction p LEFT JOIN result r USING (match_id)
 ORDER BY p.kickoff_utc, match_id;
 
+CREATE TEMP VIEW price_quotes AS SELECT * FROM history_prices WHERE known_at <= getvariable('seen_at');
 CREATE TEMP VIEW quotes AS SELECT * FROM history_odds WHERE known_at <= getvariable('seen_at');

@@ -1,5 +1,6 @@
 -- What a folder of artifacts says of its own history: one prediction, one price taken and one closing price a match,
--- and its result, each from the moment at which it could have been known. From `predictions` and `odds`.
+-- the prices of all bookmakers and its result, each from the moment at which it could have been known. From `predictions`, `odds` and
+-- `prices`.
 CREATE VIEW implied_predictions AS
 SELECT match_id, kickoff_utc, has_time, region, tournament, season, home_team, away_team,
     proba_home, proba_draw, proba_away, predicted_class, model_name, model_version, model_stage, model_run_id,
@@ -18,6 +19,9 @@ SELECT match_id, 'closing', closing_home, closing_draw, closing_away, coalesce(c
     kickoff_utc, kickoff_utc
 FROM odds JOIN predictions USING (match_id)
 WHERE closing_home > 1 AND closing_draw > 1 AND closing_away > 1;
+
+-- a closing price is that of the kick-off
+CREATE VIEW implied_prices AS SELECT *, captured_at AS known_at FROM prices;
 
 -- a match is over two hours after it begins
 CREATE VIEW implied_results AS

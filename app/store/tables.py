@@ -68,9 +68,18 @@ ODDS: Mapping[str, TableColumn] = {
     **dict.fromkeys(("closing_home", "closing_draw", "closing_away"), TableColumn("DOUBLE", "NULL")),
     "closing_source": TableColumn("VARCHAR", "NULL"),
 }
+PRICES: Mapping[str, TableColumn] = {
+    "match_id": TableColumn("BIGINT"),
+    "bookmaker": _TEXT,
+    **dict.fromkeys(("odds_home", "odds_draw", "odds_away"), _NUMBER),
+    "captured_at": _INSTANT,
+    "kind": _TEXT,
+    "url": _TEXT,
+}
 HISTORY: Mapping[str, Mapping[str, TableColumn]] = {
     "predictions": {**_FIXTURE, **_PREDICTION, "known_at": _INSTANT},
     "odds": {**_OFFER, "kind": _TEXT, "known_at": _INSTANT},
+    "prices": {**PRICES, "known_at": _INSTANT},
     "results": {"match_id": TableColumn("BIGINT"), **_RESULT, "known_at": _INSTANT},
 }
 
@@ -108,12 +117,23 @@ def fill_from_folder(connection: Connection, folder: Path, at: datetime, rules: 
         rows.project(", ".join(_selected(rows, columns))).create_view(name)
         # for those who ask in SQL
         _with_own_columns(rows, columns).create_view(f"{name}_with_own_columns")
+    open_prices(connection, folder)
     _read(connection, [folder / contract.FEATURES]).create_view("features")
     _open_history(connection, folder)
     _fill_region_roi(connection, folder / contract.ROI_BY_REGION)
     connection.register("money", money_table(connection, rules))
     build_cards(connection, at, rules)
     connection.unregister("money")
+
+
+def open_prices(connection: Connection, folder: Path) -> None:
+    """Open the prices of all bookmakers as a view; one without rows where a folder has none."""
+    file = folder / contract.PRICES
+    if file.is_file():
+        parquet(connection, [file], PRICES).create_view("prices")
+    else:
+        nothing = ", ".join(f"NULL::{column.kind} AS {name}" for name, column in PRICES.items())
+        connection.execute(f"CREATE VIEW prices AS SELECT {nothing} WHERE false")
 
 
 def _fill_region_roi(connection: Connection, file: Path) -> None:

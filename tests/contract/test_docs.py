@@ -17,6 +17,7 @@ from app.artifacts.columns import (
     MONEY_COLUMNS,
     ODDS_COLUMNS,
     PREDICTIONS_COLUMNS,
+    PRICES_COLUMNS,
     REGION_MONEY_COLUMNS,
     STATUSES,
     Column,
@@ -158,6 +159,10 @@ def test_every_column_is_on_its_page_with_type_and_null_rule(file: str, columns:
 def test_every_optional_column_is_on_its_page() -> None:
     assert find_missing("artifacts.md", [name for name in (*PREDICTIONS, *ODDS) if name != "in_sample"]) == []
     assert find_missing("artifacts.md", STATUSES) == []
+
+
+def test_every_column_of_the_prices_is_on_its_page_with_its_type() -> None:
+    assert documented_columns("match_links/prices.parquet") == contract_rows(PRICES_COLUMNS)
 
 
 def test_every_column_of_the_roi_tables_is_on_its_page_with_its_type() -> None:

@@ -16,6 +16,7 @@ from app.artifacts.contract import (
     MANIFEST,
     ODDS,
     PREDICTIONS,
+    PRICES,
     ROI_BY_REGION,
     ROI_TIMESERIES,
     check,
@@ -299,3 +300,27 @@ def test_details_name_no_path_of_the_machine(folder: Path) -> None:
 def test_text_may_be_dictionary_encoded(folder: Path) -> None:
     """As pandas writes categories."""
     assert edited(folder, PREDICTIONS, cast("region", pa.dictionary(pa.int8(), pa.string()))) == []
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> Path:
+    """A folder with the prices of several bookmakers."""
+    return write_artifacts(tmp_path / "artifacts", n_books=2)
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (put("odds_draw", 3, 1.0), "bad-odds"),
+        (put("kind", 3, "opening"), "bad-kind"),
+        (put("url", 3, "javascript:alert(1)"), "bad-url"),
+        (put("match_id", 3, 7), "unknown-match"),
+        (put("bookmaker", 3, None), "null"),
+        (put("captured_at", 3, datetime(2999, 1, 1, tzinfo=UTC)), "future-time"),
+        (lambda table: pa.concat_tables([table, table.slice(5, 1)]), "duplicate-price"),
+        (lambda table: table.drop_columns(["captured_at"]), "missing-column"),
+    ],
+)
+def test_prices_keep_their_rules(priced: Path, edit: Edit, code: str) -> None:
+    assert check(priced) == ()
+    assert edited(priced, PRICES, edit) == [(PRICES, code)]

@@ -1,12 +1,13 @@
 """Fonbet's line published into an artifacts folder: its matches get its odds, and the folder keeps its word."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.artifacts.contract import FILES, MANIFEST, ODDS, PREDICTIONS, check, read_manifest
+from app.artifacts.contract import FILES, MANIFEST, ODDS, PREDICTIONS, PRICES, check, history_pattern, read_manifest
 from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.unit.test_fonbet import KICKOFF, event, feed, flat
 from tests.unit.test_fonbet_linking import CAPTURED
@@ -141,3 +142,34 @@ def test_odds_published_twice_are_those_of_the_last_line(artifacts: Path, line: 
 def test_out_alone_needs_matches(tmp_path: Path, line: str) -> None:
     with pytest.raises(SystemExit):
         run(line, "--out", tmp_path / "odds.parquet")
+
+
+def test_the_line_joins_the_prices_of_all_bookmakers(tmp_path: Path, line: str) -> None:
+    artifacts = write_artifacts(
+        tmp_path / "artifacts",
+        odds_share=1.0,
+        edit={PREDICTIONS: as_arsenal_chelsea},
+        n_books=3,
+        with_history=True,
+        now=CAPTURED - timedelta(hours=1),
+    )
+    before = sorted(map(str, pq.read_table(artifacts / PRICES).to_pylist()))
+    for _ in range(2):  # the second import of the same line changes nothing
+        assert run(line, "--into", artifacts) == 0
+    after = pq.read_table(artifacts / PRICES).to_pylist()
+    own = [row for row in after if row["bookmaker"] == "Fonbet"]
+    assert sorted(str(row) for row in after if row["bookmaker"] != "Fonbet") == before
+    assert [(row["match_id"], row["odds_home"], row["kind"]) for row in own] == [(OUR_ID, 2.1, "offer")]
+    known = [row for part in artifacts.glob(history_pattern("prices")) for row in pq.read_table(part).to_pylist()]
+    assert [row["odds_away"] for row in known if row["bookmaker"] == "Fonbet"] == [3.6]
+    assert check(artifacts) == ()
+
+
+def test_who_bets_elsewhere_keeps_his_odds(tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOKMAKER", "Book 1")
+    edit = {PREDICTIONS: as_arsenal_chelsea}
+    artifacts = write_artifacts(tmp_path / "artifacts", odds_share=1.0, edit=edit, n_books=3)
+    odds = pq.read_table(artifacts / ODDS)
+    assert run(line, "--into", artifacts) == 0
+    assert pq.read_table(artifacts / ODDS) == odds
+    assert "Fonbet" in pq.read_table(artifacts / PRICES)["bookmaker"].to_pylist()

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from app.artifacts.contract import ODDS, PREDICTIONS, check, history_pattern, read_manifest
+from app.artifacts.contract import ODDS, PREDICTIONS, PRICES, check, history_pattern, read_manifest
 from tests.support.build_artifacts import FIRST_ID, NOW, Edit, stamp, write_artifacts
 from worker.pipeline.output.history import EarlierHistory, extend_history
 from worker.pipeline.output.publication import Origin, publish, staging
@@ -184,3 +184,46 @@ def test_part_that_is_no_parquet_breaks_the_contract(target: Path, part: Path) -
     part.write_bytes(b"PAR1 nothing")
     stamp(target)
     assert [fault.code for fault in check(target)] == ["unreadable"]
+
+
+def test_prices_of_every_bookmaker_have_a_history(tmp_path: Path) -> None:
+    target = tmp_path / "artifacts"
+
+    def build_priced(now: datetime, edit: Edit | None = None) -> None:
+        earlier = EarlierHistory.of_folder(target, read_manifest(target)) if target.exists() else EarlierHistory(target)
+        with staging(target) as staged:
+            write_artifacts(staged, odds_share=1.0, n_books=2)
+            if edit:
+                pq.write_table(edit(pq.read_table(staged / PRICES)), staged / PRICES)
+            until = extend_history(staged, earlier, now)
+            origin = Origin("simulated", True, 0, NOW, NOW, until)
+            publish(staged, target, origin, {}, now)
+
+    def later(table: pa.Table) -> pa.Table:
+        edited = [
+            row | {"odds_home": 9.0, "captured_at": NOW + timedelta(hours=3)}
+            if (row["match_id"], row["bookmaker"], row["kind"]) == (UPCOMING, "Book 1", "offer")
+            else row
+            for row in table.to_pylist()
+            if (row["match_id"], row["bookmaker"]) != (UPCOMING, "Book 2")  # nobody says it any more
+        ]
+        return pa.Table.from_pylist(edited, table.schema)
+
+    build_priced(NOW)
+    first = rows(target, "prices")
+    assert sorted(map(str, pq.read_table(target / PRICES).to_pylist())) == sorted(
+        str({name: value for name, value in row.items() if name != "known_at"}) for row in first
+    )
+    build_priced(TOMORROW, later)
+    offers = [row for row in of_match(target, "prices", UPCOMING) if row["kind"] == "offer"]
+    assert len(offers) == 4
+    assert [(row["bookmaker"], row["odds_home"]) for row in offers if row["known_at"] > NOW] == [("Book 1", 9.0)]
+    standing = {
+        row["bookmaker"]: row["odds_home"]
+        for row in pq.read_table(target / PRICES).to_pylist()
+        if row["match_id"] == UPCOMING and row["kind"] == "offer"
+    }
+    # the newest of each; what a file no longer says was said all the same
+    assert standing["Book 1"] == 9.0
+    assert set(standing) == {"Book 1", "Book 2", "market average"}
+    assert check(target) == ()

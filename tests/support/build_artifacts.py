@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from app.artifacts.contract import DRIFT, DRIFT_HTML, FEATURES, FILES, MANIFEST, ODDS, OPTIONAL, PREDICTIONS
+from app.artifacts.contract import DRIFT, DRIFT_HTML, FEATURES, FILES, MANIFEST, ODDS, OPTIONAL, PREDICTIONS, PRICES
 from app.artifacts.manifest import FileStamp, Manifest
+from app.domain.prices import MARKET_AVERAGE
 from worker.pipeline.output.history import EarlierHistory, extend_history
 from worker.pipeline.output.roi_tables import write_roi_tables
 from worker.pipeline.output.value_bets import BettingRules, settle_matches
@@ -54,13 +55,15 @@ def write_artifacts(
     simulated: bool = True,
     min_bets: int = 2,
     with_history: bool = False,
+    n_books: int = 0,
     edit: Mapping[str, Edit] | None = None,
 ) -> Path:
     """Write a whole folder and return it; `edit` changes the tables of PREDICTIONS, FEATURES or ODDS on their way.
 
     The last `n_upcoming` matches lie in the days after `now`, the others in those before; the first `n_in_sample`
-    are marked in-sample. `predict` maps feature rows (n, f) to probabilities (n, 3). The money tables are the real
-    pipeline's, with `min_bets` low enough to say something of so few matches, and so is the history.
+    are marked in-sample. `n_books` bookmakers, and the market average, price every match that has odds. `predict` maps
+    feature rows (n, f) to probabilities (n, 3). The money tables are the real pipeline's, with `min_bets` low enough to
+    say something of so few matches, and so is the history.
     """
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n_matches, len(feature_names))).astype(np.float32)
@@ -76,6 +79,8 @@ def write_artifacts(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, path)
+    if n_books:
+        pq.write_table(_prices(tables[ODDS], n_books, seed), folder / PRICES)
     history_until = extend_history(folder, EarlierHistory(folder), now) if with_history else None
     settled = settle_matches(folder / PREDICTIONS, folder / ODDS)
     write_roi_tables(settled, list(REGIONS), folder, now, BettingRules(min_bets=min_bets))
@@ -184,6 +189,24 @@ def _odds(
         }
     )
     return table.filter(pa.array(rng.random(n) < share))
+
+
+def _prices(odds: pa.Table, n_books: int, seed: int) -> pa.Table:
+    """Prices of further bookmakers around those of the odds file, before the match and at its beginning."""
+    rng = np.random.default_rng([seed, n_books])
+    parts = []
+    for name in (*(f"Book {i + 1}" for i in range(n_books)), MARKET_AVERAGE):
+        for kind, source in (("offer", "odds"), ("closing", "closing")):
+            near = {
+                f"odds_{side}": np.maximum(odds[f"{source}_{side}"].to_numpy() * rng.normal(1, 0.02, len(odds)), 1.01)
+                for side in ("home", "draw", "away")
+            }
+            later = timedelta(days=1) if kind == "closing" else timedelta()
+            captured = [at + later for at in odds["captured_at"].to_pylist()]
+            columns = {"match_id": odds["match_id"], "bookmaker": [name] * len(odds)} | near
+            columns |= {"captured_at": pa.array(captured, pa.timestamp("us", "UTC")), "kind": [kind] * len(odds)}
+            parts.append(pa.table(columns | {"url": pa.nulls(len(odds), pa.string())}))
+    return pa.concat_tables(parts)
 
 
 def write_drift(folder: Path, feature_names: Sequence[str], now: datetime, *, simulated: bool) -> None:

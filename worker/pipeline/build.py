@@ -30,7 +30,7 @@ from worker.pipeline.failures import BuildStopped
 from worker.pipeline.features.form import build_features
 from worker.pipeline.ingest.reader import Ingest, read_folder
 from worker.pipeline.output.history import EarlierHistory, extend_history
-from worker.pipeline.output.odds_file import write_odds
+from worker.pipeline.output.odds_file import write_odds, write_prices
 from worker.pipeline.output.predictions_file import write_predictions
 from worker.pipeline.output.publication import Origin, publish, staging
 from worker.pipeline.output.roi_tables import write_roi_tables
@@ -125,6 +125,10 @@ def build(plan: Plan, settings: Settings, progress: Progress, console: Console) 
         if not ingest.matches.num_rows:
             raise BuildStopped(f"No matches were found in {plan.data}.")
         _write_json(ingest.report.as_dict(), staged / contract.INGEST)
+        (staged / contract.PRICES).parent.mkdir(parents=True, exist_ok=True)
+        matches = work / "matches.parquet"
+        write_prices(ingest.prices, matches, staged / contract.PRICES, simulated=plan.is_simulated)
+        del ingest  # a gigabyte, while models are trained
         return _Build(plan, settings, progress, work, staged).run(console)
 
 
@@ -184,7 +188,8 @@ class _Build:
             self._price()
             history_until = self._remember()
             # the history may know prices that this build does not
-            rows[contract.ODDS] = pq.read_metadata(self._staged / contract.ODDS).num_rows
+            for name in (contract.ODDS, contract.PRICES):
+                rows[name] = pq.read_metadata(self._staged / name).num_rows
             self._settle()
             self._say_drift(drift)
         origin = Origin(
@@ -249,8 +254,13 @@ class _Build:
 
     def _price(self) -> None:
         path = self._staged / contract.ODDS
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_odds(self._matches, path, simulated=self._plan.is_simulated)
+        write_odds(
+            self._matches,
+            path,
+            simulated=self._plan.is_simulated,
+            prices=self._staged / contract.PRICES,
+            bookmaker=self._settings.bookmaker,
+        )
 
     def _remember(self) -> datetime:
         """Add to the history of the artifacts that these replace, if they are of the same world."""

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from app.artifacts.contract import MANIFEST, ODDS
+from app.artifacts.contract import MANIFEST, ODDS, PRICES
+from app.settings import Settings
 from worker.pipeline.atomic_file import replace_file, write_text
 from worker.pipeline.bookmaker_feed.fonbet import BadFeed, OddsFeed, read_feed
 from worker.pipeline.bookmaker_feed.linking import EventLink, Linker, OurMatch, Spellings
@@ -114,6 +115,21 @@ def merge_odds(published: pa.Table, linked: pa.Table) -> pa.Table:
     return table.take(pc.sort_indices(place))
 
 
+def merge_prices(published: pa.Table, linked: pa.Table) -> pa.Table:
+    """The published prices of all bookmakers with the linked ones in the place of those of their bookmaker."""
+    is_replaced = pc.and_(
+        pc.is_in(published["match_id"], value_set=linked["match_id"]),
+        pc.and_(pc.equal(published["bookmaker"].cast(pa.string()), BOOKMAKER), pc.equal(published["kind"], "offer")),
+    )
+    renamed = linked.rename_columns([{"event_url": "url"}.get(name, name) for name in linked.column_names])
+    offers = renamed.append_column("kind", pa.repeat("offer", len(linked)))
+    own = [name for name in published.column_names if name not in offers.column_names]
+    for name in own:
+        offers = offers.append_column(name, pa.nulls(len(offers), published.schema.field(name).type))
+    rows = offers.select(published.column_names).cast(published.schema)
+    return pa.concat_tables([published.filter(pc.invert(is_replaced)), rows])
+
+
 def default_capture(paths: Sequence[Path], now: datetime) -> datetime:
     """Return when the newest of the files was taken, by its name or else by when it was written.
 
@@ -176,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         captured_at = captured_at.replace(tzinfo=UTC)
     try:
         result = import_feed(read_feed(options.feed), options.matches, captured_at)
-        _put(result.odds, options.into, options.out)
+        _put(result.odds, options.into, options.out, Settings().bookmaker)
     except (BadFeed, BuildStopped, OSError, pa.ArrowInvalid) as fault:
         Console(stderr=True).print(f"Nothing imported: {fault}", markup=False, soft_wrap=True)
         return 1
@@ -186,24 +202,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _put(odds: pa.Table, into: Path | None, out: Path | None) -> None:
+def _put(odds: pa.Table, into: Path | None, out: Path | None, bookmaker: str | None) -> None:
     if out is not None:
         _write_alone(odds, out)
     elif into is not None and len(odds):
-        republish(into, lambda staged, manifest: _add(odds, staged, EarlierHistory.of_folder(into, manifest)))
+        is_own = bookmaker in {None, BOOKMAKER}
+        republish(
+            into,
+            lambda staged, manifest: _add(odds, staged, EarlierHistory.of_folder(into, manifest), is_own=is_own),
+        )
 
 
-def _add(linked: pa.Table, staged: Path, earlier: EarlierHistory) -> FolderChanged:
-    """Put linked odds beside the published ones; a folder with a history gets them into that, and what then stands."""
-    path = staged / ODDS
-    table = merge_odds(pq.read_table(path), linked)
-    path.unlink()
-    pq.write_table(table, path, compression="zstd")
+def _add(linked: pa.Table, staged: Path, earlier: EarlierHistory, *, is_own: bool) -> FolderChanged:
+    """Put linked odds among the prices of all bookmakers and, of the bookmaker one bets with, beside the odds.
+
+    A folder with a history gets them into that, and what then stands.
+    """
+    changed = [ODDS]
+    if is_own:
+        _rewrite(staged / ODDS, merge_odds(pq.read_table(staged / ODDS), linked))
+    if (staged / PRICES).is_file():
+        changed.append(PRICES)
+        _rewrite(staged / PRICES, merge_prices(pq.read_table(staged / PRICES), linked))
     before = set(staged.glob("history/*/*/*"))
     until = extend_history(staged, earlier, datetime.now(UTC)) if earlier.parts else None
     added = set(staged.glob("history/*/*/*")) - before
-    names = [ODDS, *(part.relative_to(staged).as_posix() for part in sorted(added))]
+    names = [*changed, *(part.relative_to(staged).as_posix() for part in sorted(added))]
     return FolderChanged({name: pq.read_metadata(staged / name).num_rows for name in names}, until)
+
+
+def _rewrite(path: Path, table: pa.Table) -> None:
+    # it is a link to the published file
+    path.unlink()
+    pq.write_table(table, path, compression="zstd")
 
 
 def _write_alone(odds: pa.Table, out: Path) -> None:

@@ -106,7 +106,7 @@ def _result_fits(layout: Layout, cells: Cells) -> bool:
 
 
 def _prices_fit(layout: Layout, cells: Cells) -> bool:
-    for columns in layout.books:
+    for columns in layout.triples.values():
         if parse_triple(cells, columns)[1] is not None:
             return False
     offers = list(read_offers(layout.offers, cells))

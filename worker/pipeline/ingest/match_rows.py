@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from app.domain.prices import MIN_OTHERS
 from worker.pipeline.ingest import dates
 from worker.pipeline.ingest.alignment import align_row, middle_offer, read_offers
 from worker.pipeline.ingest.club_names import ClubNames, tidy
@@ -349,8 +350,7 @@ class _BlockReader:
         if average is not None:
             return contradicts(own, average)
         others = [offer for offer in read_offers(self._layout.offers, cells) if offer is not own]
-        # two books that disagree do not say which of them is wrong
-        return len(others) >= 3 and contradicts(own, middle_offer(others))
+        return len(others) >= MIN_OTHERS and contradicts(own, middle_offer(others))
 
     def _mark_awarded(self, matches: Sequence[Match]) -> None:
         """Mark scores by the book: no half-time score in a table that has them, and a score that only books give."""

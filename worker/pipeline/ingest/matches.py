@@ -1,5 +1,6 @@
 """The table of matches: its columns, its keys, and one row of it while a file is read."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -7,10 +8,12 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from app.domain.outcomes import OUTCOMES as SIDES
 from app.domain.outcomes import Outcome
+from worker.pipeline.ingest.layouts import bookmaker_name, is_closing
 from worker.pipeline.ingest.leagues import League
 from worker.pipeline.ingest.price_triples import NO_PRICES, Triple
 
@@ -53,11 +56,21 @@ _COLUMN_TYPES: dict[str, pa.DataType] = {
     "source_file": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMN_TYPES)
+PRICES_SCHEMA = pa.schema(
+    {
+        "match_id": pa.int64(),
+        "bookmaker": pa.string(),
+        **{f"odds_{side}": pa.float64() for side in SIDES},
+        "captured_at": INSTANT,
+        "kind": pa.string(),
+        "url": pa.string(),
+    }
+)
 
 
 @dataclass(slots=True)
 class Match:
-    """One row; `prices` maps each book that priced the match to its triple."""
+    """One row; `prices` maps the key of each book that priced the match (`layouts.book_key`) to its triple."""
 
     league: League
     day: date
@@ -89,7 +102,7 @@ class Match:
     @property
     def has_pre_match_prices(self) -> bool:
         """Whether anybody's price from before the match is known."""
-        return "b365" in self.prices or "avg" in self.prices
+        return not all(is_closing(key) for key in self.prices)
 
     @property
     def completeness_key(self) -> tuple[Any, ...]:
@@ -109,6 +122,32 @@ def table_of(matches: Sequence[Match]) -> pa.Table:
     columns = _identity(matches) | _results(matches) | _odds(matches)
     table = pa.table([pa.array(columns[each.name], each.type) for each in SCHEMA], schema=SCHEMA)
     return table.sort_by([("kickoff_utc", "ascending"), ("match_id", "ascending")])
+
+
+def prices_of(matches: Sequence[Match]) -> pa.Table:
+    """All prices of all bookmakers, a row each, with the time they were collected; of closing prices the kick-off."""
+    by_key: dict[str, list[tuple[int, Match]]] = defaultdict(list)
+    for match in matches:
+        number = match.match_id  # a hash each time
+        for key in match.prices:
+            by_key[key].append((number, match))
+    parts = [_prices_of_book(key, by_key[key]) for key in sorted(by_key)]
+    return pa.concat_tables([PRICES_SCHEMA.empty_table(), *parts])
+
+
+def _prices_of_book(key: str, matches: Sequence[tuple[int, Match]]) -> pa.Table:
+    n, closing = len(matches), is_closing(key)
+    times = [match.kickoff if closing else match.captured_at or match.kickoff for _, match in matches]
+    triples = np.array([match.prices[key] for _, match in matches], dtype=np.float64)
+    columns = {
+        "match_id": pa.array([number for number, _ in matches], pa.int64()),
+        "bookmaker": pa.repeat(bookmaker_name(key), n),
+        **{f"odds_{side}": pa.array(triples[:, place]) for place, side in enumerate(SIDES)},
+        "captured_at": pa.array([_microseconds(time) for time in times], INSTANT),
+        "kind": pa.repeat("closing" if closing else "offer", n),
+        "url": pa.nulls(n, pa.string()),
+    }
+    return pa.table(columns, schema=PRICES_SCHEMA)
 
 
 def _identity(matches: Sequence[Match]) -> dict[str, list[Any]]:

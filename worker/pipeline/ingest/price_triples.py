@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
+from app.domain.prices import CONTRADICTION
+
 Triple = tuple[float, float, float]
 Columns = tuple[int, int, int]
 NO_PRICES = (None, None, None)
 LOWEST_BOOK, HIGHEST_BOOK = 0.95, 1.35  # sums of inverses outside are typing errors or placeholders of thin markets
 HIGHEST_PRICE = 1001.0  # no bookmaker offers more on one of three outcomes
-CONTRADICTION = 1.5  # times a price may stand off from the others' of the same match
 _LOWEST_RATIO = 1 / CONTRADICTION
 
 BAD_TRIPLE = "bad_odds_triple"

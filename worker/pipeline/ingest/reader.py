@@ -15,7 +15,7 @@ from worker.pipeline.ingest.club_names import ClubNames, read_aliases
 from worker.pipeline.ingest.ingest_report import IngestReport, UnknownTeam
 from worker.pipeline.ingest.leagues import Leagues
 from worker.pipeline.ingest.match_rows import MatchFile, RowReader
-from worker.pipeline.ingest.matches import Match, Status, table_of
+from worker.pipeline.ingest.matches import Match, Status, prices_of, table_of
 from worker.pipeline.ingest.merging import complete_seasons, merge_copies
 from worker.pipeline.ingest.sources import MatchSource, find_sources, open_documents
 from worker.pipeline.progress import Progress, SilentProgress
@@ -27,9 +27,10 @@ _FEWEST_SEASONS = 2  # of a division before a newcomer is worth a word
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """All matches of a folder, and what became of every row."""
+    """All matches of a folder, the prices of all bookmakers on them, and what became of every row."""
 
     matches: pa.Table
+    prices: pa.Table
     report: IngestReport
 
 
@@ -74,7 +75,7 @@ def _read(
     clubs = _clubs(played)
     report.unknown_teams = _unknown_teams(upcoming, clubs)
     report.new_clubs = _unlikely_clubs(played, clubs)
-    return Ingest(table_of(matches), report)
+    return Ingest(table_of(matches), prices_of(matches), report)
 
 
 def _season_styles(matches: Iterable[Match]) -> dict[str, str]:

@@ -65,6 +65,8 @@ def extend_history(staged: Path, earlier: EarlierHistory, now: datetime) -> date
         for kind in HISTORY_COLUMNS:
             _write_part(connection, staged, kind, now)
         _write_standing_odds(connection, staged)
+        if earlier.parts and (staged / contract.PRICES).is_file():
+            _write_standing_prices(connection, staged)
     return now
 
 
@@ -80,6 +82,7 @@ def _open(connection: Connection, staged: Path, earlier: EarlierHistory) -> None
     predictions, odds = staged / contract.PREDICTIONS, staged / contract.ODDS
     tables.parquet(connection, [predictions], tables.PREDICTIONS).create_view("predictions")
     tables.parquet(connection, [odds], tables.ODDS).create("odds")
+    tables.open_prices(connection, staged)
     connection.execute(read_table_sql("implied"))
     for kind in HISTORY_COLUMNS:
         parts = [staged / name for name in earlier.parts if contract.history_kind(name) == kind]
@@ -105,6 +108,16 @@ def _write_standing_odds(connection: Connection, staged: Path) -> None:
     with replace_file(staged / contract.ODDS) as part:
         odds = read_table_sql("standing_odds")
         connection.execute(f"COPY ({odds}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _write_standing_prices(connection: Connection, staged: Path) -> None:
+    parts = sorted(staged.glob(contract.history_pattern("prices")))
+    if not parts:
+        return
+    tables.parquet(connection, parts, {}).create_view("price_quotes")
+    with replace_file(staged / contract.PRICES) as part:
+        prices = read_table_sql("standing_prices")
+        connection.execute(f"COPY ({prices}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _quoted(path: Path) -> str:

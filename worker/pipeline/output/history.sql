@@ -23,6 +23,12 @@ ANTI JOIN old_odds o ON n.match_id = o.match_id AND n.kind = o.kind AND n.bookma
     AND n.captured_at = o.captured_at
     AND n.odds_home = o.odds_home AND n.odds_draw = o.odds_draw AND n.odds_away = o.odds_away;
 
+CREATE TABLE new_prices AS
+FROM implied_prices n
+ANTI JOIN old_prices o ON n.match_id = o.match_id AND n.kind = o.kind AND n.bookmaker = o.bookmaker
+    AND n.captured_at = o.captured_at
+    AND n.odds_home = o.odds_home AND n.odds_draw = o.odds_draw AND n.odds_away = o.odds_away;
+
 CREATE TABLE new_results AS
 WITH newest AS (
     SELECT * FROM old_results QUALIFY row_number() OVER (PARTITION BY match_id ORDER BY known_at DESC) = 1

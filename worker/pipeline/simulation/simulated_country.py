@@ -26,6 +26,8 @@ _WEEKLY_DRIFT, _SUMMER_DRIFT = 0.018, 0.08
 _LATE_NEWS = 0.09  # line-ups and injuries, on the log rate: in the closing prices, not in those of days before
 _PROMOTED = 2
 _NO_PRICES_SHARE = 0.10
+# code, noise and margin; Pinnacle's is the sharpest book of the simulated world, as it is of ours
+_OTHER_BOOKS = (("PS", 0.03, 0.025), ("BW", 0.06, 0.06), ("WH", 0.07, 0.065))
 _MARGIN, _AVERAGE_MARGIN, _SHARP_MARGIN = 0.055, 0.06, 0.025
 
 
@@ -48,6 +50,8 @@ class SimulatedCountry:
     def __init__(self, country: Country, rng: np.random.Generator) -> None:
         self._country = country
         self._rng = rng
+        # of its own, so that a bookmaker more is not another world
+        (self._other_books,) = rng.spawn(1)
         self._names = club_names(country, rng)
         n_clubs = len(self._names)
         bounds = np.cumsum((0, *country.sizes))
@@ -121,7 +125,17 @@ class SimulatedCountry:
             "AvgC": quote(final, noise=0.02, margin=_AVERAGE_MARGIN, rng=self._rng),
             "B365C": quote(final, noise=0.03, margin=_MARGIN, rng=self._rng),
         }
+        quotes |= self._others(known, final)
         return {book: [(row[0], row[1], row[2]) for row in prices.tolist()] for book, prices in quotes.items()}
+
+    def _others(self, known: Floats, final: Floats) -> dict[str, Floats]:
+        """Prices of further bookmakers, some sharper than others."""
+        quotes: dict[str, Floats] = {}
+        for book, noise, margin in _OTHER_BOOKS:
+            quotes[book] = quote(known, noise=noise, margin=margin, rng=self._other_books)
+            quotes[book + "C"] = quote(final, noise=0.6 * noise, margin=margin, rng=self._other_books)
+        del quotes["PSC"]  # has its place among the others
+        return quotes
 
     def _drift(self, members: Ints) -> None:
         for strength in (self._attack, self._defence):

@@ -20,8 +20,8 @@ _COMING = timedelta(days=10)
 _FINAL_WHISTLE = timedelta(hours=2)
 _MAIN_HEAD = ("Div", "Date", "Time", "HomeTeam", "AwayTeam")
 _NEW_HEAD = ("Country", "League", "Season", "Date", "Time", "Home", "Away")
-_MAIN_BOOKS, _NEW_BOOKS = ("B365", "Avg", "B365C", "AvgC", "PSC"), ("PSC", "AvgC", "B365C")
-_LIST_BOOKS = ("B365", "Avg")
+_LIST_BOOKS = ("B365", "BW", "PS", "WH", "Avg")
+_MAIN_BOOKS, _NEW_BOOKS = (*_LIST_BOOKS, "B365C", "BWC", "WHC", "AvgC", "PSC"), ("PSC", "AvgC", "B365C")
 
 Cells = list[str | int | float]
 
