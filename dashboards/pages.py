@@ -3,22 +3,17 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import panel as pn
-from bokeh.embed.bundle import extension_dirs
 from jinja2 import Template
 from panel.io.resources import _env
 
 from dashboards.change_feed import ChangeFeed
+from dashboards.static import ASSETS, assets_url, list_fonts
 from dashboards.store import Store
-from dashboards.views.board import ASSETS, Board
+from dashboards.views.board import Board
 
-EXTENSION = "touchline"
-ASSETS_URL = f"static/extensions/{EXTENSION}"
-FONTS_URL = f"{ASSETS_URL}-fonts"
 SETTLE_S = 1.0  # after it, Panel's own hooks have let go of a closed session
 TITLE = "Touchline · match forecasts"
 
@@ -72,24 +67,9 @@ LATIN_EXT = "U+0100-02BA,U+02BD-02C5,U+02C7-02CC,U+02CE-02D7,U+02DD-02FF,U+0304,
 FONT = '"Touchline Sans",system-ui,-apple-system,"Segoe UI",Roboto,sans-serif'
 
 
-def install_assets() -> None:
-    """Register the folders of scripts, styles and fonts with the server."""
-    extension_dirs[EXTENSION] = ASSETS
-    extension_dirs[f"{EXTENSION}-fonts"] = _font_folder()
-
-
-@cache
-def _font_folder() -> Path:
-    """Return the folder of fonts in panel-material-ui without importing the package."""
-    spec = find_spec("panel_material_ui")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("panel-material-ui is not installed; the page takes its fonts from it.")
-    return Path(spec.origin).parent / "dist"
-
-
 @cache
 def _render_css() -> str:
-    return render_colors() + render_fonts(FONTS_URL, sorted(path.name for path in _font_folder().glob("*.woff2")))
+    return render_colors() + render_fonts(assets_url(), list_fonts())
 
 
 @cache
@@ -100,7 +80,7 @@ def _load_template() -> Template:
 
 @cache
 def _list_modules() -> list[str]:
-    return sorted(path.name for path in Path(ASSETS).glob("*.js"))
+    return sorted(path.name for path in ASSETS.glob("*.js"))
 
 
 def build_page(store: Store, feed: ChangeFeed, *, api_url: str) -> Any:
@@ -108,7 +88,7 @@ def build_page(store: Store, feed: ChangeFeed, *, api_url: str) -> Any:
     page = pn.Template(_load_template(), items={"board": Board(store, feed, api_url=api_url)})
     pn.state.on_session_destroyed(_schedule_cleanup)
     page.add_variable("page_title", TITLE)
-    page.add_variable("assets", ASSETS_URL)
+    page.add_variable("assets", assets_url())
     page.add_variable("theme_css", _render_css())
     page.add_variable("modules", _list_modules())
     return page

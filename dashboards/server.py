@@ -28,7 +28,8 @@ from dashboards.change_feed import ChangeFeed
 from dashboards.filters import Filters, Params, parse_time_zone
 from dashboards.login import check_exposure, login_options, require_login
 from dashboards.metrics import MetricsHandler, trace_requests
-from dashboards.pages import build_page, install_assets
+from dashboards.pages import build_page
+from dashboards.static import FileCache, list_routes
 from dashboards.store import TTL_S, Store
 
 CLEAN_UP_MS = 5000  # between looks for sessions whose window was closed; Panel keeps each for another 15 s
@@ -83,7 +84,6 @@ async def open_server(settings: Settings, *, ttl_s: float = TTL_S) -> AsyncItera
 
 def _create_server(store: Store, feed: ChangeFeed, metrics: PageMetrics, settings: Settings) -> Server:
     bokeh_settings.resources = "server"  # no address but this server's is ever loaded
-    install_assets()
     host = settings.dashboard_host
     port = _claim_port(host, settings.dashboard_port)
     public_url = _public_url(settings)
@@ -93,7 +93,7 @@ def _create_server(store: Store, feed: ChangeFeed, metrics: PageMetrics, setting
 
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        return pn.io.server.get_server(
+        server = pn.io.server.get_server(
             {"/": page},
             address=host,
             port=port,
@@ -103,12 +103,15 @@ def _create_server(store: Store, feed: ChangeFeed, metrics: PageMetrics, setting
                 ("/metrics", MetricsHandler, {"metrics": metrics}),
             ],
             **login_options(settings),
+            compress_response=True,  # of what is no file: the page itself, CSV
             location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,
         )
     finally:
         signal.signal(signal.SIGINT, on_interrupt)  # Panel takes Ctrl-C for itself
+    server._tornado.add_handlers(".*", list_routes(FileCache()))  # before Bokeh's own, which compress nothing
+    return server
 
 
 def _allowed_origins(host: str, port: int, others: Sequence[str]) -> list[str]:

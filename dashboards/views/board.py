@@ -16,10 +16,10 @@ from app.client import ApiFailure
 from app.schemas import RoiOut
 from dashboards.change_feed import ChangeFeed
 from dashboards.filters import FUTURE, Filters, Params, parse_time_zone
+from dashboards.static import ASSETS, assets_url
 from dashboards.store import CachedAnswer, CardsPage, Store
 from dashboards.views import messages
 
-ASSETS = Path(__file__).parent.parent / "assets"
 RENEWED_PAGES = 10  # as many are renewed in place; who has scrolled further is told that there is newer data
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,11 @@ class Board(JSComponent):
         self._sent: dict[str, Any] = {}  # entity tags of what the browser has, by part
         self._n_pages = 1
         self._sender = MessageSender(self)
+
+    @classmethod
+    def _component_resource_path(cls, esm_path: Any, compiled: Any = None) -> str:  # noqa: ARG003  Panel gives it
+        """Return the address of the module, relative to the page. Overrides Panel's, which no browser may keep."""
+        return f"{assets_url()}/{Path(esm_path).name}"
 
     def _send_msg(self, data: Any) -> None:
         """Send one message to the browser; any task may call it. Overrides Panel's method."""
