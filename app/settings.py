@@ -118,7 +118,13 @@ class Settings(BaseSettings):
     api_url: str = Field("http://127.0.0.1:8000", description="where the match page finds the API")
     api_public_url: str = Field("", description="address of the API that the match page shows to its readers")
     api_key: SecretStr | None = Field(
-        None, description="API key of the match page, with the scopes read, predict and monitor"
+        None,
+        description="API key of the match page and scripts/mcp, with the scopes read, predict and monitor (sql for SQL)",
+    )
+    mcp_host: str = Field("127.0.0.1", description="address that scripts/mcp --http listens on")
+    mcp_port: int = Field(8765, ge=0, le=65535, description="port of scripts/mcp --http")
+    mcp_key: SecretStr | None = Field(
+        None, description="bearer token that scripts/mcp --http asks for; 16 characters or more"
     )
     worker_processes: int | None = Field(
         None, ge=1, le=64, description="worker processes of the pool; empty: 2, on a single core 1"

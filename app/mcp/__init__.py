@@ -1,0 +1,1 @@
+"""The API as read-only tools of the Model Context Protocol, for assistants."""
