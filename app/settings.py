@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     api_public_url: str = Field("", description="address of the API that the match page shows to its readers")
     api_key: SecretStr | None = Field(
         None,
-        description="API key of the match page and scripts/mcp, with the scopes read, predict and monitor (sql for SQL)",
+        description="API key of the match page and scripts/mcp, with the scopes read, predict, monitor (sql for SQL)",
     )
     mcp_host: str = Field("127.0.0.1", description="address that scripts/mcp --http listens on")
     mcp_port: int = Field(8765, ge=0, le=65535, description="port of scripts/mcp --http")
