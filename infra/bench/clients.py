@@ -33,6 +33,7 @@ class Seen:
     per_s: float
     failed: int
     known: int  # had an Age header
+    answers: int
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class _Client:
 
     def ask(self, line: str) -> None:
         path, *headers = line.split("\t")
-        request = "\r\n".join([f"GET {path} HTTP/1.1", "Host: bench", *headers, "", ""]).encode()
+        request = "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
         self.received = b""
         self.asked_at = perf_counter()
         self.socket.sendall(request)
@@ -92,7 +93,7 @@ def measure(port: int, clients: int, seconds: float, paths: Iterator[str]) -> Se
         _turn(selector, tally, start + seconds, paths)
         elapsed_s = perf_counter() - start
     p50, p95, p99 = (float(value) for value in np.percentile(tally.took_ms, [50, 95, 99]))
-    return Seen(clients, p50, p95, p99, len(tally.took_ms) / elapsed_s, tally.failed, tally.known)
+    return Seen(clients, p50, p95, p99, len(tally.took_ms) / elapsed_s, tally.failed, tally.known, len(tally.took_ms))
 
 
 def _turn(selector: selectors.BaseSelector, tally: _Tally, end: float, paths: Iterator[str]) -> None:

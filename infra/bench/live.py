@@ -1,16 +1,16 @@
-"""How fast a live prediction is over HTTP, beside arq as it comes, arq polled every 5 ms, and the floor of its parts.
+"""How fast a live prediction is over HTTP, beside an older commit, arq as it comes, and the floor of its parts.
 
-One API process, one worker process, one Redis and the clients share the machine; the others sleep meanwhile. Every
-question is another match, so every answer is computed; "asked before" is the way of the answers that are known.
+One API process, one worker process, one Redis and the clients share the machine; the others sleep meanwhile, and take
+turns at every number of clients. Every question is another match, so every answer is computed; "asked before" is the
+way of the answers that are known. CPU is that of the named process for one answer.
 """
 
 import argparse
 import asyncio
-import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,29 +26,40 @@ from rich.table import Table
 
 from app.artifacts.contract import FEATURES
 from infra.bench.clients import Seen
-from infra.bench.servers import Servers, seen_by
+from infra.bench.servers import Servers, awake, memory_mb, seen_by, send, usage_of, worktree
 from infra.bench.synthetic import FIRST_ID, N_FEATURES, make_artifacts
 from infra.local.children import Child
 from infra.local.ports import free_port
 from infra.local.redis import Redis
 from worker.inference import predict_proba
+from worker.predictors import BoosterPredictor
 
-ROUNDS, DEPTH = 300, 4
-N_MATCHES, N_KNOWN = 20_000, 50
-CLIENTS = (1, 3, 16, 64, 256)
-SECONDS = 2.0
+ROUNDS, DEPTH = 300, 6
+N_MATCHES, N_WARM, N_KNOWN = 20_000, 2_000, 50
+CLIENTS = (1, 3, 16, 64)
+SECONDS, WARM_S = 2.0, 0.5
 IDLE_S = 5.0
 ARQ_POLLS_S = {"arq, polled every 5 ms": 0.005, "arq as it comes": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A service to be measured: where it listens, what it is asked for, and who must be awake for it alone."""
+    """A service to be measured: where it listens, what it is asked for, and its processes by name."""
 
     name: str
     port: int
     paths: Path
-    alone: tuple[Child, ...] = ()
+    warm_paths: Path  # others, so that no answer is known before it is measured
+    processes: Mapping[str, Child] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the clients saw of a way, and what each process used for one answer."""
+
+    seen: Seen
+    cpu_us: Mapping[str, float]
+    waits: float
 
 
 def train(path: Path, *, n_features: int = N_FEATURES, rounds: int = ROUNDS) -> xgb.Booster:
@@ -63,28 +74,28 @@ def train(path: Path, *, n_features: int = N_FEATURES, rounds: int = ROUNDS) -> 
     return booster
 
 
-def start_ours(servers: Servers, model: Path, artifacts: Path) -> list[Way]:
-    """The API as it is, and one worker process."""
-    port = free_port()
+def start_ours(servers: Servers, folder: Path, name: str = "ours", code: Mapping[str, str] | None = None) -> Way:
+    """Start the API as it is, or as the code of an older commit has it, and one worker process."""
+    port, number = free_port(), len(servers.children)
     # an answer is forgotten at once, so that the next level's questions are computed too
-    env = {"APP_PORT": str(port), "ARTIFACTS_URI": str(artifacts), "QUEUE_NAME": "bench", "RESULT_TTL_S": "1"}
-    servers.start("api", "app", **env)
-    servers.start("worker", "infra.bench.live_servers", "ours", str(model), **env)
+    env = {"APP_PORT": str(port), "ARTIFACTS_URI": str(folder / "artifacts"), "RESULT_TTL_S": "1", **(code or {})}
+    env |= {"QUEUE_NAME": f"bench:{number}", "TOUCHLINE_HOME": str(folder / f"var-{number}")}
+    api = servers.start(f"api-{number}", "app", **env)
+    worker = servers.start(f"worker-{number}", "infra.bench.live_servers", "ours", str(folder / "model.ubj"), **env)
     servers.wait_for(port, f"/predict/{FIRST_ID}")
-    known = _paths(servers.home / "known", range(N_KNOWN))
-    return [Way("ours", port, _paths(servers.home / "all", range(N_MATCHES))), Way("ours, asked before", port, known)]
+    return Way(name, port, folder / "paths", folder / "warm", {"API": api, "worker": worker})
 
 
-def start_arq(servers: Servers, model: Path, artifacts: Path) -> Iterator[Way]:
+def start_arq(servers: Servers, folder: Path) -> Iterator[Way]:
     """The same task on arq, by how often it polls."""
-    module = "infra.bench.live_servers"
+    module, model = "infra.bench.live_servers", str(folder / "model.ubj")
+    features = str(folder / "artifacts" / FEATURES)
     for name, poll_s in ARQ_POLLS_S.items():
         port, env = free_port(), {"QUEUE_NAME": f"bench:{poll_s}"}
-        worker = servers.start(f"arq-{poll_s}", module, "arq", str(model), str(poll_s), **env)
-        api = servers.start(f"arq-{poll_s}-api", module, "arq-api", str(artifacts), str(port), str(poll_s), **env)
+        worker = servers.start(f"arq-{poll_s}", module, "arq", model, str(poll_s), **env)
+        api = servers.start(f"arq-{poll_s}-api", module, "arq-api", features, str(port), str(poll_s), **env)
         servers.wait_for(port, f"/predict/{FIRST_ID}")
-        _send((worker, api), signal.SIGSTOP)
-        yield Way(name, port, servers.home / "all", (worker, api))
+        yield Way(name, port, folder / "paths", folder / "warm", {"API": api, "worker": worker})
 
 
 def _paths(file: Path, matches: Iterable[int]) -> Path:
@@ -92,34 +103,31 @@ def _paths(file: Path, matches: Iterable[int]) -> Path:
     return file
 
 
-def ask(way: Way, clients: int) -> Seen:
-    """What so many clients see; they have a process of their own."""
-    with _awake(way.alone):
-        return seen_by(way.port, clients, SECONDS, way.paths)
+def measure(servers: Servers, way: Way, clients: int, redis: Child) -> Measured:
+    """What so many clients see, who have a process of their own; and what it costs."""
+    processes = {**way.processes, "Redis": redis}
+    with awake(way.processes.values()):
+        # what slept as long as a heartbeat lives has to be seen again
+        servers.wait_for(way.port, f"/predict/{FIRST_ID}")
+        seen_by(way.port, clients, WARM_S, way.warm_paths)
+        before = {name: usage_of(child.pid) for name, child in processes.items()}
+        seen = seen_by(way.port, clients, SECONDS, way.paths)
+        after = {name: usage_of(child.pid) for name, child in processes.items()}
+    cpu_us = {name: 1e6 * (after[name].cpu_s - before[name].cpu_s) / seen.answers for name in processes}
+    waits = sum(after[name].waits - before[name].waits for name in processes) / seen.answers
+    return Measured(seen, cpu_us, waits)
 
 
-@contextmanager
-def _awake(children: Sequence[Child]) -> Iterator[None]:
-    """Let processes run for once: while others are measured they would take part of the machine."""
-    _send(children, signal.SIGCONT)
-    try:
-        yield
-    finally:
-        _send(children, signal.SIGSTOP)
-
-
-@contextmanager
-def _asleep(children: Sequence[Child]) -> Iterator[None]:
-    _send(children, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        _send(children, signal.SIGCONT)
-
-
-def _send(children: Iterable[Child], signum: signal.Signals) -> None:
-    for child in children:
-        os.kill(child.pid, signum)
+def middle(measured: Sequence[Measured]) -> Measured:
+    """Return the median of each figure; of those that failed or were known all of them."""
+    seen = [each.seen for each in measured]
+    p50_ms, p95_ms, p99_ms, per_s = (
+        float(np.median([getattr(each, name) for each in seen])) for name in ("p50_ms", "p95_ms", "p99_ms", "per_s")
+    )
+    failed, known, answers = (sum(getattr(each, name) for each in seen) for name in ("failed", "known", "answers"))
+    cpu_us = {name: float(np.median([each.cpu_us[name] for each in measured])) for name in measured[0].cpu_us}
+    waits = float(np.median([each.waits for each in measured]))
+    return Measured(Seen(seen[0].clients, p50_ms, p95_ms, p99_ms, per_s, failed, known, answers), cpu_us, waits)
 
 
 def idle_commands_per_s(url: str) -> float:
@@ -138,10 +146,11 @@ def _calls(client: blocking_redis.Redis) -> int:
 def floor(url: str, booster: xgb.Booster) -> Iterator[tuple[str, float]]:
     """The parts a live prediction cannot do without, each alone: median milliseconds."""
     yield "one Redis round trip", asyncio.run(_round_trip(url))
-    booster.set_param({"nthread": 1})
-    for n_rows in (1, 64):
+    predictor = BoosterPredictor(booster)
+    for n_rows in (1, 16, 64):
         rows = np.random.default_rng(2).normal(size=(n_rows, N_FEATURES)).astype(np.float32)
-        yield f"one inplace_predict of {n_rows} rows", _median_ms(partial(predict_proba, booster, rows))
+        yield f"{n_rows} rows by the worker's predictor", _median_ms(partial(predictor.probabilities, rows))
+        yield f"{n_rows} rows by one inplace_predict", _median_ms(partial(predict_proba, booster, rows))
 
 
 async def _round_trip(url: str) -> float:
@@ -163,38 +172,77 @@ def _median_ms(work: Callable[[], object]) -> float:
     return float(np.median(took_ms))
 
 
-def run(home: Path, redis: Redis, database_url: str | None, *, with_arq: bool) -> None:
+def start_all(servers: Servers, given: argparse.Namespace, folder: Path, stack: ExitStack) -> list[Way]:
+    """Start every way that was asked for; all but the one that is measured sleep."""
+    _paths(folder / "paths", range(N_WARM, given.matches))
+    _paths(folder / "warm", range(N_WARM))
+    ours = start_ours(servers, folder)
+    known = _paths(folder / "known", range(N_KNOWN))
+    ways = [ours, Way("ours, asked before", ours.port, known, known, ours.processes)]
+    if given.before:
+        code = stack.enter_context(worktree(given.before))
+        ways.append(start_ours(servers, folder, f"ours at {given.before}", code))
+    if not given.alone:
+        ways += start_arq(servers, folder)
+        bare = folder / "bare"
+        bare.write_text("/bare", encoding="utf-8")
+        ways.append(Way("floor: bare aiohttp", ways[-1].port, bare, bare, ways[-1].processes))
+    return ways
+
+
+def run(folder: Path, redis: Redis, child: Child, given: argparse.Namespace) -> None:
     """Measure and print; at every number of clients each way has its turn."""
-    console = Console(width=100)
-    booster = train(home / "model.ubj")
-    artifacts = make_artifacts(home / "artifacts", N_MATCHES)
-    env = {"REDIS_URL": redis.url, "TOUCHLINE_HOME": str(home / "var"), "MODEL_ALIASES": '["champion"]'}
-    servers = Servers(home, env | {"LOG_FORMAT": "json", "DATABASE_URL": database_url or ""})
-    try:
-        ways = start_ours(servers, home / "model.ubj", artifacts)
-        with _asleep(servers.children[:1]):
+    console = Console(width=130)
+    booster = train(folder / "model.ubj")
+    make_artifacts(folder / "artifacts", given.matches)
+    env = {"REDIS_URL": redis.url, "MODEL_ALIASES": '["champion"]', "LOG_FORMAT": "json"}
+    servers = Servers(folder, env | {"DATABASE_URL": given.database_url or ""})
+    with ExitStack() as stack:
+        stack.callback(servers.stop)
+        ways = start_all(servers, given, folder, stack)
+        for way in ways:
+            memory = ", ".join(f"{name} {memory_mb(each.pid):.0f}" for name, each in way.processes.items())
+            console.print(f"memory in MB, {way.name}: {memory}")
+        stack.enter_context(_asleep(servers.children))
+        with awake([ways[0].processes["worker"]]):
             console.print(f"idle Redis commands a second, one worker: {idle_commands_per_s(redis.url):.1f}")
-        console.print(f"with the API, which looks after both: {idle_commands_per_s(redis.url):.1f}")
-        if with_arq:
-            ways += start_arq(servers, home / "model.ubj", artifacts / FEATURES)
+        with awake(ways[0].processes.values()):
+            console.print(f"with the API, which looks after both: {idle_commands_per_s(redis.url):.1f}")
         for name, took_ms in floor(redis.url, booster):
             console.print(f"floor: {name}: {took_ms:.2f} ms")
-        bare = [Way("floor: bare aiohttp", way.port, _bare(home), way.alone) for way in ways[-1:] if way.alone]
-        _print(console, ((way, ask(way, clients)) for clients in CLIENTS for way in (*ways, *bare)))
-    finally:
-        servers.stop()
+        for clients in CLIENTS:
+            rounds = [[measure(servers, way, clients, child) for way in ways] for _ in range(given.rounds)]
+            _print(console, ways, [middle(each) for each in zip(*rounds, strict=True)])
 
 
-def _bare(home: Path) -> Path:
-    (home / "bare").write_text("/bare", encoding="utf-8")
-    return home / "bare"
+def _asleep(children: Sequence[Child]) -> ExitStack:
+    """Stop all; wake them at the end."""
+    stack = ExitStack()
+    stack.callback(send, children, signal.SIGCONT)
+    send(children, signal.SIGSTOP)
+    return stack
 
 
-def _print(console: Console, measured: Iterable[tuple[Way, Seen]]) -> None:
-    table = Table("way", "clients", "p50 ms", "p95 ms", "p99 ms", "per second", "known", "failed")
-    for way, seen in measured:
+def _print(console: Console, ways: Sequence[Way], measured: Sequence[Measured]) -> None:
+    headings = (
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "per second",
+        "API µs",
+        "worker µs",
+        "Redis µs",
+        "waits",
+        "known",
+        "failed",
+    )
+    table = Table("way", "clients", *headings)
+    for way, each in zip(ways, measured, strict=True):
+        seen = each.seen
         times = [f"{value:.2f}" for value in (seen.p50_ms, seen.p95_ms, seen.p99_ms)]
-        table.add_row(way.name, str(seen.clients), *times, f"{seen.per_s:,.0f}", str(seen.known), str(seen.failed))
+        cpu = [f"{each.cpu_us.get(name, 0):,.0f}" for name in ("API", "worker", "Redis")]
+        figures = (*times, f"{seen.per_s:,.0f}", *cpu, f"{each.waits:.1f}", str(seen.known), str(seen.failed))
+        table.add_row(way.name, str(seen.clients), *figures)
     console.print(table)
 
 
@@ -203,12 +251,15 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench live", description=__doc__)
     parser.add_argument("--database-url", help="keep the ledger in this PostgreSQL meanwhile")
     parser.add_argument("--alone", action="store_true", help="without arq beside it")
+    parser.add_argument("--before", metavar="COMMIT", help="measure the code of this commit in turn with ours")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each at every number of clients")
+    parser.add_argument("--matches", type=int, default=N_MATCHES, help="matches in the snapshot")
     given = parser.parse_args(arguments)
     with TemporaryDirectory(prefix="touchline-bench-") as folder:
         redis = Redis(Path(folder) / "redis")
         child = Child(redis.command())
         try:
             redis.wait_ready(child)
-            run(Path(folder), redis, given.database_url, with_arq=not given.alone)
+            run(Path(folder), redis, child, given)
         finally:
             child.stop()

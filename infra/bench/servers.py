@@ -1,19 +1,25 @@
 """The processes that a benchmark measures."""
 
 import json
+import os
+import signal
 import sys
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from subprocess import check_output
+from subprocess import check_output, run
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
+
+import psutil
 
 from infra.bench.clients import Seen
 from infra.local.children import Child, Command, LocalError
 
 READY_S = 60.0
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -50,6 +56,55 @@ def _answers(port: int, path: str) -> bool:
     with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
         return bool(response.status == 200)
     return False
+
+
+@contextmanager
+def worktree(commit: str) -> Iterator[Mapping[str, str]]:
+    """Check an older commit out; yield the environment in which `python -m` runs its code."""
+    with TemporaryDirectory(prefix="touchline-worktree-") as folder:
+        run(["git", "-C", str(ROOT), "worktree", "add", "--quiet", "--detach", folder, commit], check=True)
+        try:
+            # without the safe path the current folder would come first
+            yield {"PYTHONSAFEPATH": "1", "PYTHONPATH": folder}
+        finally:
+            run(["git", "-C", str(ROOT), "worktree", "remove", "--force", folder], check=True)
+
+
+@contextmanager
+def awake(children: Iterable[Child]) -> Iterator[None]:
+    """Let stopped processes run for once: while others are measured they would take part of the machine."""
+    children = list(children)
+    send(children, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        send(children, signal.SIGSTOP)
+
+
+def send(children: Iterable[Child], signum: signal.Signals) -> None:
+    """Send a signal to running children."""
+    for child in children:
+        os.kill(child.pid, signum)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used so far: CPU seconds, and how often it waited."""
+
+    cpu_s: float
+    waits: int
+
+
+def usage_of(pid: int) -> Usage:
+    """Return what a process has used so far; its waits are those of its main thread."""
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    return Usage(times.user + times.system, process.num_ctx_switches().voluntary)
+
+
+def memory_mb(pid: int) -> float:
+    """Return a process's memory with its share of what it shares with others."""
+    return float(psutil.Process(pid).memory_full_info().pss) / 1e6
 
 
 def seen_by(port: int, clients: int, seconds: float, paths: Path) -> Seen:
