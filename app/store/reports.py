@@ -3,9 +3,10 @@
 Alone because the store has one module a data set.
 """
 
+import asyncio
+
 from app.artifacts.contract import DRIFT, DRIFT_HTML, DriftReport
 from app.errors import ReportMissing
-from app.store.database import Connection
 from app.store.snapshot import Snapshot
 
 
@@ -20,12 +21,7 @@ async def read_drift_page(snapshot: Snapshot) -> bytes:
 
 
 async def _read(snapshot: Snapshot, name: str) -> bytes:
-    path = snapshot.folder / name
-
-    def read(_: Connection) -> bytes:
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            raise ReportMissing(f"{name} is not among the artifacts.") from None
-
-    return await snapshot.database.run(read)
+    try:
+        return await asyncio.to_thread((snapshot.folder / name).read_bytes)
+    except FileNotFoundError:
+        raise ReportMissing(f"{name} is not among the artifacts.") from None
