@@ -19,7 +19,8 @@ TOTAL_HEADER = "X-Total-Count"
 @bulk_read()
 async def list_cards(request: web.Request, snapshot: Snapshot, query: CardsQuery) -> Content:
     """Predictions with odds and edge: filtered, ordered, a page at a time."""
-    page = cards.Page(Order(query.sort.value), query.limit, query.cursor, query.devig)
+    names = query.field_names()
+    page = cards.Page(Order(query.sort.value), query.limit, query.cursor, query.devig, is_whole=not names)
     card_page = await cards.find_page(snapshot, read_selection(query), page)
     members = {
         "value_edge": snapshot.rules.value_edge,
@@ -31,7 +32,7 @@ async def list_cards(request: web.Request, snapshot: Snapshot, query: CardsQuery
     if card_page.next_cursor:
         # only JSON has a place for it in the body
         headers["Link"] = f'<{request.rel_url.update_query(cursor=card_page.next_cursor)}>; rel="next"'
-    return Content(members, card_page.rows.select(query.field_names()), headers)
+    return Content(members, card_page.rows.select(names), headers, card_page.written)
 
 
 async def get_cards_sql(request: web.Request, query: CardsSqlQuery) -> CardsSqlOut:

@@ -195,11 +195,15 @@ SNAPSHOT_HEADER = "Touchline-Snapshot"
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is in an answer: members of the JSON object beside `items`, rows if there are any, and headers."""
+    """What is in an answer: members of the JSON object beside `items`, rows if there are any, and headers.
+
+    `written` are the rows as JSON with commas between them, where they were at hand.
+    """
 
     members: Mapping[str, Any] | bytes  # bytes: a JSON object that is written already
     rows: Listing | None = None
     headers: Mapping[str, str] | None = None
+    written: bytes | None = None
 
 
 FindContent = Callable[[Snapshot], Awaitable[Content]]
@@ -276,6 +280,8 @@ async def _render(snapshot: Snapshot, representation: RepresentationRequest, fin
         head = _json_head(then, representation, content)
         if content.rows is None:
             body: bytes | None = head
+        elif content.written is not None and representation.form is Format.JSON:
+            body = head[:-1] + b',"items":[' + content.written + b"]}"
         else:
             write = content.rows.chunks(representation.form, head)
             body = await then.database.run(lambda cursor: _whole(write(cursor)))

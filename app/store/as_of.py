@@ -92,6 +92,7 @@ def _built(cursor: Connection, name: str, snapshot: Snapshot, moment: datetime) 
         n_odds=n_odds,
         bookmaker=bookmaker,
         count_cache=CountCache(),
+        row_files=None,
     )
 
 

@@ -29,6 +29,7 @@ from app.store.fields import (
     struct,
     struct_column,
 )
+from app.store.row_files import RowFile, row_source
 from app.store.selection import Condition, Selection
 from app.store.snapshot import Snapshot
 
@@ -140,6 +141,8 @@ SHAPE: Shape = (
     | struct_column("money", f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY_JSON} END", _MONEY)
     | struct_column("region_roi", f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI_JSON} END", _REGION_ROI)
 )
+_ROWS = "cards"
+ROW_SOURCE = row_source("cards", **{predictions.ROWS: predictions.SHAPE.json(), _ROWS: SHAPE.json()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,27 +167,34 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of which order, and how its fair probabilities are found."""
+    """Which part of which order, how its fair probabilities are found, and whether all fields are wanted."""
 
     order: Order = Order.KICKOFF
     limit: int = 200
     after: str | None = None
     devig: Devig = Devig.POWER
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class CardPage:
-    """One page: how many cards pass the filter, where the next begins, and the rows as a listing."""
+    """One page: how many cards pass the filter, where the next begins, and the rows as a listing.
+
+    `written` are the same rows as JSON with commas between them, where they were at hand.
+    """
 
     total: int
     next_cursor: str | None
     rows: Listing
+    written: bytes | None = None
 
 
 async def find_page(snapshot: Snapshot, selection: Selection, page: Page) -> CardPage:
     """Find the page; its rows are read when the listing is rendered."""
     known = snapshot.count_cache.get(selection)
-    found = await snapshot.database.run(lambda cursor: _find(cursor, selection, page, known))
+    is_default = page.is_whole and page.devig is Devig.POWER
+    written = snapshot.row_file(_ROWS) if is_default else None
+    found = await snapshot.database.run(lambda cursor: _find(cursor, selection, page, known, written))
     snapshot.count_cache.put(selection, found.total)
     return found
 
@@ -201,7 +211,7 @@ def write_cards_sql(selection: Selection, order: Order, limit: int | None) -> st
     return "\n".join(lines)
 
 
-def _find(cursor: Connection, selection: Selection, page: Page, total: int | None) -> CardPage:
+def _find(cursor: Connection, selection: Selection, page: Page, total: int | None, written: RowFile | None) -> CardPage:
     of = store_selection.find_fixtures(cursor, selection)
     is_indexed = of is not None and of.are_indexed
     where, params = selection.where(of.condition() if of else None)
@@ -220,7 +230,9 @@ def _find(cursor: Connection, selection: Selection, page: Page, total: int | Non
     source, bound = _rows_of(table, shown)
     if page.devig is not Devig.POWER:
         source, bound = _with_fair(cursor, source, bound, page.devig)
-    return CardPage(total, next_cursor, Listing(SHAPE, f"{source} {_order_by(page.order)}", bound))
+    rows = Listing(SHAPE, f"{source} {_order_by(page.order)}", bound)
+    gathered = written.gather([row[1] for row in shown]) if written is not None else None
+    return CardPage(total, next_cursor, rows, gathered)
 
 
 def _found(cursor: Connection, page: Page, condition: Condition, *, is_indexed: bool) -> tuple[str, list[_Row]]:

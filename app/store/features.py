@@ -59,11 +59,15 @@ class FeatureMatrix:
         if self._building is not None:
             await asyncio.wait([asyncio.wrap_future(self._building)], timeout=timeout_s)
 
+    def wait_until_built(self) -> None:
+        """Block until it is built or cannot be."""
+        if self._building is not None:
+            self._building.result()
+
     def close(self) -> None:
         """Stop building; blocks until the builder has stopped."""
         self._stop.set()
-        if self._building is not None:
-            self._building.result()
+        self.wait_until_built()
 
     def _build(self) -> None:
         try:
@@ -203,6 +207,10 @@ class FeatureRows:
     async def wait(self, timeout_s: float) -> None:
         """Return when rows are found fast, or it is known that they will not be; at the latest after that time."""
         await self._matrix.wait(timeout_s)
+
+    def wait_until_built(self) -> None:
+        """Block until rows are found fast, or it is known that they will not be."""
+        self._matrix.wait_until_built()
 
     def close(self) -> None:
         """Stop what is still being built."""

@@ -17,6 +17,7 @@ SHAPE = (
     )
     | instants("computed_at")
 )
+ROWS = "predictions"  # the file that holds each as JSON
 
 
 def all_predictions() -> Listing:
@@ -26,6 +27,9 @@ def all_predictions() -> Listing:
 
 async def find_prediction(snapshot: Snapshot, match_id: int) -> bytes | None:
     """One prediction as a JSON object; None when there is no such match."""
+    rows = snapshot.row_file(ROWS)
+    if rows is not None:
+        return rows.find(match_id)
     sql = f"SELECT to_json({SHAPE.json()}) FROM cards WHERE match_id = ?"  # noqa: S608
-    rows = await snapshot.database.fetch(sql, [match_id])
-    return rows[0][0].encode() if rows else None
+    found = await snapshot.database.fetch(sql, [match_id])
+    return found[0][0].encode() if found else None

@@ -16,6 +16,7 @@ from app.store.lru import CountCache, RefCountedCache
 from app.store.money import MoneyRules
 from app.store.odds import Prices, read_prices
 from app.store.response_cache import ResponseCache
+from app.store.row_files import RowFile, RowFiles, RowSource
 from app.store.tables import fill_from_folder
 
 _PAST_ROWS = 500_000  # cards of earlier times kept as tables: about half a gigabyte
@@ -31,6 +32,7 @@ class OpenRules:
     query_timeout_s: float = 10.0
     limiter: QueryLimiter = field(default_factory=QueryLimiter)
     feature_cache: Path = Path("var/cache/features")
+    row_sources: tuple[RowSource, ...] = ()  # what is written to files as JSON
 
 
 class BrokenArtifacts(Exception):
@@ -46,7 +48,10 @@ class BrokenArtifacts(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The open artifacts: a database with the table `cards`, the feature rows, and where it all came from."""
+    """The open artifacts: a database with the table `cards`, the feature rows, and where it all came from.
+
+    `row_files` is None for what was known at an earlier time: the files tell of now.
+    """
 
     id: str
     manifest: Manifest
@@ -59,6 +64,7 @@ class Snapshot:
     n_odds: int
     bookmaker: str
     opened_at: datetime
+    row_files: RowFiles | None = None
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     count_cache: CountCache = field(default_factory=CountCache)
     as_of_cache: "RefCountedCache[Snapshot]" = field(
@@ -77,10 +83,16 @@ class Snapshot:
             "stale": stale,
         }
 
+    def row_file(self, name: str) -> RowFile | None:
+        """Return rows that are written as JSON; None until they are."""
+        return self.row_files.get(name) if self.row_files is not None else None
+
     def close(self) -> None:
         """Close the database and drop the files."""
+        self.features.close()  # first: the row files wait for it
+        if self.row_files is not None:
+            self.row_files.close()
         self.database.close()
-        self.features.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -98,6 +110,8 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
     except BaseException:
         connection.close()
         raise
+    row_files = RowFiles(folder / "rows", connection, rules.row_sources)
+    row_files.start(after=features.wait_until_built)
     return Snapshot(
         id=snapshot_id,
         manifest=manifest,
@@ -110,6 +124,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         n_odds=n_odds,
         bookmaker=bookmaker,
         opened_at=datetime.now(UTC),
+        row_files=row_files,
     )
 
 

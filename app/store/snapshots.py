@@ -19,6 +19,7 @@ from app.artifacts.source import DISK_FULL, ArtifactsUnreachable, CannotStore, S
 from app.artifacts.workspace import Workspace
 from app.errors import SnapshotUnavailable
 from app.settings import Settings
+from app.store import cards, match_history
 from app.store.database import DatabaseError, QueryLimiter
 from app.store.money import MoneyRules
 from app.store.snapshot import BrokenArtifacts, OpenRules, Snapshot, open_snapshot
@@ -357,4 +358,5 @@ def _open_rules(settings: Settings, cache: Path, limiter: QueryLimiter) -> OpenR
         query_timeout_s=settings.query_timeout_s,
         limiter=limiter,
         feature_cache=cache / "features",
+        row_sources=(cards.ROW_SOURCE, *match_history.ROW_SOURCES),
     )
