@@ -77,7 +77,6 @@ def set_parent_death_signal(signum: int, *, parent: int) -> None:
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
-
 def reserve_space(descriptor: int, size_bytes: int) -> None:
     """Make a file that long, and have a full disk say so now where the system can; elsewhere it is only made long.
 

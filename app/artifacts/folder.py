@@ -13,6 +13,10 @@ from app.artifacts.manifest import MANIFEST
 from app.artifacts.source import DISK_FULL, ArtifactsUnreachable, CannotStore, FileVersion, Source, Version
 from app.artifacts.unversioned import NAMES, StabilityCheck, tag_of
 
+GLANCES = 120  # of a folder's manifest between two looks: every half second for the default of 60 s
+_LEAST_PAUSE_S = 0.05
+_Stamp = tuple[int, int, int]
+
 
 class FolderSource:
     """A folder into which a pipeline writes."""
@@ -20,9 +24,11 @@ class FolderSource:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._settling = StabilityCheck()
+        self._manifest_stamp: _Stamp | None = None  # at the last look
 
     async def look(self) -> Version:
         """What the manifest vouches for; without one, the files of the contract once they have settled."""
+        self._manifest_stamp = await asyncio.to_thread(_stamp, self._folder / MANIFEST)
         try:
             return Version.from_manifest(await asyncio.to_thread((self._folder / MANIFEST).read_bytes))
         except FileNotFoundError as error:
@@ -31,6 +37,15 @@ class FolderSource:
         except OSError as error:
             raise ArtifactsUnreachable(f"{self._folder / MANIFEST}: {error.strerror}") from error
         return await self._settling.version(self._list)
+
+    async def wait_for_change(self, poll_s: float) -> None:
+        """Glance at the manifest, which is written last, GLANCES times in `poll_s`: a new build is seen at once."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + poll_s
+        while (left_s := ends - loop.time()) > 0:
+            await asyncio.sleep(min(left_s, max(poll_s / GLANCES, _LEAST_PAUSE_S)))
+            if await asyncio.to_thread(_stamp, self._folder / MANIFEST) != self._manifest_stamp:
+                return
 
     async def fetch(self, version: Version, into: Path) -> None:
         """Link what a manifest vouches for, since who writes one renames new files into place; copy anything else."""
@@ -76,6 +91,14 @@ class FolderSource:
         return FileVersion(
             tag=tag_of(status.st_size, status.st_mtime_ns), size_bytes=status.st_size, modified_at=modified_at
         )
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -51,6 +51,10 @@ class BucketSource:
         """What the manifest vouches for; without one, the objects of the contract once they have settled."""
         return await self._with_client(self._look)
 
+    async def wait_for_change(self, poll_s: float) -> None:
+        """Sleep: every look at a bucket is a request that somebody pays for."""
+        await asyncio.sleep(poll_s)
+
     async def fetch(self, version: Version, into: Path) -> None:
         """Download what the cache lacks, then link every file."""
         await asyncio.to_thread(self._cache.make_room, version)

@@ -75,6 +75,10 @@ class Source(Protocol):
         """The version that lies there now; ArtifactsUnreachable when that cannot be told."""
         ...
 
+    async def wait_for_change(self, poll_s: float) -> None:
+        """Return when the next look is due: after `poll_s`, or sooner where a change shows at no cost."""
+        ...
+
     async def fetch(self, version: Version, into: Path) -> None:
         """Bring every file of a version into a private folder; ArtifactsUnreachable, CannotStore."""
         ...

@@ -241,7 +241,7 @@ class Snapshots:
             await self._open_kept()
         while True:
             await self.refresh()
-            await asyncio.sleep(poll_s)
+            await self._source.wait_for_change(poll_s)
 
     async def _open_kept(self) -> None:
         """Serve what the last process could open until the place of the artifacts has been looked at."""

@@ -5,6 +5,7 @@ from importlib import import_module
 
 # what each measures, as `scripts/bench --help` shows it
 BENCHES = {
+    "first-run": "scripts/run in a clean clone with an empty HOME, and its second start",
     "start": "time to ready and memory of the API, cold, warm and at a swap",
     "drift": "a drift report of 508 features over 50,000 matches a window",
     "hops": "own functions and files that an answer runs through: live, a cold page of cards, a warm one",
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("name", choices=list(BENCHES))
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
-    import_module(f"infra.bench.{given.name}").main(given.arguments)
+    import_module(f"infra.bench.{given.name.replace('-', '_')}").main(given.arguments)
 
 
 if __name__ == "__main__":

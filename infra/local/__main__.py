@@ -15,18 +15,21 @@ from app.auth import keys as auth_keys
 from app.auth.keyring import load_keys
 from app.auth.keys import Scope, hash_key
 from app.settings import Settings
-from infra.local.children import Command, LocalError, run_once
+from infra.local.children import WATCH_S, Command, LocalError, run_once
 from infra.local.home import Home
 from infra.local.ports import is_taken
 from infra.local.postgres import Postgres
 from infra.local.redis import Redis
 from infra.local.secret import secret
-from infra.local.services import Service, postgres_service, python_service, redis_service, unready_parts
-from infra.local.supervisor import WATCH_S, Supervisor
+from infra.local.services import Service, answers, postgres_service, python_service, redis_service, unready_parts
+from infra.local.supervisor import Supervisor
 
 BUILD_TIMEOUT_S = 3600.0
+MATCHES_TIMEOUT_S = 600.0
+WORKERS_TIMEOUT_S = 90.0
 PAGE_KEY_PREFIX = "matchpage"
 PAGE_KEY_SCOPES = frozenset({Scope.READ, Scope.PREDICT, Scope.MONITOR})  # the last for the drift report
+_IMPORTED_AT = time.time()
 
 
 class Stop(BaseException):
@@ -36,6 +39,11 @@ class Stop(BaseException):
 def say(text: str) -> None:
     """Tell the person at the terminal."""
     print(text, flush=True)  # noqa: T201
+
+
+def since_start_s() -> float:
+    """Return the seconds since `scripts/run` was called, the installation of packages included."""
+    return time.time() - float(os.environ.get("TOUCHLINE_STARTED_AT") or _IMPORTED_AT)
 
 
 def arguments() -> argparse.Namespace:
@@ -73,6 +81,7 @@ class Machine:
         self.home = home
         self.supervisor = Supervisor()
         self.env = {"TOUCHLINE_HOME": str(home.root), "API_URL": f"http://127.0.0.1:{settings.app_port}"}
+        self.page_url = f"http://127.0.0.1:{settings.dashboard_port}"
         self.given = settings.model_fields_set
 
     def check_ports(self) -> None:
@@ -91,6 +100,20 @@ class Machine:
             names[port] = name
             if is_taken(host, port):
                 raise LocalError(f"Port {port} is in use; stop what uses it or set {name} to another.")
+
+    def serve(self, data: Path | None, *, rebuild: bool) -> None:
+        """Start everything, in an order that brings the page soonest, and keep it alive."""
+        self.name_stores()
+        self.start_servers()
+        self.home.note_addresses(self.env)
+        self.start_readers()
+        self.build(data, rebuild=rebuild)
+        self.start_workers()
+        self.tell_readers_ready()
+        say(f"API        {self.env['API_URL']}  (documentation at /docs)")
+        self.tell_workers_ready()
+        say(f"Live predictions after {since_start_s():.0f} s. Ctrl-C stops everything.")
+        self.watch()
 
     def start_servers(self) -> None:
         """Redis and PostgreSQL, unless the environment names others."""
@@ -118,41 +141,51 @@ class Machine:
         took_s = self.supervisor.wait_ready(service)
         say(f"  ✓ {service.name:<12} {service.address:<28} {took_s:5.1f} s")
 
-    def build(self, data: Path | None, *, rebuild: bool) -> None:
-        """Artifacts and a champion, when there are none."""
+    def name_stores(self) -> None:
+        """Say where registry and artifacts are, unless the environment names others."""
         if "mlflow_tracking_uri" not in self.given:
             self.env["MLFLOW_TRACKING_URI"] = f"sqlite:///{self.home.registry / 'mlflow.db'}"
-        if "artifacts_uri" in self.given:
-            return
-        self.env["ARTIFACTS_URI"] = str(self.home.artifacts)
-        if not rebuild and not self.home.needs_build(data):
+        if "artifacts_uri" not in self.given:
+            self.env["ARTIFACTS_URI"] = str(self.home.artifacts)
+
+    def start_readers(self) -> None:
+        """Start API and match page; they import what they need while a build still runs."""
+        key = ensure_page_key(self.settings, self.home)
+        page_env = {**self.env, **({"API_KEY": key} if key else {})}
+        self._api = python_service("API", "app", self.home, self.env, f"{self.env['API_URL']}/livez")
+        self._page = python_service("match page", "dashboards", self.home, page_env, f"{self.page_url}/")
+        # in the order of their dependence: the page is stopped first
+        self.supervisor.start(self._api, self._page)
+
+    def build(self, data: Path | None, *, rebuild: bool) -> None:
+        """Artifacts and a champion, when there are none; what runs already is kept alive meanwhile."""
+        if "artifacts_uri" in self.given or not (rebuild or self.home.needs_build(data)):
             return
         say(f"  ▸ building artifacts and models from {data or 'a simulated sample'}")
         options = [] if data is None else ["--data", str(data)]
         argv = [sys.executable, "-m", "worker.pipeline.build", "--out", str(self.home.artifacts), *options]
         # threads that wait by spinning would take the cores from the processes beside them
         env = {"OMP_WAIT_POLICY": "PASSIVE", **self.env}
-        run_once(Command("The build", argv, env=env), timeout_s=BUILD_TIMEOUT_S)
+        run_once(Command("The build", argv, env=env), timeout_s=BUILD_TIMEOUT_S, meanwhile=self.supervisor.watch)
         self.home.note_build(data)
 
-    def start_touchline(self) -> None:
-        """API, workers and match page."""
-        api_url = self.env["API_URL"]
-        page_url = f"http://127.0.0.1:{self.settings.dashboard_port}"
-        workers = python_service("worker pool", "worker", self.home, self.env)
-        api = python_service("API", "app", self.home, self.env, f"{api_url}/livez")
-        key = ensure_page_key(self.settings, self.home)
-        page_env = {**self.env, **({"API_KEY": key} if key else {})}
-        page = python_service("match page", "dashboards", self.home, page_env, f"{page_url}/")
-        # in the order of their dependence: the page is stopped first, the workers last
-        self.supervisor.start(workers, api, page)
-        self._tell_ready(api)
-        self._tell_ready(page)
-        self._wait_for_workers(api_url)
+    def start_workers(self) -> None:
+        """Start the pool: the registry has a champion by now, or somebody else keeps it."""
+        self.supervisor.start(python_service("worker pool", "worker", self.home, self.env))
 
-    def _wait_for_workers(self, api_url: str) -> None:
+    def tell_readers_ready(self) -> None:
+        """Wait until the page has matches to show."""
+        self._tell_ready(self._api)
+        self._tell_ready(self._page)
+        while not answers(f"{self.env['API_URL']}/readyz?need=reads") and since_start_s() < MATCHES_TIMEOUT_S:
+            self.supervisor.watch()
+            time.sleep(WATCH_S)
+        say(f"\nMatch page {self.page_url}  ({since_start_s():.0f} s after the start)")
+
+    def tell_workers_ready(self) -> None:
+        """Wait until live predictions are answered."""
         began = time.monotonic()
-        while (missing := unready_parts(api_url)) and time.monotonic() - began < 90.0:
+        while (missing := unready_parts(self.env["API_URL"])) and time.monotonic() - began < WORKERS_TIMEOUT_S:
             self.supervisor.watch()
             time.sleep(WATCH_S)
         count = self.settings.n_worker_processes
@@ -179,13 +212,7 @@ def run(options: argparse.Namespace) -> None:
     home.relocate_registry()
     machine.check_ports()
     try:
-        machine.start_servers()
-        machine.build(data, rebuild=options.rebuild)
-        home.note_addresses(machine.env)
-        machine.start_touchline()
-        say(f"\nMatch page http://127.0.0.1:{settings.dashboard_port}")
-        say(f"API        {machine.env['API_URL']}  (documentation at /docs)\nCtrl-C stops everything.")
-        machine.watch()
+        machine.serve(data, rebuild=options.rebuild)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

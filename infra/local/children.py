@@ -6,7 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from app.runtime import set_parent_death_signal
 
 LOG_BYTES = 16 * 2**20
 LOG_FILES = 3
+WATCH_S = 0.2  # between two looks at what runs
 
 
 class LocalError(Exception):
@@ -115,13 +117,17 @@ def _spawn(command: Command) -> subprocess.Popen[bytes]:
         )
 
 
-def run_once(command: Command, *, timeout_s: float = 120.0) -> None:
-    """Run to its end; a failure is a LocalError with the last lines of the log."""
+def run_once(command: Command, *, timeout_s: float = 120.0, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Run to its end, calling `meanwhile` all the time; a failure is a LocalError with the last lines of the log."""
     child = Child(command)
+    deadline = time.monotonic() + timeout_s
     try:
-        child.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        raise LocalError(f"{command.name} did not finish within {timeout_s:.0f} s.") from None
+        while child.exit_code is None:
+            if time.monotonic() > deadline:
+                raise LocalError(f"{command.name} did not finish within {timeout_s:.0f} s.")
+            meanwhile()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(WATCH_S)
     finally:
         child.stop()
     if child.exit_code != 0:

@@ -10,7 +10,6 @@ from infra.local.services import Service
 
 log = structlog.get_logger("touchline")
 
-WATCH_S = 0.2
 STEADY_S = 60.0  # a service that ran this long starts again without delay
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0

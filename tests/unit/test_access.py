@@ -2,11 +2,13 @@
 
 import asyncio
 import io
+import re
 import stat
 import subprocess
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -229,24 +231,42 @@ def test_names_are_no_loopback_but_localhost() -> None:
 
 _ONLY = """
 import sys
-allowed = set(sys.argv.pop(1).split(",")) | sys.stdlib_module_names | {"app"}
+from importlib import import_module
+allowed = set(sys.argv.pop(1).split(",")) | sys.stdlib_module_names | {"app", "worker"}
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] not in allowed and not name.startswith("_"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Block())
-from app.auth.__main__ import main
-main()
+import_module(sys.argv.pop(1)).main()
 """
+
+
+def run_with_small_lock(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a module where nothing can be imported but what `scripts/setup commands` installs."""
+    lock = (ROOT / "infra" / "requirements" / "commands.txt").read_text()
+    locked = {line.partition("==")[0] for line in lock.splitlines() if "==" in line}
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in locked}
+    modules = [
+        module
+        for module, packages in packages_distributions().items()
+        if normal & {re.sub(r"[-_.]+", "-", name).lower() for name in packages}
+    ]
+    command = [sys.executable, "-c", _ONLY, ",".join(modules), module, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 @pytest.mark.timeout(600)
 def test_small_command_needs_its_small_lock_alone(home: Path) -> None:
     """On a fresh machine `scripts/keys` installs these few packages, not the 3 GB of the whole."""
-    lock = (ROOT / "infra" / "requirements" / "keys.txt").read_text()
-    names = [line.partition("==")[0] for line in lock.splitlines() if "==" in line]
-    modules = ",".join(name.removeprefix("python-").replace("-", "_") for name in names)
-    command = [sys.executable, "-c", _ONLY, modules, "create", "somebody", "--scopes", "read"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    made = run_with_small_lock("app.auth.__main__", "create", "somebody", "--scopes", "read")
     assert made.returncode == 0, made.stderr
     assert made.stdout.partition(".")[0] in (home / "keys.json").read_text()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("module", ["app.queue.__main__", "app.ledger.__main__"])
+def test_other_small_commands_need_no_more(module: str) -> None:
+    made = run_with_small_lock(module, "--help")
+    assert made.returncode == 0, made.stderr
+    assert "usage" in made.stdout.lower()
