@@ -183,6 +183,12 @@ class Settings(BaseSettings):
         description="bookmaker one bets with, as `prices.parquet` names it, when artifacts are built and lines are "
         "imported; empty: Fonbet where its line was imported, else Bet365",
     )
+    source_url: str = Field(
+        "https://www.football-data.co.uk",
+        pattern="^https?://",
+        description="base address of the result files and fixtures lists",
+    )
+
     value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
     kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
     kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")

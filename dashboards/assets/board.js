@@ -459,6 +459,7 @@ function showAge(el, snapshot, until) {
     isOld && h("em", {class: "old"}, ` (${f.ago(until)})`),
     h("span", {}, ` · forecasts made ${f.ago(Date.parse(snapshot.built_at))}`),
     snapshot.simulated && h("span", {class: "made-up"}, "simulated"),
+    !snapshot.simulated && snapshot.source && h("span", {}, ` · results and odds: ${snapshot.source}`),
   )
   el.title = `Source: ${snapshot.source ?? "unknown"}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
 }

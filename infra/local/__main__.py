@@ -25,6 +25,7 @@ from infra.local.services import Service, answers, postgres_service, python_serv
 from infra.local.supervisor import Supervisor
 
 BUILD_TIMEOUT_S = 3600.0
+FETCH_TIMEOUT_S = 7200.0
 MATCHES_TIMEOUT_S = 600.0
 WORKERS_TIMEOUT_S = 90.0
 PAGE_KEY_PREFIX = "matchpage"
@@ -50,6 +51,8 @@ def arguments() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser("scripts/run", description="Run all of Touchline on this machine.")
     parser.add_argument("--data", type=Path, help="folder of football-data.co.uk files (default: a simulated sample)")
+    parser.add_argument("--leagues", help="fetch these from football-data.co.uk and serve them: E0,SP1,… or all")
+    parser.add_argument("--since", type=int, default=2015, help="first season to fetch, by its year (%(default)s)")
     parser.add_argument("--rebuild", action="store_true", help="build artifacts and models even if there are some")
     return parser.parse_args()
 
@@ -103,7 +106,6 @@ class Machine:
 
     def serve(self, data: Path | None, *, rebuild: bool) -> None:
         """Start everything, in an order that brings the page soonest, and keep it alive."""
-        self.name_stores()
         self.start_servers()
         self.home.note_addresses(self.env)
         self.start_readers()
@@ -157,6 +159,18 @@ class Machine:
         # in the order of their dependence: the page is stopped first
         self.supervisor.start(self._api, self._page)
 
+    def fetch(self, leagues: str, since: int, data: Path) -> None:
+        """Bring what is new into `data`; a site that is away does not matter where there is something to serve."""
+        say(f"  ▸ fetching {leagues} from {self.settings.source_url}")
+        options = ["--leagues", leagues, "--since", str(since), "--into", str(data)]
+        command = Command("The fetch", [sys.executable, "-m", "worker.pipeline.fetch", *options], env=self.env)
+        try:
+            run_once(command, timeout_s=FETCH_TIMEOUT_S)
+        except LocalError as error:
+            if not any(data.rglob("*.csv")):
+                raise LocalError(f"{error} There is nothing in {data} to serve.") from error
+            say(f"  … {error} Serving what is in {data}.")
+
     def build(self, data: Path | None, *, rebuild: bool) -> None:
         """Artifacts and a champion, when there are none; what runs already is kept alive meanwhile."""
         if "artifacts_uri" in self.given or not (rebuild or self.home.needs_build(data)):
@@ -204,7 +218,9 @@ def run(options: argparse.Namespace) -> None:
     settings = Settings()
     home = Home(settings.touchline_home.resolve())
     data = options.data and options.data.resolve()
-    if data is not None and not data.is_dir():
+    if options.leagues and data is None:
+        data = home.data
+    if data is not None and not options.leagues and not data.is_dir():
         raise LocalError(f"--data {data} is not a folder.")
     machine = Machine(settings, home)
     say(f"Touchline {__version__}, state in {home.root}")
@@ -212,6 +228,9 @@ def run(options: argparse.Namespace) -> None:
     home.relocate_registry()
     machine.check_ports()
     try:
+        machine.name_stores()
+        if options.leagues:
+            machine.fetch(options.leagues, options.since, home.data if data is None else data)
         machine.serve(data, rebuild=options.rebuild)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

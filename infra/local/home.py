@@ -30,6 +30,11 @@ class Home:
         return self.root / "artifacts"
 
     @property
+    def data(self) -> Path:
+        """What was fetched."""
+        return self.root / "data"
+
+    @property
     def registry(self) -> Path:
         """The MLflow store."""
         return self.root / "mlflow"
@@ -141,6 +146,8 @@ def fingerprint(data: Path) -> str:
     """Changes when a file of the folder is added, removed or changed."""
     digest = hashlib.sha256(str(data).encode())
     for path in sorted(data.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(data).parts):
+            continue  # hidden files are not read
         status = path.stat()
         digest.update(f"{path.relative_to(data)} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()

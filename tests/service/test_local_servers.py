@@ -259,3 +259,22 @@ def test_new_data_asks_for_a_build(tmp_path: Path) -> None:
     (data / "E0.csv").write_text("Div,Date\n")
     assert fingerprint(data) != before
     assert home.needs_build(data)
+
+
+def test_what_lies_hidden_in_a_folder_is_no_change(tmp_path: Path) -> None:
+    before = fingerprint(tmp_path)
+    (tmp_path / ".fetch").mkdir()
+    (tmp_path / ".fetch" / "files.json").write_text("{}")
+    assert fingerprint(tmp_path) == before
+
+
+def test_a_site_that_is_away_matters_only_where_there_is_nothing_yet(tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    there = Machine(Settings(touchline_home=tmp_path, source_url=address), Home(tmp_path))
+    there.env |= {"SOURCE_URL": address, "PYTHONPATH": str(ROOT)}
+    data = tmp_path / "data"
+    with pytest.raises(LocalError, match=r"There is no league XX|nothing in .* to serve"):
+        there.fetch("XX", 2024, data)
+    data.mkdir(exist_ok=True)
+    (data / "E0.csv").write_text("Div,Date\n")
+    there.fetch("XX", 2024, data)

@@ -265,7 +265,7 @@ def test_small_command_needs_its_small_lock_alone(home: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("module", ["app.queue.__main__", "app.ledger.__main__"])
+@pytest.mark.parametrize("module", ["app.queue.__main__", "app.ledger.__main__", "worker.pipeline.fetch"])
 def test_other_small_commands_need_no_more(module: str) -> None:
     made = run_with_small_lock(module, "--help")
     assert made.returncode == 0, made.stderr

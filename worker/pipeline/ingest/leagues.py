@@ -69,6 +69,12 @@ _PUBLISHED = (
     League("USA", "USA", "MLS"),
 )
 
+
+def published_divisions() -> tuple[str, ...]:
+    """Return the codes of the publisher's files, the main ones first."""
+    return tuple(league.division for league in _PUBLISHED)
+
+
 # other names of the divisions above, as lists and feeds spell them
 _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "E0": ("EPL", "Premiership"),
