@@ -18,7 +18,9 @@ from app.store.snapshot import Snapshot
 @bulk_read()
 async def list_predictions(request: web.Request, snapshot: Snapshot, query: ListQuery) -> Content:
     """All precomputed predictions, by kick-off."""
-    return Content({"count": snapshot.n_matches}, predictions.all_predictions().select(query.field_names()))
+    names = query.field_names()
+    written = None if names else snapshot.row_file(predictions.ROWS)
+    return Content({"count": snapshot.n_matches}, predictions.all_predictions().select(names), written=written)
 
 
 @bulk_read(Format.JSON)

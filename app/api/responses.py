@@ -22,6 +22,7 @@ from app.store.database import Connection, Query
 from app.store.fields import Listing
 from app.store.formats import Format
 from app.store.response_cache import LARGEST_BYTES, CachedResponse, ResponseCache
+from app.store.row_files import RowFile, WholeList
 from app.store.snapshot import Snapshot
 
 MAY_CHANGE = "no-cache"  # may be kept, must be asked for again: a 304 is cheap
@@ -197,13 +198,13 @@ SNAPSHOT_HEADER = "Touchline-Snapshot"
 class Content:
     """What is in an answer: members of the JSON object beside `items`, rows if there are any, and headers.
 
-    `written` are the rows as JSON with commas between them, where they were at hand.
+    `written` are the rows as JSON with commas between them, or all rows in a file, where they were at hand.
     """
 
     members: Mapping[str, Any] | bytes  # bytes: a JSON object that is written already
     rows: Listing | None = None
     headers: Mapping[str, str] | None = None
-    written: bytes | None = None
+    written: bytes | RowFile | None = None
 
 
 FindContent = Callable[[Snapshot], Awaitable[Content]]
@@ -280,11 +281,13 @@ async def _render(snapshot: Snapshot, representation: RepresentationRequest, fin
         head = _json_head(then, representation, content)
         if content.rows is None:
             body: bytes | None = head
-        elif content.written is not None and representation.form is Format.JSON:
+        elif isinstance(content.written, bytes) and representation.form is Format.JSON:
             body = head[:-1] + b',"items":[' + content.written + b"]}"
+        elif (whole := _whole_list(representation, content, head)) and whole.size_bytes > LARGEST_BYTES:
+            body = None
         else:
             write = content.rows.chunks(representation.form, head)
-            body = await then.database.run(lambda cursor: _whole(write(cursor)))
+            body = await then.database.run(lambda cursor: _joined(write(cursor)))
         # of the bytes; of all that they depend on where they are too many to be seen before they are sent
         tagged = body if body is not None else repr((__version__, then.id, representation.key)).encode()
         headers = representation.headers() | {SNAPSHOT_HEADER: then.id} | dict(content.headers or {})
@@ -311,9 +314,37 @@ async def _stream(
         content = await find(then)
         if content.rows is None:
             raise RuntimeError("only rows can be too large to keep")
-        write = content.rows.chunks(representation.form, _json_head(then, representation, content))
+        head = _json_head(then, representation, content)
+        whole = _whole_list(representation, content, head)
+        if whole is not None and coding is not Coding.IDENTITY and then.row_files is not None:
+            whole = then.row_files.code(coding, whole)
+        if whole is not None:
+            return await _send_whole(request, response, whole)
+        write = content.rows.chunks(representation.form, head)
         with then.database.query() as query:
             return await send_pieces(request, response, query, lambda cursor: compress_pieces(coding, write(cursor)))
+
+
+def _whole_list(representation: RepresentationRequest, content: Content, head: bytes) -> WholeList | None:
+    """The answer as a file, where its rows are one."""
+    rows = content.written
+    return rows.whole(head) if isinstance(rows, RowFile) and representation.form is Format.JSON else None
+
+
+async def _send_whole(request: web.Request, response: web.StreamResponse, whole: WholeList) -> web.StreamResponse:
+    """Send a file from the kernel's memory to the socket; as in `send_pieces`, a failure breaks off."""
+    response.content_length = whole.size_bytes
+    await response.prepare(request)
+    try:
+        if whole.head:
+            await response.write(whole.head)
+        if request.transport is not None:  # else writing the rest fails
+            await asyncio.get_running_loop().sendfile(request.transport, whole.file, 0, whole.file_bytes)
+        await response.write_eof(whole.tail)
+    except Exception as error:
+        log.exception("response.aborted", error=type(error).__name__, request_id=request.get(appkeys.REQUEST_ID))
+        _break_off(request)
+    return response
 
 
 def _json_head(snapshot: Snapshot, representation: RepresentationRequest, content: Content) -> bytes:
@@ -326,7 +357,7 @@ def _is_usable(request: web.Request, answer: CachedResponse, codings: tuple[Codi
     return answer.is_large or answer.body is not None or respond(request, answer, codings) is not None
 
 
-def _whole(pieces: Iterator[bytes]) -> bytes | None:
+def _joined(pieces: Iterator[bytes]) -> bytes | None:
     """All of it, in a thread; None when it is too large to keep."""
     chunks: list[bytes] = []
     size_bytes = 0

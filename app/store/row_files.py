@@ -1,5 +1,6 @@
 """Rows of a snapshot written once as JSON, in files beside its tables: a match is then a bisect and a read."""
 
+import contextlib
 import os
 import threading
 from bisect import bisect_left
@@ -16,10 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import structlog
 
+from app.store.compression import Coding, compress_pieces
 from app.store.database import Connection
 
 log = structlog.get_logger(__name__)
 _BATCH_ROWS = 2048  # about three megabytes of cards
+_PIECE_BYTES = 4 * 2**20
 _COMMA = b","
 _INDEX_BYTES = 20  # a row: its match, where it begins, its length
 
@@ -39,6 +42,28 @@ def row_source(rows: str, **json: str) -> RowSource:
     return RowSource(tuple(json), f"SELECT match_id, {texts} FROM {rows}")  # noqa: S608
 
 
+@dataclass(frozen=True, slots=True)
+class WholeList:
+    """An answer whose middle is a file: `head`, so many bytes of the file, and `tail`."""
+
+    head: bytes
+    file: BinaryIO
+    file_bytes: int
+    tail: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the answer."""
+        return len(self.head) + self.file_bytes + len(self.tail)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the answer a few megabytes at a time."""
+        yield self.head
+        for at in range(0, self.file_bytes, _PIECE_BYTES):
+            yield os.pread(self.file.fileno(), min(_PIECE_BYTES, self.file_bytes - at), at)
+        yield self.tail
+
+
 class RowFile:
     """JSON rows in the order of their table, each followed by a comma, and an index of them by match id.
 
@@ -46,8 +71,8 @@ class RowFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)
-        self.size_bytes = path.stat().st_size
+        self._file: BinaryIO = path.open("rb", buffering=0)
+        self._size_bytes = path.stat().st_size
         index = _index_of(path)
         self._n_rows = n = index.stat().st_size // _INDEX_BYTES
         with index.open("rb") as file:
@@ -85,9 +110,10 @@ class RowFile:
         pieces = [os.pread(number, end[last - 1] - begin[first], begin[first]) for first, last in pairwise(breaks)]
         return b"".join(pieces)[: -len(_COMMA)]
 
-    def open_file(self) -> BinaryIO:
-        """Open the rows once more, for a reader that goes on while the snapshot is closed."""
-        return os.fdopen(os.dup(self._file.fileno()), "rb")
+    def whole(self, head: bytes) -> "WholeList":
+        """Return all rows as the list that ends the JSON object which `head` begins."""
+        # without the last comma
+        return WholeList(head[:-1] + b',"items":[', self._file, self._size_bytes - len(_COMMA), b"]}")
 
     def close(self) -> None:
         """Close the file."""
@@ -151,16 +177,16 @@ class RowFiles:
         self._sources = sources
         self._files: dict[str, RowFile] = {}
         self._stop = threading.Event()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="row-files")
         self._writing: Future[None] | None = None
+        self._coded: dict[tuple[Coding, bytes], Future[BinaryIO | None]] = {}
         self.fault: str | None = None
 
     def start(self, after: Callable[[], None]) -> None:
         """Begin when `after` returns: what callers cannot do without is built first."""
         if not self._sources:
             return
-        writer = ThreadPoolExecutor(1, thread_name_prefix="row-files")
-        self._writing = writer.submit(self._write_sources, after)
-        writer.shutdown(wait=False)
+        self._writing = self._writer.submit(self._write_sources, after)
 
     def get(self, name: str) -> RowFile | None:
         """Return the file of that name, once it is whole."""
@@ -174,10 +200,39 @@ class RowFiles:
     def close(self) -> None:
         """Stop writing, and close what is written; blocks until the writer has stopped."""
         self._stop.set()
-        self.wait()
+        self._writer.shutdown()
         files, self._files = self._files, {}
         for file in files.values():
             file.close()
+        for coded in self._coded.values():
+            if (whole := coded.result()) is not None:
+                whole.close()
+
+    def code(self, coding: Coding, plain: WholeList) -> WholeList | None:
+        """Return a list in a coding, once that has been made; the first who asks has it made."""
+        key = coding, plain.head
+        if key not in self._coded:
+            # a head differs only while a snapshot is stale; no request makes more of them
+            self._coded[key] = self._writer.submit(self._write_coded, coding, plain, len(self._coded))
+        made = self._coded[key]
+        file = made.result() if made.done() else None
+        return WholeList(b"", file, os.fstat(file.fileno()).st_size) if file is not None else None
+
+    def _write_coded(self, coding: Coding, plain: WholeList, number: int) -> BinaryIO | None:
+        path = self._folder / f"whole-{number}.{coding.value}"
+        try:
+            with path.open("wb", buffering=0) as file:
+                for piece in compress_pieces(coding, plain.pieces()):
+                    if self._stop.is_set():
+                        return None
+                    _write_all(file, memoryview(piece))
+            return path.open("rb", buffering=0)
+        except OSError as error:
+            # it goes on being compressed for each who asks
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            log.warning("rows.not_compressed", path=str(path), error=error.strerror)
+            return None
 
     def _write_sources(self, after: Callable[[], None]) -> None:
         try:

@@ -1,6 +1,7 @@
 """Rows written once as JSON: the same bytes as DuckDB gives, and nothing lost where they cannot be written."""
 
 import asyncio
+import gzip
 import itertools
 import os
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import brotli
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from app import appkeys
 from app.store import cards, match_history, predictions
+from app.store.compression import zstd
 from app.store.database import open_connection
 from app.store.response_cache import ResponseCache
 from app.store.row_files import RowFiles, RowSource, row_source
@@ -23,6 +26,7 @@ from tests.support.build_artifacts import FIRST_ID, write_artifacts
 from tests.support.serving import Client, Serve
 
 PER_REQUEST = {"date", "x-request-id", "traceparent"}
+UNPACK = {"identity": bytes, "gzip": gzip.decompress, "br": brotli.decompress, "zstd": zstd.decompress}
 N = 120
 
 
@@ -228,3 +232,78 @@ def test_writing_stops_when_nobody_wants_it_any_more(tmp_path: Path) -> None:
         pass
     files.close()
     assert (files.get("some"), files.fault, list(tmp_path.iterdir())) == (None, None, [])
+
+
+WHOLE = "/predict/predictions/"
+
+
+async def whole_list(client: Client, coding: str) -> tuple[dict[str, str], bytes]:
+    async with client.get(WHOLE, headers={"Accept-Encoding": coding}, auto_decompress=False) as response:
+        assert response.status == 200
+        return {name.lower(): value for name, value in response.headers.items()}, await response.read()
+
+
+async def test_whole_list_is_its_file(written: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes and tags are those of the stream that it replaces; a compressed one is made once, then sent as it is."""
+    monkeypatch.setattr("app.api.responses.LARGEST_BYTES", 1000)
+    with without_row_files(written):
+        streams = {coding: await whole_list(written, coding) for coding in UNPACK}
+    for coding, unpack in UNPACK.items():
+        headers, body = streams[coding]
+        assert headers["transfer-encoding"] == "chunked"
+        first = await whole_list(written, coding)
+        assert unpack(first[1]) == unpack(body)
+        async with asyncio.timeout(60):
+            while "content-length" not in (whole := await whole_list(written, coding))[0]:  # noqa: ASYNC110  # a thread makes it
+                await asyncio.sleep(0.02)
+        assert int(whole[0]["content-length"]) == len(whole[1])
+        assert unpack(whole[1]) == unpack(body)
+        for name in ("etag", "content-type", "vary", "cache-control", "touchline-snapshot"):
+            assert whole[0][name] == headers[name]
+        async with written.head(WHOLE, headers={"Accept-Encoding": coding}) as head:
+            assert (head.status, head.headers["ETag"]) == (200, headers["etag"])
+        known = {"Accept-Encoding": coding, "If-None-Match": headers["etag"]}
+        async with written.get(WHOLE, headers=known) as response:
+            assert response.status == 304
+
+
+async def test_many_read_the_whole_list_at_once(written: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.responses.LARGEST_BYTES", 1000)
+    found = await asyncio.gather(*(whole_list(written, "identity") for _ in range(40)))
+    assert len({body for _, body in found}) == 1
+    assert len(orjson.loads(found[0][1])["items"]) == N
+
+
+async def test_whole_list_goes_out_though_its_snapshot_is_replaced(
+    written: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who has begun to read reads to the end, from the files of the snapshot that was."""
+    monkeypatch.setattr("app.api.responses.LARGEST_BYTES", 1000)
+    _, expected = await whole_list(written, "identity")
+    async with written.get(WHOLE, headers={"Accept-Encoding": "identity"}) as response:
+        await asyncio.to_thread(write_artifacts, tmp_path / "many", n_matches=N, seed=6)
+        await written.app[appkeys.SNAPSHOTS].refresh()
+        assert await response.read() == expected
+
+
+async def test_disk_without_room_for_a_compressed_list(written: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on being compressed for each who asks."""
+    monkeypatch.setattr("app.api.responses.LARGEST_BYTES", 1000)
+    _, plain = await whole_list(written, "identity")
+    rows = snapshot_of(written).folder / "rows"
+    await asyncio.to_thread((rows / "whole-0.gzip").mkdir)  # a file cannot be made there
+    for _ in range(3):
+        headers, body = await whole_list(written, "gzip")
+        assert (headers["transfer-encoding"], gzip.decompress(body)) == ("chunked", plain)
+    await asyncio.to_thread((rows / "whole-0.gzip").rmdir)
+
+
+async def test_reader_who_leaves_amid_the_whole_list(written: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.responses.LARGEST_BYTES", 1000)
+    _, expected = await whole_list(written, "identity")
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", written.port, limit=1024)
+        writer.write(f"GET {WHOLE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await reader.readexactly(500)
+        writer.transport.abort()
+    assert (await whole_list(written, "identity"))[1] == expected
