@@ -144,13 +144,11 @@ def _tag(answer: CachedResponse, coding: Coding) -> str:
 
 def _known(request: web.Request, answer: CachedResponse, codings: tuple[Coding, ...]) -> str | None:
     """The tag that the client, or a cache before it, named of a variant that may still be used."""
+    # as it was written: aiohttp takes the tag "*" in quotes for the bare star too
+    if request.headers[hdrs.IF_NONE_MATCH].strip() == "*":
+        return _tag(answer, variant_wanted(codings, len(answer.body) if answer.body else _SMALLEST_CODED_BYTES))
     usable = {_tag(answer, coding) for coding in codings}
-    for named in request.if_none_match or ():
-        if named.value in usable:
-            return named.value
-        if named.value == "*":
-            return _tag(answer, codings[0])
-    return None
+    return next((named.value for named in request.if_none_match or () if named.value in usable), None)
 
 
 def _without_content(answer: CachedResponse) -> dict[str, str]:
