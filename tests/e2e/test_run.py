@@ -25,6 +25,7 @@ from infra.local.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_S = 400.0
+SILENCERS = {"CI", "GITHUB_ACTIONS", "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "EVIDENTLY_DISABLE_TELEMETRY"}
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -61,6 +62,11 @@ class Running:
         return f"http://127.0.0.1:{self.app_port}"
 
     @property
+    def addresses(self) -> Path:
+        """Whom a process talked to outside this machine; absent when none did."""
+        return self.home / "addresses.txt"
+
+    @property
     def log(self) -> Path:
         return self.home / "terminal.log"
 
@@ -70,8 +76,11 @@ class Running:
             "APP_PORT": str(self.app_port),
             "DASHBOARD_PORT": str(self.page_port),
             "WORKER_METRICS_PORT": str(self.metrics_port),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT / 'tests/support/record_addresses'}:{ROOT}",
+            "RECORD_ADDRESSES": str(self.addresses),
         }
+        # with these some libraries are silent of their own accord
+        env = {name: value for name, value in env.items() if name not in SILENCERS}
         with self.log.open("a") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.local"], env=env, stdout=out, stderr=out, cwd=self.home, text=True
@@ -177,6 +186,17 @@ def test_a_second_start_takes_seconds_and_nothing_is_left_after_the_stop(running
     assert "building" not in running.log.read_text().rsplit("Touchline ", 1)[1]
     assert took_s < 60
     assert running.stop() == []
+
+
+def test_no_process_talked_to_anybody_outside(running: Running, tmp_path: Path) -> None:
+    """Build, API, workers and page, with every switch that silences telemetry taken out of their environment."""
+    code = "import socket; s = socket.socket(); s.setblocking(False); s.connect_ex(('192.0.2.1', 9))"
+    told = tmp_path / "told.txt"
+    path = {"PYTHONPATH": str(ROOT / "tests/support/record_addresses"), "RECORD_ADDRESSES": str(told)}
+    subprocess.run([sys.executable, "-c", code], env=os.environ | path, check=True)
+    assert "192.0.2.1" in told.read_text()  # whoever does is written down
+    assert running.answers > 5
+    assert not running.addresses.exists(), running.addresses.read_text()
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
