@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -55,6 +56,7 @@ class Backoff:
         self._pause_s = 0.0
 
 
+ORPHANED = signal.SIGUSR1  # sent to a worker when its supervisor or fork server is gone
 _PR_SET_PDEATHSIG = 1
 
 

@@ -26,7 +26,7 @@ from app.queue.redis_keys import HEARTBEAT_EVERY_S, RESULT, RedisKeys
 from app.queue.serialization import dumps, loads
 from app.queue.shadow_stream import ShadowStream
 from app.queue.workers import WorkerRegistry
-from app.runtime import cancel_and_wait, freeze_gc, run_in_background
+from app.runtime import ORPHANED, cancel_and_wait, freeze_gc, run_in_background
 from app.settings import Settings
 from app.telemetry.export import SpanExport, open_export
 from worker import tasks
@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 JOB_TIMEOUT_S = 60.0
 # how long a worker without its supervisor answers on: longer than a pool takes to start on a busy machine
 HAND_OVER_S = 300.0
-ORPHANED = signal.SIGUSR1  # the supervisor is gone
 DRAIN_S = 10.0  # how long jobs in hand may take after SIGTERM; then others do them
 
 # Every job there is. Add one: its name to app.queue.jobs.Job, its coroutine to worker.tasks, a line here.
@@ -247,11 +246,11 @@ async def serve(settings: Settings, *, source: Source | None = None, pipe: Conne
 
 
 async def _hand_over(orphaned: asyncio.Event, redis: ArqRedis, queue_name: str, stop: asyncio.Event) -> None:
-    """After the supervisor's death, answer on until a worker of the next pool is ready; then stop."""
+    """After the death of supervisor or fork server, answer on until a worker begun later is ready; then stop."""
     await orphaned.wait()
     registry = WorkerRegistry(redis, RedisKeys(queue_name))
     orphaned_at, deadline = datetime.now(UTC), monotonic() + HAND_OVER_S
-    log.warning("supervisor.lost: answering on until the next pool is ready, at most %.0f s", HAND_OVER_S)
+    log.warning("parent.lost: answering on until another worker is ready, at most %.0f s", HAND_OVER_S)
     host = socket.gethostname()
     while monotonic() < deadline:
         try:

@@ -14,7 +14,7 @@ from threading import Thread
 from time import monotonic
 from types import FrameType
 
-from app.runtime import Backoff, set_parent_death_signal
+from app.runtime import ORPHANED, Backoff, set_parent_death_signal
 from app.settings import Settings
 from app.telemetry.logging import set_up_logging
 from app.telemetry.metrics import State
@@ -42,14 +42,17 @@ def work(settings: Settings, pipe: Connection | None = None) -> None:
     """The life of one worker process, which tells through `pipe` what it counts."""
     from worker.main import serve  # noqa: PLC0415  # the supervisor itself needs none of it
 
-    stop_with_supervisor()
+    hand_over_when_orphaned()
     set_up_logging(settings.log_level, settings.log_format)
     asyncio.run(serve(settings, pipe=pipe))
 
 
-def stop_with_supervisor() -> None:
-    """Drain when the fork server is gone; hand over to the next pool when the supervisor is, even by kill -9."""
-    set_parent_death_signal(signal.SIGTERM, parent=os.getppid())
+def hand_over_when_orphaned() -> None:
+    """Have a signal sent when the fork server or the supervisor is gone, even by kill -9.
+
+    On it a worker answers on until another is ready: a new fork server first imports MLflow, for seconds.
+    """
+    set_parent_death_signal(ORPHANED, parent=os.getppid())
     # the fork server lives for as long as we do, so its end does not tell of the supervisor's
     Thread(target=_signal_supervisor_end, name="supervisor", daemon=True).start()
 
@@ -59,7 +62,7 @@ def _signal_supervisor_end() -> None:
     if supervisor is not None:
         supervisor.join()
         # without a handler, as while the process starts, it ends it
-        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), ORPHANED)
 
 
 class Pool:

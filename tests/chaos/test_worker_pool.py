@@ -126,6 +126,33 @@ async def test_killed_supervisor_interrupts_no_answer(
     assert not alive
 
 
+@pytest.mark.timeout(600)  # a fork server starts
+async def test_killed_fork_server_interrupts_no_answer(queue: QueueClient, pool: Child) -> None:
+    """Its workers go when those of the next one are ready, though a new one imports MLflow for seconds first."""
+    old = {worker.pid for worker in await queue.workers()}
+    pauses_s: list[float] = []
+    os.kill((await asyncio.to_thread(fork_server, pool)).pid, signal.SIGKILL)
+    number = 0
+    while not await is_replaced(queue, old):
+        number += 1
+        started = monotonic()
+        job = await a_job(queue, tiny_rows(1)[0], match_id=number, features=np.float32([number] * 6).tobytes())
+        await queue.predict(job, timeout_s=30)
+        pauses_s.append(monotonic() - started)
+        await asyncio.sleep(0.02)
+    assert max(pauses_s) < 5
+    await until(lambda: has_workers(queue, 2), timeout_s=120)
+    _, alive = await asyncio.to_thread(
+        psutil.wait_procs, [psutil.Process(pid) for pid in old if psutil.pid_exists(pid)], 60
+    )
+    assert not alive
+
+
+def fork_server(pool: Child) -> psutil.Process:
+    children = psutil.Process(pool.pid).children()
+    return next(child for child in children if "forkserver" in " ".join(child.cmdline()))
+
+
 async def is_replaced(queue: QueueClient, old: set[int]) -> bool:
     pids = {worker.pid for worker in await queue.workers() if "champion" in worker.models}
     return bool(pids) and not pids & old

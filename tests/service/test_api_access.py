@@ -234,8 +234,8 @@ def through(url: str, port: int) -> str:
 @pytest.mark.usefixtures("patient")
 async def test_slow_redis_counts_all_the_same(redis_url: str, live_settings: Settings) -> None:
     """Half a second away, five times what was once taken for away."""
-    async with slow_proxy(urlsplit(redis_url).port or 0, 0.25) as port:
-        far = live_settings.model_copy(update={"redis_url": SecretStr(through(redis_url, port))})
+    async with slow_proxy(urlsplit(redis_url).port or 0, 0.25) as proxy:
+        far = live_settings.model_copy(update={"redis_url": SecretStr(through(redis_url, proxy.port))})
         redis = connect(far)
         rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=5)
         taken = await asyncio.gather(*(rate.acquire("a") for _ in range(12)), return_exceptions=True)
@@ -252,8 +252,8 @@ async def test_caller_who_goes_on_asking_does_not_wait_for_slow_redis(
 ) -> None:
     """Its batch is exchanged in the background: of many requests over three lives of a batch, the first alone waits."""
     monkeypatch.setattr("app.auth.rate_limit.FRESH_S", 0.3)
-    async with slow_proxy(urlsplit(redis_url).port or 0, 0.25) as port:
-        far = live_settings.model_copy(update={"redis_url": SecretStr(through(redis_url, port))})
+    async with slow_proxy(urlsplit(redis_url).port or 0, 0.25) as proxy:
+        far = live_settings.model_copy(update={"redis_url": SecretStr(through(redis_url, proxy.port))})
         redis = connect(far)
         rate = RateLimit(redis, prefix=live_settings.queue_name, per_minute=60_000)
         n_waited = 0

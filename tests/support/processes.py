@@ -6,14 +6,14 @@ import time
 from collections.abc import Sized
 
 from app.settings import Settings
-from worker.pool import stop_with_supervisor
+from worker.pool import hand_over_when_orphaned
 
 PRELOAD = ["tests.support.processes", "pytest"]
 
 
 def leave_a_mark(settings: Settings) -> None:
     """A worker process that does nothing but tell its pid."""
-    stop_with_supervisor()
+    hand_over_when_orphaned()
     (settings.touchline_home / str(os.getpid())).touch()
     time.sleep(60)
 

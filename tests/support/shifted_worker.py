@@ -1,4 +1,6 @@
-"""A worker process whose clock is wrong: `python -m tests.support.shifted_worker SECONDS`, settings by environment.
+"""A worker process whose clock is wrong: `python -m tests.support.shifted_worker SECONDS [registry]`.
+
+Settings come by environment; its models are in memory unless it is told to take the registry's.
 
 The clock is shifted before anything of ours is imported, so every `time()` of the process is as far ahead as those of
 a host whose clock is.
@@ -18,4 +20,5 @@ from tests.support.live import MemorySource  # noqa: E402  # after the clock
 from worker.main import serve  # noqa: E402  # after the clock
 
 if __name__ == "__main__":
-    asyncio.run(serve(Settings(), source=lambda _: MemorySource()))
+    in_registry = sys.argv[2:] == ["registry"]
+    asyncio.run(serve(Settings()) if in_registry else serve(Settings(), source=lambda _: MemorySource()))
