@@ -23,8 +23,8 @@ from worker.leases import ClaimedJob, FinishedJob, Leases, Outcome
 
 log = logging.getLogger(__name__)
 
-BATCH = 32  # half of 64 callers: the API answers one half while the model computes the other; 2,230 -> 2,600 a second
-BATCHES_AT_ONCE = 2  # one computes while the next one is fetched
+BATCHES_AT_ONCE = 2  # one computes while the next one is fetched; those handed over are on top
+HAND_OVER_S = 1.0  # how long jobs that were handed over as the worker stopped may be on their way
 MAX_TRIES = 3
 RETRY_PAUSE_S = 0.2
 RECONNECT_S = 0.2
@@ -32,16 +32,21 @@ CLOCK_S = 5.0  # how often the clock is looked at; jobs enter the queue up to tw
 STUCK_EXIT_CODE = 70
 
 PredictBatch = Callable[[dict[Any, Any], Sequence[PredictionRequest]], Awaitable[list[Outcome]]]
+BatchLimit = Callable[[dict[Any, Any]], int]
 OnAnswered = Callable[[Sequence[PredictionRequest], Sequence[Outcome]], None]
 
 
 class BatchWorker(Worker):
-    """Predicts many matches at a time with `predict_batch`, and runs arq's other functions as arq does."""
+    """Predicts many matches at a time with `predict_batch`, and runs arq's other functions as arq does.
+
+    Submitting the results of a batch claims the next one. A worker that finds none waits until it is handed jobs.
+    """
 
     def __init__(
         self,
         *args: Any,
         predict_batch: PredictBatch,
+        batch_limit: BatchLimit,
         leases: Leases,
         tally: WorkerCounters,
         on_answered: Sequence[OnAnswered] = (),
@@ -49,6 +54,7 @@ class BatchWorker(Worker):
     ) -> None:
         super().__init__(*args, handle_signals=False, max_tries=MAX_TRIES, **kwargs)
         self._predict_batch = predict_batch
+        self._batch_limit = batch_limit
         self._leases = leases
         self._on_answered = on_answered
         self.tally = tally
@@ -57,7 +63,8 @@ class BatchWorker(Worker):
         self.serving = asyncio.Event()  # set once the models are loaded
         self._names = redis_keys.RedisKeys(self.queue_name)
         self._wake = asyncio.Event()
-        self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)
+        self._handed_over = asyncio.Event()
+        self._computing = 0  # batches; while there is one, no jobs are handed over
         self._batches: set[asyncio.Task[None]] = set()
 
     def drain(self) -> None:
@@ -87,51 +94,91 @@ class BatchWorker(Worker):
 
     async def _work(self) -> None:
         while self.allow_pick_jobs:
-            await self._slots.acquire()
             self._wake.clear()
-            try:
-                jobs, more = await self._leases.claim(BATCH)
-            except REDIS_ERRORS as error:
-                self._slots.release()
-                log.warning("cannot claim jobs: %s", type(error).__name__)
-                await asyncio.sleep(RECONNECT_S)
-                continue
-            if jobs:
-                task = asyncio.create_task(self._answer_jobs(jobs), name="batch")
-                self._batches.add(task)
-                task.add_done_callback(partial(self._end_batch, jobs))
-            else:
-                self._slots.release()
-                if self.burst and await self._is_idle():
-                    return
+            more = False
+            if len(self._batches) < BATCHES_AT_ONCE:
+                try:
+                    jobs, more = await self._leases.claim(self._limit(), may_wait=not self._computing)
+                except REDIS_ERRORS as error:
+                    log.warning("cannot claim jobs: %s", type(error).__name__)
+                    await asyncio.sleep(RECONNECT_S)
+                    continue
+                if jobs:
+                    self._start_batches(jobs)
+                elif self.burst and await self._is_idle():
+                    break
             if not more:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(redis_keys.SAFETY_POLL_S):
                         await self._wake.wait()
+        await self._stop_waiting()
         await asyncio.gather(*self._batches, *self.tasks.values())
 
-    def _end_batch(self, jobs: list[ClaimedJob], task: "asyncio.Task[None]") -> None:
-        self._batches.discard(task)
-        self._slots.release()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a batch failed; its jobs are tried again, alone", exc_info=error)
-            self._leases.forget(job.job_id for job in jobs)
+    def _limit(self) -> int:
+        return self._batch_limit(self.ctx) if self.allow_pick_jobs else 0
+
+    def _start_batches(self, jobs: list[ClaimedJob]) -> None:
+        task = asyncio.create_task(self._answer_batches(jobs), name="batch")
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+
+    async def _answer_batches(self, jobs: list[ClaimedJob]) -> None:
+        """Answer a batch, and those that its results make room for."""
+        while jobs:
+            try:
+                next_jobs = await self._answer_jobs(jobs)
+            except Exception:
+                log.exception("a batch failed; its jobs are tried again, alone")
+                self._leases.forget(job.job_id for job in jobs)
+                next_jobs = None
+            if next_jobs is None:
+                self._wake.set()  # nothing was claimed, so somebody has to look
+                return
+            jobs = next_jobs
+
+    async def _stop_waiting(self) -> None:
+        """Have no more jobs handed over, and answer those that are on their way."""
+        self._handed_over.clear()
+        try:
+            is_awaited = await self._leases.stop_waiting()
+        except REDIS_ERRORS:
+            return  # what is handed over now is a lease that nobody renews
+        if is_awaited:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HAND_OVER_S):
+                    await self._handed_over.wait()
 
     async def _is_idle(self) -> bool:
         await asyncio.gather(*self._batches, *self.tasks.values())
         return int(await self.pool.zcard(self.queue_name)) == 0
 
     async def _listen(self) -> None:
+        hand_over = self._leases.channel.encode()
         while True:
             try:
                 async with self.pool.pubsub() as subscription:
-                    await subscription.subscribe(self._names.wake)
+                    await subscription.subscribe(self._names.wake, self._leases.channel)
                     while True:
-                        if await subscription.get_message(timeout=5.0) is not None:
+                        message = await subscription.get_message(timeout=5.0)
+                        if message is None:
+                            continue
+                        if message["type"] == "message" and message["channel"] == hand_over:
+                            self._accept(message["data"])
+                        else:  # there is work, or the subscription is new
                             self._wake.set()
             except REDIS_ERRORS as error:
                 log.warning("subscription to %s lost: %s", self._names.wake, type(error).__name__)
             await asyncio.sleep(RECONNECT_S)
+
+    def _accept(self, message: bytes) -> None:
+        try:
+            jobs = self._leases.accept(message)
+        except (ValueError, TypeError):
+            # of another version: its leases expire, and the jobs are claimed
+            log.exception("jobs that were handed over cannot be read")
+            return
+        self._start_batches(jobs)
+        self._handed_over.set()
 
     async def _keep_time(self) -> None:
         """Put into the queue what is due by the clock; every worker does, and all but one are too late."""
@@ -142,8 +189,11 @@ class BatchWorker(Worker):
                 log.warning("what is due by the clock cannot be enqueued: %s", type(error).__name__)
             await asyncio.sleep(CLOCK_S)
 
-    async def _answer_jobs(self, jobs: list[ClaimedJob]) -> None:
-        """Predict what can be predicted; give up, fail or run alone what cannot."""
+    async def _answer_jobs(self, jobs: list[ClaimedJob]) -> list[ClaimedJob] | None:
+        """Predict what can be predicted; give up, fail or run alone what cannot.
+
+        Returns the jobs that were claimed with the results; None when nothing was claimed.
+        """
         started_ms = round(time() * 1000)
         batch: list[tuple[ClaimedJob, PredictionRequest]] = []
         for job in jobs:
@@ -161,8 +211,7 @@ class BatchWorker(Worker):
                 await self.submit_results([job.finish(job.request, started_ms, queue=self.queue_name)])
             else:
                 await self._run_alone(job)
-        if batch:
-            await self._predict(batch, started_ms)
+        return await self._predict(batch, started_ms) if batch else None
 
     async def _run_alone(self, job: ClaimedJob) -> None:
         """Run one of arq's functions, or one unknown to us, arq's own way."""
@@ -175,27 +224,37 @@ class BatchWorker(Worker):
         self.tasks.pop(job_id, None)
         self._leases.forget([job_id])
 
-    async def _predict(self, batch: Sequence[tuple[ClaimedJob, PredictionRequest]], started_ms: int) -> None:
+    async def _predict(
+        self, batch: Sequence[tuple[ClaimedJob, PredictionRequest]], started_ms: int
+    ) -> list[ClaimedJob] | None:
         requests = [request for _, request in batch]
+        self._computing += 1
         try:
             async with asyncio.timeout(self.job_timeout_s):
                 outcomes = await self._predict_batch(self.ctx, requests)
         except TimeoutError:  # before the others: it is an OSError too
             log.critical("%d jobs did not end within %.0f s; this process is stuck", len(batch), self.job_timeout_s)
             self.on_stuck()
-            return
+            return None
         except REDIS_ERRORS as error:
             log.warning("%d jobs are released: %s", len(batch), type(error).__name__)
             job_ids = [job.job_id for job, _ in batch]
             await self._leases.release(job_ids, delay_s=RETRY_PAUSE_S, was_tried=False)
-            return
-        await self._submit_outcomes(batch, outcomes, started_ms)
+            return None
+        finally:
+            self._computing -= 1
+        next_jobs = await self._submit_outcomes(batch, outcomes, started_ms)
         for on_answered in self._on_answered:
-            on_answered(requests, outcomes)
+            try:
+                on_answered(requests, outcomes)
+            except Exception:
+                # the next jobs are in hand, and nobody else would answer them
+                log.exception("what follows an answer failed")
+        return next_jobs
 
     async def _submit_outcomes(
         self, batch: Sequence[tuple[ClaimedJob, PredictionRequest]], outcomes: Sequence[Outcome], started_ms: int
-    ) -> None:
+    ) -> list[ClaimedJob] | None:
         started_at = started_ms / 1000
         waits_s = [started_at - request.enqueued_at for _, request in batch]
         self.tally.metrics.count_batch(waits_s, time() - started_at)
@@ -206,11 +265,11 @@ class BatchWorker(Worker):
             else:
                 errors.append((job, outcome))
         self.tally.done += len(finished)
-        await self.submit_results(finished)
         if log.isEnabledFor(logging.DEBUG):
             self._log_each(batch, outcomes)
         if errors:
             await self._try_again(errors)
+        return await self.submit_results(finished, claims_next=True)
 
     def _log_each(self, batch: Sequence[tuple[ClaimedJob, PredictionRequest]], outcomes: Sequence[Outcome]) -> None:
         for (job, _), outcome in zip(batch, outcomes, strict=True):
@@ -238,15 +297,22 @@ class BatchWorker(Worker):
                 log.error("%s is given up: %s", job.job_id, reason)
         await self.submit_results([job.give_up(reason, queue=self.queue_name) for job, reason in exhausted])
 
-    async def submit_results(self, jobs: list[FinishedJob]) -> None:
-        """Give results to Redis, however long it is away: their leases are renewed meanwhile."""
+    async def submit_results(self, jobs: list[FinishedJob], *, claims_next: bool = False) -> list[ClaimedJob] | None:
+        """Give results to Redis, however long it is away: their leases are renewed meanwhile.
+
+        Returns the jobs that were claimed with it; None when nothing was to be claimed.
+        """
         while jobs:
+            limit = self._limit() if claims_next else 0
             try:
-                ours = await self._leases.finish(jobs)
+                ours, claimed, more = await self._leases.submit_and_claim(jobs, limit, may_wait=not self._computing)
             except REDIS_ERRORS as error:
                 log.warning("cannot submit %d results: %s", len(jobs), type(error).__name__)
                 await asyncio.sleep(RECONNECT_S)
-            else:
-                if ours < len(jobs):
-                    log.warning("%d results came too late: others took the jobs over", len(jobs) - ours)
-                return
+                continue
+            if ours < len(jobs):
+                log.warning("%d results came too late: others took the jobs over", len(jobs) - ours)
+            if more:
+                self._wake.set()
+            return claimed if limit else None
+        return None

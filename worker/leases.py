@@ -1,4 +1,4 @@
-"""Claims jobs from arq's queue in batches, holds them, and submits their results: each in one call to Redis."""
+"""Claims jobs from arq's queue in batches and holds them; results go in and the next jobs come out in one call."""
 
 import asyncio
 import logging
@@ -21,38 +21,10 @@ from app.telemetry.tracing import parse_traceparent
 
 log = logging.getLogger(__name__)
 
-LEASE_S = 3.0  # a killed worker's jobs are free again after this
 RENEW_EVERY_S = 1.0
 PAGE = 128
 SCAN_MAX = 4_096  # how far to look past jobs that others hold
-TRY_TTL_S = 88_400  # arq's own
-
-_CLAIM = f"""{LUA_NOW_MS}
-local queue, deadlines = KEYS[1], KEYS[2]
-local limit, lease_ms, owner = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local offset, claims, more = 0, {{}}, 0
-while offset < {SCAN_MAX} do
-  local ids = redis.call('ZRANGEBYSCORE', queue, '-inf', now_ms, 'WITHSCORES', 'LIMIT', offset, {PAGE})
-  for i = 1, #ids, 2 do
-    local id = ids[i]
-    if #claims == limit then return {{1, claims, now_ms}} end
-    local tried = redis.call('GET', '{redis_keys.RETRY}' .. id)
-    -- a job that was tried before may have brought its worker down: it runs alone, so that it takes no other with it
-    if tried and #claims > 0 then
-      more = 1
-    elseif redis.call('SET', '{redis_keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
-      local try = tonumber(tried or 0) + 1
-      redis.call('SET', '{redis_keys.RETRY}' .. id, try, 'EX', {TRY_TTL_S})
-      local body, deadline = redis.call('GET', '{redis_keys.JOB}' .. id), redis.call('HGET', deadlines, id)
-      claims[#claims + 1] = {{id, body, try, deadline, ids[i + 1]}}
-      if tried then return {{1, claims, now_ms}} end
-    end
-  end
-  if #ids < 2 * {PAGE} then break end
-  offset = offset + {PAGE}
-end
-return {{more, claims, now_ms}}
-"""
+IDLE_TTL_S = 5.0  # a waiting worker looks ten times as often; what a dead pool left behind goes
 
 # Only the holder may answer; an expired lease that nobody took over still counts as held.
 _HELD = f"""
@@ -62,34 +34,70 @@ local function held(queue, id, owner)
 end
 """
 
-_FINISH = f"""{LUA_NOW_MS}{_HELD}
-local queue, deadlines, waiter_count, done, dead, letters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local owner, ttl_ms, news = ARGV[1], ARGV[2], {{}}
-for i = 3, #ARGV, 4 do
+# Results go in and the next jobs come out in one call. With no result it is a claim, with a limit of 0 a submission.
+_WORK = f"""{LUA_NOW_MS}{_HELD}
+local queue, deadlines, waiter_count, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local dead, letters, idle = KEYS[5], KEYS[6], KEYS[7]
+local owner, ttl_ms, limit, may_wait = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
+local lease_ms = {round(redis_keys.LEASE_S * 1000)}
+local ids, news, claims, more, offset = {{}}, {{}}, {{}}, 0, 0
+for i = 5, #ARGV, 4 do
   local id, result, piece, letter = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if held(queue, id, owner) then
-    redis.call('SET', '{redis_keys.RESULT}' .. id, result, 'PX', ttl_ms)
+    redis.call('PSETEX', '{redis_keys.RESULT}' .. id, ttl_ms, result)
     redis.call('DEL', '{redis_keys.IN_PROGRESS}' .. id, '{redis_keys.RETRY}' .. id, '{redis_keys.JOB}' .. id)
-    redis.call('ZREM', queue, id)
-    redis.call('ZREM', '{abort_jobs_ss}', id)
-    redis.call('HDEL', waiter_count, id)
-    redis.call('HDEL', deadlines, id)
     if letter ~= '' then
       redis.call('ZADD', dead, now_ms, id)
       redis.call('HSET', letters, id, letter)
     elseif redis.call('ZREM', dead, id) == 1 then
       redis.call('HDEL', letters, id)
     end
-    news[#news + 1] = piece
+    ids[#ids + 1], news[#news + 1] = id, piece
   end
 end
-local over = redis.call('ZCARD', dead) - {redis_keys.DEAD_LETTERS_MAX}
-if over > 0 then
-  local oldest = redis.call('ZPOPMIN', dead, over)
-  for i = 1, #oldest, 2 do redis.call('HDEL', letters, oldest[i]) end
+if #ids > 0 then
+  redis.call('ZREM', queue, unpack(ids))
+  redis.call('ZREM', '{abort_jobs_ss}', unpack(ids))
+  redis.call('HDEL', waiter_count, unpack(ids))
+  redis.call('HDEL', deadlines, unpack(ids))
+  local over = redis.call('ZCARD', dead) - {redis_keys.DEAD_LETTERS_MAX}
+  if over > 0 then
+    local oldest = redis.call('ZPOPMIN', dead, over)
+    for i = 1, #oldest, 2 do redis.call('HDEL', letters, oldest[i]) end
+  end
+  redis.call('PUBLISH', done, '[' .. table.concat(news, ',') .. ']')
 end
-if #news > 0 then redis.call('PUBLISH', done, '[' .. table.concat(news, ',') .. ']') end
-return #news
+local function claim()
+  local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now_ms, 'WITHSCORES', 'LIMIT', offset, {PAGE})
+  for i = 1, #due, 2 do
+    local id = due[i]
+    if #claims == limit then more = 1 return false end
+    local tried = redis.call('GET', '{redis_keys.RETRY}' .. id)
+    -- a job that was tried before may have brought its worker down: it runs alone, so that it takes no other with it
+    if tried and #claims > 0 then
+      if redis.call('EXISTS', '{redis_keys.IN_PROGRESS}' .. id) == 0 then more = 1 end
+    elseif redis.call('SET', '{redis_keys.IN_PROGRESS}' .. id, owner, 'NX', 'PX', lease_ms) then
+      local try = tonumber(tried or 0) + 1
+      redis.call('SETEX', '{redis_keys.RETRY}' .. id, {redis_keys.TRY_TTL_S}, try)
+      local body, deadline = redis.call('GET', '{redis_keys.JOB}' .. id), redis.call('HGET', deadlines, id)
+      claims[#claims + 1] = {{id, body, try, deadline, due[i + 1]}}
+      if tried then more = 1 return false end
+    end
+  end
+  return #due == 2 * {PAGE}
+end
+if limit > 0 then
+  local half = math.ceil(redis.call('ZCARD', queue) / 2)
+  limit = math.min(limit, math.max({redis_keys.BATCH_MIN}, half))
+  while offset < {SCAN_MAX} and claim() do offset = offset + {PAGE} end
+end
+if limit > 0 and #claims == 0 and may_wait then
+  redis.call('SADD', idle, owner)
+  redis.call('PEXPIRE', idle, {round(IDLE_TTL_S * 1000)})
+else
+  redis.call('SREM', idle, owner)
+end
+return {{#ids, more, claims, now_ms}}
 """
 
 _RELEASE = f"""{LUA_NOW_MS}{_HELD}
@@ -145,19 +153,25 @@ class ClaimedJob:
 
     __slots__ = ("args", "enqueued_ms", "is_readable", "job_id", "job_try", "kwargs", "name", "request")
 
-    def __init__(  # noqa: PLR0913  # a row of the script that claims
-        self, job_id: bytes, body: bytes | None, job_try: int, deadline: bytes | None, due_ms: bytes, *, offset_s: float
+    def __init__(  # noqa: PLR0913  # what Redis says of a job
+        self,
+        job_id: str,
+        job: Payload | None,
+        job_try: int,
+        *,
+        deadline_at: float | None,
+        due_at: float,
+        offset_s: float,
     ) -> None:
-        self.job_id = job_id.decode()
+        self.job_id = job_id
         self.job_try = job_try
         try:
-            job: Payload = loads(body or b"")
-            self.name: str = job["f"]
-            self.args: list[Any] = job["a"]
-            self.kwargs: Payload = job["k"]
-            self.enqueued_ms: int = job["et"]
+            self.name: str = (job or {})["f"]
+            self.args: list[Any] = (job or {})["a"]
+            self.kwargs: Payload = (job or {})["k"]
+            self.enqueued_ms: int = (job or {})["et"]
             self.is_readable = True
-        except (ValueError, KeyError, TypeError):  # it expired, or was never a job
+        except (KeyError, TypeError):  # it expired, or was never a job
             self.name, self.args, self.kwargs, self.enqueued_ms = "unknown", [], {}, round(time() * 1000)
             self.is_readable = False
         self.request: PredictionRequest | ServiceError | None = None
@@ -167,8 +181,8 @@ class ClaimedJob:
                 self.request = decode_request(
                     self.args[0] if self.args else {},
                     task_id=self.job_id,
-                    enqueued_at=float(due_ms) / 1000,
-                    deadline_at=None if deadline is None else float(deadline),
+                    enqueued_at=due_at,
+                    deadline_at=deadline_at,
                     offset_s=offset_s,
                 )
             except PredictionFailed as error:
@@ -224,36 +238,78 @@ class ClaimedJob:
 
 
 class Leases:
-    """The jobs one worker holds."""
+    """The jobs one worker holds: claimed, or handed over by whoever put them into the queue."""
 
     def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, owner: str, result_ttl_s: float) -> None:
         self.owner = owner
         self.held: set[str] = set()
-        self._claim_keys = [names.queue, names.deadlines]
-        self._finish_keys = [*self._claim_keys, names.waiter_count, names.done, names.dead, names.dead_letters]
+        self.channel = names.hand_over + owner  # where jobs are handed to this worker
+        self.is_waiting = False  # whether Redis may hand jobs over
+        self._redis = redis
+        self._idle = names.idle
+        self._work_keys = [names.queue, names.deadlines, names.waiter_count, names.done, names.dead]
+        self._work_keys += [names.dead_letters, names.idle]
+        self._renew_keys = [names.queue]
         self._release_keys = [names.queue, names.wake]
         self._result_ttl_ms = round(result_ttl_s * 1000)
-        self._claim = redis.register_script(_CLAIM)
-        self._finish = redis.register_script(_FINISH)
+        self._offset_s: float | None = None
+        self._work = redis.register_script(_WORK)
         self._release = redis.register_script(_RELEASE)
         self._renew = redis.register_script(_RENEW)
 
-    async def claim(self, limit: int) -> tuple[list[ClaimedJob], bool]:
-        """Take up to `limit` due jobs; and whether there is more to take at once."""
-        more, rows, now_ms = await self._claim(self._claim_keys, [limit, round(LEASE_S * 1000), self.owner])
-        offset_s = now_ms / 1000 - time()
-        jobs = [ClaimedJob(*row, offset_s=offset_s) for row in rows]
-        self.held.update(job.job_id for job in jobs)
-        return jobs, bool(more)
+    async def claim(self, limit: int, *, may_wait: bool = False) -> tuple[list[ClaimedJob], bool]:
+        """Take up to half of the due jobs, from BATCH_MIN to `limit`; and whether there is more to take at once.
 
-    async def finish(self, jobs: Sequence[FinishedJob]) -> int:
-        """Submit results; return how many of the jobs were still ours."""
-        args: list[Any] = [self.owner, self._result_ttl_ms]
-        for job in jobs:
+        With `may_wait`, and when there is none, jobs are handed over from now on.
+        """
+        _, jobs, more = await self.submit_and_claim([], limit, may_wait=may_wait)
+        return jobs, more
+
+    async def submit_and_claim(
+        self, finished: Sequence[FinishedJob], limit: int, *, may_wait: bool = False
+    ) -> tuple[int, list[ClaimedJob], bool]:
+        """Submit results and claim: how many of the finished were still ours, then what `claim` returns."""
+        args: list[Any] = [self.owner, self._result_ttl_ms, limit, int(may_wait)]
+        for job in finished:
             args += [job.job_id, job.result, job.news, job.dead_letter]
-        ours = await self._finish(self._finish_keys, args)
-        self.held.difference_update(job.job_id for job in jobs)
-        return int(ours)
+        ours, more, rows, now_ms = await self._work(self._work_keys, args)
+        self._offset_s = offset_s = now_ms / 1000 - time()
+        self.held.difference_update(job.job_id for job in finished)
+        jobs = [
+            ClaimedJob(
+                job_id.decode(),
+                _parse_body(body),
+                job_try,
+                deadline_at=None if deadline is None else float(deadline),
+                due_at=float(due_ms) / 1000,
+                offset_s=offset_s,
+            )
+            for job_id, body, job_try, deadline, due_ms in rows
+        ]
+        self.held.update(job.job_id for job in jobs)
+        self.is_waiting = may_wait and limit > 0 and not jobs
+        return ours, jobs, bool(more)
+
+    def accept(self, message: bytes) -> list[ClaimedJob]:
+        """Return the jobs that were handed over."""
+        now_ms, claims = loads(message)
+        # how old a message is nobody knows, so this is too little; an offset of the last half second is about right
+        offset_s = now_ms / 1000 - time()
+        if self._offset_s is not None:
+            offset_s = max(offset_s, self._offset_s)
+        jobs = [
+            ClaimedJob(job_id, job, 1, deadline_at=deadline, due_at=now_ms / 1000, offset_s=offset_s)
+            for job_id, job, deadline in claims
+        ]
+        self.held.update(job.job_id for job in jobs)
+        self.is_waiting = False
+        return jobs
+
+    async def stop_waiting(self) -> bool:
+        """Have no more jobs handed over; return whether some are on their way still. Errors of Redis pass through."""
+        was_waiting = self.is_waiting
+        self.is_waiting = False
+        return not await self._redis.srem(self._idle, self.owner) and was_waiting  # type: ignore[misc]  # redis-py
 
     async def release(self, job_ids: Sequence[str], *, delay_s: float = 0.0, was_tried: bool) -> None:
         """Leave jobs to whoever comes next."""
@@ -276,6 +332,15 @@ class Leases:
 
     async def _renew_held(self) -> None:
         if self.held:
-            args: list[Any] = [self.owner, round(LEASE_S * 1000), *self.held]
-            lost = await self._renew(self._claim_keys[:1], args)
+            args: list[Any] = [self.owner, round(redis_keys.LEASE_S * 1000), *self.held]
+            lost = await self._renew(self._renew_keys, args)
             self.forget(job_id.decode() for job_id in lost)
+
+
+def _parse_body(body: bytes | None) -> Payload | None:
+    """Return a job as arq stores it; None when it expired, or is no JSON."""
+    try:
+        job: Payload | None = loads(body or b"null")
+    except ValueError:
+        return None
+    return job

@@ -200,6 +200,7 @@ def make_worker(settings: Settings, redis: ArqRedis, *, source: Source | None = 
     return BatchWorker(
         FUNCTIONS,
         predict_batch=tasks.predict_batch,
+        batch_limit=tasks.batch_limit,
         on_answered=resources.on_answered,
         cron_jobs=cron_jobs(settings),
         timezone=UTC,

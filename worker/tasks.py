@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 
 from app.errors import FeaturesMismatch, PredictionTimeout, ServiceError
 from app.queue.jobs import Payload, PredictionRequest, PredictionResult
-from app.queue.redis_keys import RedisKeys
+from app.queue.redis_keys import BATCH_MAX, RedisKeys
 from app.queue.serialization import decode_request, loads, result_payload
 from worker.inference import Probabilities, Rows
 from worker.leases import Outcome
@@ -22,6 +22,13 @@ from worker.predictors import LoadedModel
 
 Context = dict[Any, Any]
 FEATURE_SETS_MAX = 64  # they change with the pipeline's code, not with its data
+
+
+def batch_limit(ctx: Context) -> int:
+    """Return how many jobs a batch may have: a call of XGBoost, or of any other model, has a high fixed price."""
+    context: PredictionContext = ctx[CONTEXT]
+    is_quick = all(model.predictor.quick_rows for model in context.models.models)
+    return BATCH_MAX if is_quick else 2 * BATCH_MAX
 
 
 class FeatureSets:

@@ -18,6 +18,9 @@ RETRY = retry_key_prefix
 
 HEARTBEAT_EVERY_S = 1.0
 HEARTBEAT_TTL_S = 5.0  # a worker that has not been heard of for so long counts as gone
+LEASE_S = 3.0  # a killed worker's jobs are free again after this
+TRY_TTL_S = 88_400  # arq's own
+BATCH_MIN, BATCH_MAX = 8, 16  # a worker takes half of what waits, so that the API answers one half meanwhile
 SAFETY_POLL_S = 0.5  # a lost wake-up costs at most this much
 JOB_TTL_S = 86_400  # arq's own default: a job nobody took within a day is dropped
 DEAD_LETTERS_MAX = 1_000
@@ -40,6 +43,16 @@ class RedisKeys:
     def wake(self) -> str:
         """Channel: there is work."""
         return f"{self.queue}:wake"
+
+    @cached_property
+    def idle(self) -> str:
+        """Set: workers that have nothing in hand and wait for jobs."""
+        return f"{self.queue}:idle"
+
+    @cached_property
+    def hand_over(self) -> str:
+        """Begin of the names of the channels on which a waiting worker is handed jobs, each with its owner's id."""
+        return f"{self.queue}:hand-over:"
 
     @cached_property
     def done(self) -> str:

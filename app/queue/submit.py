@@ -25,15 +25,17 @@ FEATURES_MISSING = b"features"  # in the place of all replies: nothing was put i
 
 UNKNOWN, BUSY, CANCELLED = 0, 1, 2  # replies to a cancellation
 
+# New jobs go straight to workers that wait, each with its lease and its first try, as if they had claimed them. What
+# nobody receives is a lease that nobody renews.
 _PUT = f"""{LUA_NOW_MS}
-local queue, waiter_count, deadlines, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local queue, waiter_count, deadlines, wake, idle = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 -- a worker that comes later needs the feature names, which a flush or a fail-over may have taken
-for i = 5, #KEYS do
+for i = 6, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return '{FEATURES_MISSING.decode()}' end
 end
-local limit, ttl_ms = tonumber(ARGV[1]), ARGV[2]
-local waiting, added, replies = redis.call('ZCARD', queue), 0, {{}}
-for i = 3, #ARGV, 4 do
+local limit, ttl_ms, hand_over = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local waiting, left, ids, claims, replies = redis.call('ZCARD', queue), 0, {{}}, {{}}, {{}}
+for i = 4, #ARGV, 4 do
   local id, job, wait_s, anew = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local deadline = string.format('%.3f', now_ms / 1000 + wait_s)
   if anew == '1' then redis.call('DEL', '{redis_keys.RESULT}' .. id) end
@@ -57,11 +59,34 @@ for i = 3, #ARGV, 4 do
     redis.call('ZADD', queue, now_ms, id)
     redis.call('HSET', waiter_count, id, 1)
     redis.call('HSET', deadlines, id, deadline)
-    waiting, added = waiting + 1, added + 1
+    waiting = waiting + 1
+    -- one that was tried before runs alone, so it is claimed
+    if redis.call('EXISTS', '{redis_keys.IN_PROGRESS}' .. id, '{redis_keys.RETRY}' .. id) == 0 then
+      ids[#ids + 1] = id
+      claims[#claims + 1] = '[' .. cjson.encode(id) .. ',' .. job .. ',' .. deadline .. ']'
+    else
+      left = left + 1
+    end
     replies[#replies + 1] = {ADDED}
   end
 end
-if added > 0 then redis.call('PUBLISH', wake, added) end
+local taken, portion = 0, math.max({redis_keys.BATCH_MIN}, math.min({redis_keys.BATCH_MAX}, math.ceil(#ids / 2)))
+while taken < #ids do
+  local owner = redis.call('SPOP', idle)
+  if not owner then break end
+  local last = math.min(#ids, taken + portion)
+  local message = '[' .. string.format('%.0f', now_ms) .. ',[' .. table.concat(claims, ',', taken + 1, last) .. ']]'
+  -- an owner that nobody listens for any more is out of the set, and the next one has its turn
+  if redis.call('PUBLISH', hand_over .. owner, message) > 0 then
+    for i = taken + 1, last do
+      redis.call('PSETEX', '{redis_keys.IN_PROGRESS}' .. ids[i], {round(redis_keys.LEASE_S * 1000)}, owner)
+      redis.call('SETEX', '{redis_keys.RETRY}' .. ids[i], {redis_keys.TRY_TTL_S}, 1)
+    end
+    taken = last
+  end
+end
+left = left + #ids - taken
+if left > 0 then redis.call('PUBLISH', wake, left) end
 return replies
 """
 
@@ -125,7 +150,7 @@ class Submitter:
         self._clock = clock
         self._feature_sets = feature_sets  # feature names by set: the workers read them in Redis
         self._keys = [names.queue, names.waiter_count, names.deadlines]
-        self._put_keys = [*self._keys, names.wake]
+        self._put_keys = [*self._keys, names.wake, names.idle]
         self._put = redis.register_script(_PUT)
         self._withdraw = redis.register_script(_WITHDRAW)
         self._cancel = redis.register_script(_CANCEL)
@@ -176,7 +201,7 @@ class Submitter:
     async def _send(self, batch: Sequence[PendingJob]) -> None:
         now = time()
         offset_s = self._clock.offset_s
-        args: list[bytes | str | int | float] = [self._limit, redis_keys.JOB_TTL_S * 1000]
+        args: list[bytes | str | int | float] = [self._limit, redis_keys.JOB_TTL_S * 1000, self._names.hand_over]
         for job in batch:
             body = encode_request(job.request, round((now + offset_s) * 1000), offset_s=offset_s)
             args += [job.task_id, body, job.request.deadline_at - now, "1" if job.anew else "0"]

@@ -11,13 +11,13 @@ import pytest
 
 from app.queue.client import QueueClient
 from app.queue.jobs import PredictionResult
+from app.queue.redis_keys import LEASE_S
 from infra.local.children import Child
 from tests.support.live import a_job
 from tests.support.models import FEATURES, TinyRegistry, none_for_nan, tiny_booster, tiny_rows
 from tests.support.processes import Dawdler
 from tests.support.serving import until
 from worker.inference import predict_proba
-from worker.leases import LEASE_S
 
 pytestmark = pytest.mark.timeout(600)  # processes that import MLflow
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from threading import Event
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from app.queue.redis_keys import RedisKeys
 from app.queue.serialization import loads, request_payload
 from app.runtime import cancel_and_wait
 from app.settings import Settings
-from tests.support.live import MemorySource, a_job
+from tests.support.live import MemorySource, a_job, model_thread
 from tests.support.models import tiny_booster, tiny_rows
 from tests.support.serving import until
 from worker.batch_worker import BatchWorker
@@ -54,6 +55,43 @@ async def test_stock_worker_does_our_jobs(
         await cancel_and_wait(work)
         await stock.close()
         await disconnect(options["redis_pool"])
+
+
+async def test_stock_worker_and_ours_share_a_queue(
+    queue: QueueClient,
+    worker: BatchWorker,
+    live_settings: Settings,
+    shelf_source: MemorySource,
+    redis: ArqRedis,
+) -> None:
+    """What is handed to ours the stock one leaves alone; what ours cannot take yet the stock one does."""
+    options = stock_settings(live_settings, source=lambda _: shelf_source)
+    stock = Worker(**options, handle_signals=False, poll_delay=0.05)
+    end = Event()
+    model_thread(worker).submit(end.wait)
+    work = asyncio.create_task(stock.main())
+    try:
+        rows = tiny_rows(100)
+        jobs = [await a_job(queue, row, match_id=n) for n, row in enumerate(rows)]
+        asking = asyncio.gather(*[queue.predict(job, timeout_s=60) for job in jobs])
+        await until(lambda: has_done(stock, 20), timeout_s=60)
+        end.set()
+        answers = await asking
+        expected = predict_proba(tiny_booster(), rows)
+        assert np.array_equal([answer.proba for answer in answers], expected)
+        assert (worker.tally.done > 0, stock.jobs_complete + worker.tally.done) == (True, 100)
+        names = RedisKeys(live_settings.queue_name)
+        await until(lambda: is_gone(redis, names.waiter_count, names.deadlines, names.queue))
+    finally:
+        end.set()
+        await cancel_and_wait(work)
+        await stock.close()
+        await disconnect(options["redis_pool"])
+
+
+async def has_done(stock: Worker, n: int) -> bool:
+    """Whether a stock worker has done so many jobs."""
+    return stock.jobs_complete >= n
 
 
 async def test_stock_client_uses_our_worker(

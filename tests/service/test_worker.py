@@ -16,14 +16,13 @@ from app.queue.__main__ import run as operate
 from app.queue.client import QueueClient
 from app.queue.dead_letters import DeadLetters
 from app.queue.jobs import PredictionResult, TaskStatus
-from app.queue.redis_keys import RedisKeys
+from app.queue.redis_keys import LEASE_S, RedisKeys
 from app.settings import Settings
 from tests.support.live import Marked, MemorySource, a_job, model_thread, serving
 from tests.support.models import FEATURES, tiny_booster, tiny_rows
 from tests.support.serving import until
 from worker.batch_worker import BatchWorker
 from worker.inference import predict_proba
-from worker.leases import LEASE_S
 from worker.main import make_worker
 from worker.tasks import CONTEXT
 
