@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -190,6 +190,11 @@ class Settings(BaseSettings):
     )
 
     value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
+    edge_from: Literal["consensus", "model"] = Field(
+        "consensus",
+        description="whose probabilities edges, stakes and value bets come from: `consensus` of model and bookmakers, "
+        "or `model` alone",
+    )
     kelly_fraction: float = Field(0.25, gt=0, le=1, description="fraction of the Kelly stake")
     kelly_cap: float = Field(0.05, gt=0, le=1, description="largest stake as a share of the bankroll")
     min_bets: int = Field(20, ge=2, description="settled bets below which ROI says too_few")

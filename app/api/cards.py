@@ -24,6 +24,7 @@ async def list_cards(request: web.Request, snapshot: Snapshot, query: CardsQuery
     card_page = await cards.find_page(snapshot, read_selection(query), page)
     members = {
         "value_edge": snapshot.rules.value_edge,
+        "edge_from": snapshot.edge_from.value,
         "devig": query.devig.value,
         "total": card_page.total,
         "next_cursor": card_page.next_cursor,

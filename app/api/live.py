@@ -26,7 +26,7 @@ from app.schemas import (
     TimingsOut,
 )
 from app.schemas import TaskStatus as TaskStatusOut
-from app.store.odds import Odds
+from app.store.odds import MarketView, Odds, Triple
 
 log = structlog.get_logger(__name__)
 _OTHER_ALIAS = "other"
@@ -37,6 +37,7 @@ class SnapshotContext:
     """What a snapshot knows beside a prediction; None where it knows nothing."""
 
     odds: Odds | None = None
+    market: MarketView | None = None  # None: the artifacts have no consensus
     data_until: datetime | None = None
 
 
@@ -126,7 +127,8 @@ async def _read_request(
             explain=query.explain,
             traceparent=request[appkeys.TRACE].header,
         )
-        return prediction, SnapshotContext(odds, snapshot.manifest.data_until)
+        market = snapshot.prices.find_market(match_id) if snapshot.weights else None
+        return prediction, SnapshotContext(odds, market, snapshot.manifest.data_until)
 
 
 def _record(
@@ -160,10 +162,13 @@ def present_live_prediction(
     features_computed_at = datetime.fromisoformat(prediction.features_computed_at)
     captured_at = context.odds.captured_at if context.odds else None
     home, draw, away = result.proba
+    market = context.market
     contributions = result.contributions
     return LivePredictionOut(
         match_id=prediction.match_id,
         probabilities=ProbabilitiesOut(home=home, draw=draw, away=away),
+        market=_triple(market.market) if market and market.market else None,
+        consensus=_triple(market.pool(result.proba)) if market else None,
         predicted=Outcome(result.proba.index(max(result.proba))).label,
         model=LiveModelOut(
             name=result.model_name, version=result.model_version, alias=result.alias, run_id=result.run_id
@@ -179,3 +184,8 @@ def present_live_prediction(
         timings=timings,
         explanation=None if contributions is None else [ContributionOut(**asdict(each)) for each in contributions],
     )
+
+
+def _triple(values: Triple) -> ProbabilitiesOut:
+    home, draw, away = values
+    return ProbabilitiesOut(home=home, draw=draw, away=away)

@@ -10,7 +10,7 @@ from app.api.responses import Content, bulk_read
 from app.api.selections import read_selection
 from app.errors import MatchNotFound
 from app.schemas import AsOfQuery, FacetsQuery, ListQuery, MatchPath
-from app.store import facets, match_history, odds, predictions
+from app.store import bookmakers, facets, match_history, odds, predictions
 from app.store.formats import Format
 from app.store.snapshot import Snapshot
 
@@ -45,6 +45,15 @@ async def get_history(request: web.Request, snapshot: Snapshot, path: MatchPath,
     if history is None:
         raise MatchNotFound.for_match(path.match_id)
     return Content(orjson.dumps(history, option=orjson.OPT_UTC_Z))
+
+
+@bulk_read(Format.JSON)
+async def get_bookmakers(request: web.Request, snapshot: Snapshot, path: MatchPath, query: AsOfQuery) -> Content:
+    """What every bookmaker offers on a match: age, margin, movement, and which prices the others contradict."""
+    found = await bookmakers.find_bookmakers(snapshot, path.match_id, query.as_of)
+    if found is None:
+        raise MatchNotFound.for_match(path.match_id)
+    return Content(orjson.dumps(found, option=orjson.OPT_UTC_Z))
 
 
 @bulk_read()

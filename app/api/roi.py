@@ -44,4 +44,9 @@ async def get_performance(request: web.Request, snapshot: Snapshot, query: RoiQu
 
 def _rules(snapshot: Snapshot, query: RoiQuery) -> dict[str, Any]:
     rules = snapshot.rules
-    return {"staking": query.staking.value, "value_edge": rules.value_edge, "min_bets": rules.min_bets}
+    return {
+        "staking": query.staking.value,
+        "value_edge": rules.value_edge,
+        "edge_from": snapshot.edge_from.value,
+        "min_bets": rules.min_bets,
+    }

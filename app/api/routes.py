@@ -10,7 +10,7 @@ from app.api.events import EVENT_STREAM, follow_events
 from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.metrics import get_metrics
-from app.api.predictions import get_history, get_precomputed, list_facets, list_odds, list_predictions
+from app.api.predictions import get_bookmakers, get_history, get_precomputed, list_facets, list_odds, list_predictions
 from app.api.quality import get_quality
 from app.api.responses import BULK_MEDIA, find_cached_response
 from app.api.roi import get_performance, get_roi, list_region_roi
@@ -47,6 +47,7 @@ from app.errors import (
     TaskNotFound,
 )
 from app.schemas import (
+    BookmakersOut,
     CardsOut,
     FacetsOut,
     LivePredictionOut,
@@ -124,6 +125,14 @@ ROUTES = (
         get_history,
         (*READING_AS_OF, MatchNotFound),
         answer=MatchHistoryOut,
+        cached_response=find_cached_response,
+    ),
+    Route(
+        "GET",
+        "/predict/odds/{match_id}/bookmakers",
+        get_bookmakers,
+        (*READING_AS_OF, MatchNotFound),
+        answer=BookmakersOut,
         cached_response=find_cached_response,
     ),
     Route(

@@ -76,7 +76,8 @@ async def _snapshot_context(request: web.Request, prediction: PredictionRequest)
             odds = snapshot.prices.find(prediction.match_id)
             # newer artifacts know more than the features that the task was given
             is_same = snapshot.id == prediction.snapshot_id
-            return SnapshotContext(odds, snapshot.manifest.data_until if is_same else None)
+            market = snapshot.prices.find_market(prediction.match_id) if snapshot.weights else None
+            return SnapshotContext(odds, market, snapshot.manifest.data_until if is_same else None)
     except SnapshotUnavailable:
         # the result is in Redis; it stays readable while the artifacts are away
         return SnapshotContext()

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.artifacts import row_rules
 from app.artifacts.columns import (
@@ -31,9 +31,11 @@ from app.artifacts.columns import (
     Column,
 )
 from app.artifacts.manifest import MANIFEST, FileStamp, Manifest, read_manifest
+from app.domain.consensus import PoolWeights
 from app.domain.drift import FeatureState, ReportState, Verdict
 
 __all__ = [
+    "CONSENSUS",
     "DRIFT",
     "FEATURES",
     "FILES",
@@ -50,6 +52,7 @@ __all__ = [
 PREDICTIONS = "predictions/predictions.parquet"
 FEATURES = "predictions/match_features.parquet"
 ODDS = "match_links/fonbet_odds.parquet"
+CONSENSUS = "predictions/consensus.json"
 PRICES = "match_links/prices.parquet"
 ROI_BY_REGION = "analysis/live_betting/roi_by_region.csv"
 OVERALL_ROI = "analysis/live_betting/overall_roi.csv"
@@ -65,7 +68,7 @@ SCORES = "reports/scores.json"
 
 # every folder has these; manifest.json vouches for them and is checked first
 FILES = (PREDICTIONS, FEATURES, ODDS, *MONEY, DRIFT)
-OPTIONAL = (PRICES, *MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
+OPTIONAL = (PRICES, CONSENSUS, *MONEY_KELLY, DRIFT_HTML, INGEST, SCORES)
 _CLOCK_SLACK = timedelta(days=1)
 # what Spark and Dask write in the place of a file
 FOLDER_OF_PARTS = "is a folder of parts; write it as one file"
@@ -127,6 +130,50 @@ class DriftReport(BaseModel):
     share_by_chance: float | None = None  # of drifted features, if nothing had changed
     probabilities: tuple[DriftFeature, ...] = ()  # the predicted ones, compared in the same way
     probabilities_reference: dict[str, str | int | None] = {}  # what with; pydantic copies the default
+
+
+class ConsensusWeights(BaseModel):
+    """The weights of the consensus for matches from `since` on, until the next ones: `app.domain.consensus`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: AwareDatetime
+    known_at: AwareDatetime
+    n: int = Field(ge=0)
+    model: float = Field(ge=0, allow_inf_nan=False)
+    market: float = Field(ge=0, allow_inf_nan=False)
+    books: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+
+
+class ConsensusScore(BaseModel):
+    """Log-loss of the three forecasts on the n matches of one season that have them all, out of sample."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: AwareDatetime
+    until: AwareDatetime
+    n: int
+    log_loss_model: float
+    log_loss_market: float
+    log_loss_consensus: float
+
+
+class ConsensusFile(BaseModel):
+    """The weights of the consensus, season by season, and how it did."""
+
+    model_config = ConfigDict(frozen=True)
+
+    windows: tuple[ConsensusWeights, ...]
+    scores: tuple[ConsensusScore, ...] = ()
+
+
+def read_consensus(folder: Path) -> tuple[PoolWeights, ...]:
+    """Read the weights of a folder's consensus; none where it has no such file. ValueError when it is not one."""
+    try:
+        raw = (folder / CONSENSUS).read_bytes()
+    except FileNotFoundError:
+        return ()
+    return tuple(PoolWeights(**dict(window)) for window in ConsensusFile.model_validate_json(raw).windows)
 
 
 def check(folder: Path, *, checksums: bool = True) -> tuple[ContractFault, ...]:
@@ -355,6 +402,11 @@ def _check_money(path: Path, _: _Context) -> Iterator[Finding]:
         yield from row_rules.money_findings(table, columns)
 
 
+def _check_consensus(path: Path, _: _Context) -> Iterator[Finding]:
+    ConsensusFile.model_validate_json(path.read_bytes())
+    yield from ()
+
+
 def _check_drift(path: Path, _: _Context) -> Iterator[Finding]:
     DriftReport.model_validate_json(path.read_bytes())
     yield from ()
@@ -371,6 +423,7 @@ _CHECKS: Mapping[str, Callable[[Path, _Context], Iterator[Finding]]] = {
     FEATURES: _check_features,
     ODDS: _check_odds,
     PRICES: _check_prices,
+    CONSENSUS: _check_consensus,
     DRIFT: _check_drift,
     **dict.fromkeys((*MONEY, *MONEY_KELLY), _check_money),
 }

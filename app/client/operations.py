@@ -23,6 +23,7 @@ from app.runtime import Backoff
 from app.schemas import (
     AsOfQuery,
     AsyncPredictIn,
+    BookmakersOut,
     CardOut,
     CardsOut,
     CardsQuery,
@@ -108,6 +109,10 @@ class TouchlineClient(ApiSession):
     async def list_odds(self, query: ListQuery | None = None) -> OddsListOut:
         """Return the newest 1X2 odds of every match that has any."""
         return await self._read_list("/predict/odds/", OddsListOut, query)
+
+    async def get_bookmakers(self, match_id: int, query: AsOfQuery | None = None) -> BookmakersOut:
+        """Return what every bookmaker offers on a match; MatchNotFound."""
+        return await self._read(f"/predict/odds/{match_id:d}/bookmakers", BookmakersOut, query)
 
     async def get_history(self, match_id: int, query: AsOfQuery | None = None) -> MatchHistoryOut:
         """Return odds and predictions of one match over time."""

@@ -27,14 +27,28 @@ def sound(odds: Floats, match: Places, n_matches: int, is_average: Flags) -> Fla
     The middle is the median of the match's prices, where at least three others stand beside one, else the market's
     average; a price that nothing is known to stand against counts as sound. No price at all is not sound.
     """
-    whole = ~np.isnan(implied_probabilities(odds)[:, 0])
+    return stands_with(odds, middle(odds, match, n_matches, is_average)[match])
+
+
+def middle(odds: Floats, match: Places, n_matches: int, is_average: Flags) -> Floats:
+    """What the prices of each match are compared with, (n_matches, 3), see `sound`; NaN where nothing is."""
+    whole = _is_whole(odds)
     counts = np.bincount(match[whole], minlength=n_matches)
-    middle = np.where((counts > MIN_OTHERS)[:, None], _medians(odds[whole], match[whole], n_matches), np.nan)
+    medians = np.where((counts > MIN_OTHERS)[:, None], _medians(odds[whole], match[whole], n_matches), np.nan)
     averages = np.full((n_matches, 3), np.nan)
     averages[match[is_average & whole]] = odds[is_average & whole]
-    ratio = odds / np.where(np.isnan(middle), averages, middle)[match]
+    return np.where(np.isnan(medians), averages, medians)
+
+
+def stands_with(odds: Floats, others: Floats) -> Flags:
+    """Whether prices (n, 3) are whole and none is half as long again as the others', or less than two thirds of it."""
+    ratio = odds / others
     far = (ratio > CONTRADICTION) | (ratio < 1 / CONTRADICTION)
-    return np.asarray(whole & ~far.any(axis=1), dtype=np.bool_)
+    return np.asarray(_is_whole(odds) & ~far.any(axis=1), dtype=np.bool_)
+
+
+def _is_whole(odds: Floats) -> Flags:
+    return np.asarray(~np.isnan(implied_probabilities(odds)[:, 0]), dtype=np.bool_)
 
 
 def _medians(odds: Floats, match: Places, n_matches: int) -> Floats:

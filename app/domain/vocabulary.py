@@ -21,3 +21,10 @@ class Staking(StrEnum):
 
     FLAT = "flat"
     KELLY = "kelly"
+
+
+class EdgeFrom(StrEnum):
+    """Whose probabilities edges, stakes and value bets come from."""
+
+    CONSENSUS = "consensus"
+    MODEL = "model"

@@ -70,6 +70,7 @@ from app.schemas.monitoring import (
     WorkersOut,
 )
 from app.schemas.predictions import (
+    BookmakersOut,
     FacetOut,
     FacetsOut,
     MatchHistoryOut,
@@ -87,6 +88,7 @@ __all__ = [
     "AsOfQuery",
     "AsyncPredictIn",
     "BinOut",
+    "BookmakersOut",
     "CardFilter",
     "CardMoneyOut",
     "CardOut",

@@ -83,6 +83,14 @@ class ProbabilitiesOut(Out):
     away: Probability
 
 
+class DifferencesOut(Out):
+    """A difference of probabilities for each outcome."""
+
+    home: float
+    draw: float
+    away: float
+
+
 class Odds1X2Out(Out):
     """Decimal odds."""
 

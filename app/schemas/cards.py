@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from app.domain.vocabulary import Devig
+from app.domain.vocabulary import Devig, EdgeFrom
 from app.schemas.base import (
     AsOfQuery,
+    DifferencesOut,
     Instant,
     ListQuery,
     Odds1X2Out,
@@ -20,6 +21,22 @@ from app.schemas.base import (
     Status,
 )
 from app.schemas.predictions import PredictionOut
+
+
+class BestOddsOut(Out):
+    """A price for each outcome; null where nobody's could be taken."""
+
+    home: float | None
+    draw: float | None
+    away: float | None
+
+
+class BestBookmakerOut(Out):
+    """A bookmaker for each outcome."""
+
+    home: str | None
+    draw: str | None
+    away: str | None
 
 
 class CardMoneyOut(Out):
@@ -35,9 +52,12 @@ class CardMoneyOut(Out):
     overround: float = Field(description="sum of 1/odds, less one")
     implied: ProbabilitiesOut | None = Field(description="1/odds; null when a price makes it exceed one")
     fair: ProbabilitiesOut = Field(description="1/odds with the margin removed as `devig` says")
-    edge_home: float = Field(description="p*odds-1")
+    edge_home: float = Field(description="p*odds-1, p as `edge_from` of the answer says")
     edge_draw: float
     edge_away: float
+    model_edge_home: float = Field(description="the same with the model's own probability, whatever edges come from")
+    model_edge_draw: float
+    model_edge_away: float
     best_edge: float
     best_outcome: Outcome
     is_value: bool = Field(description="best edge at or above the threshold, and enough history")
@@ -45,6 +65,14 @@ class CardMoneyOut(Out):
     profit: float | None = Field(
         description="settled profit of one unit on the value bet; null when none, open, in sample, or priced too late"
     )
+    best_odds: BestOddsOut = Field(
+        description="highest sound price of each outcome that could be taken before kick-off, of any bookmaker"
+    )
+    best_bookmaker: BestBookmakerOut = Field(description="whose price that is")
+    edge_at_best: float | None = Field(description="largest edge at those prices; null when there are none")
+    outcome_at_best: Outcome | None = Field(description="its outcome")
+    is_value_at_best: bool | None = Field(description="the rule of `is_value` at those prices")
+    profit_at_best: float | None = Field(description="settled profit of one unit on that bet, as `profit`")
 
 
 class RegionRoiRefOut(Out):
@@ -67,6 +95,17 @@ class CardOut(PredictionOut):
         description="why `money` is null, where the artifacts say it: `no_opening_price` (only the closing price is "
         "known), `contradicted_price` (other bookmakers contradict it), `no_price`"
     )
+    market: ProbabilitiesOut | None = Field(
+        description="what the bookmakers say: their fair probabilities pooled, each weighed by how sharp it has been; "
+        "null without prices of several bookmakers"
+    )
+    consensus: ProbabilitiesOut | None = Field(
+        description="model (`probabilities`) and market together; the model's where there is no market; null when the "
+        "artifacts have no consensus"
+    )
+    model_minus_market: DifferencesOut | None = Field(
+        description="where the model disagrees with the bookmakers: a difference, not value"
+    )
     money: CardMoneyOut | None = Field(description="null when there are no odds")
     region_roi: RegionRoiRefOut | None
 
@@ -76,6 +115,7 @@ class CardsOut(Out):
 
     snapshot: SnapshotOut
     value_edge: float = Field(description="threshold of a value bet")
+    edge_from: EdgeFrom = Field(description="whose probabilities edges, stakes and value bets come from")
     devig: Devig
     total: int = Field(description="cards that pass the filter")
     next_cursor: str | None

@@ -78,7 +78,11 @@ class LivePredictionOut(Out):
     """A live prediction and the age of everything behind it."""
 
     match_id: int
-    probabilities: ProbabilitiesOut
+    probabilities: ProbabilitiesOut = Field(description="what the model says")
+    market: ProbabilitiesOut | None = Field(None, description="what the bookmakers say; null without their prices")
+    consensus: ProbabilitiesOut | None = Field(
+        None, description="model and market together; null when the artifacts have no consensus"
+    )
     predicted: Outcome
     model: LiveModelOut
     snapshot_id: str

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.domain.vocabulary import Staking
+from app.domain.vocabulary import EdgeFrom, Staking
 from app.schemas.base import Out, SnapshotOut
 from app.schemas.cards import CardFilter
 
@@ -69,9 +69,10 @@ class RoiOut(MoneyOut):
     snapshot: SnapshotOut
     staking: Staking
     value_edge: float
+    edge_from: EdgeFrom = Field(description="whose probabilities edges come from")
     min_bets: int
     average_odds: float | None
-    mean_edge_pct: float | None = Field(description="what the model promised on these bets")
+    mean_edge_pct: float | None = Field(description="what the edges promised on these bets")
     ci_method: CiMethod = Field(description=_CI)
     n_open_value_bets: int
     n_predicted: int = Field(
@@ -92,8 +93,8 @@ class CurvePointOut(Out):
     day: date = Field(description="of the kick-off, UTC")
     n_bets: int
     profit: float
-    expected: float = Field(description="what the model's own probabilities promised")
-    spread: float = Field(description="half-width of the 95 % range around `expected` when the model is right")
+    expected: float = Field(description="what the edges promised")
+    spread: float = Field(description="half-width of the 95 % range around `expected` when the edges are true")
     drawdown: float = Field(description="deepest fall below the earlier peak since the point before")
 
 
@@ -162,12 +163,41 @@ class ClosingOut(Out):
     bars: list[BarOut]
 
 
+class PromiseBinOut(Out):
+    """Bets of one range of edges."""
+
+    low: float | None = Field(description="null is an open end")
+    high: float | None
+    n: int
+    promised: float = Field(description="mean edge")
+    got: float = Field(description="mean profit of one unit")
+    got_low: float | None = Field(description="95 %, normal approximation over bets")
+    got_high: float | None
+
+
+class PromiseOut(Out):
+    """Profit of the best outcome of every judged match beside its edge, whether it was a value bet or not."""
+
+    n: int
+    slope: float | None = Field(description="of profit over edge, least squares: 1 when edges mean what they say")
+    slope_low: float | None = Field(description="95 %, robust to the spread of long shots")
+    slope_high: float | None
+    is_kept: bool = Field(description="no range of 300 or more bets has its promise outside the interval of what came")
+    bins: list[PromiseBinOut]
+    n_value: int = Field(description="bets at the threshold or above")
+    value_promised: float | None
+    value_got: float | None
+    value_low: float | None
+    value_high: float | None
+
+
 class PerformanceOut(Out):
     """How model and value bets did in exactly the filtered matches; in-sample rows never count."""
 
     snapshot: SnapshotOut
     staking: Staking
     value_edge: float
+    edge_from: EdgeFrom = Field(description="whose probabilities edges come from")
     min_bets: int
     n_bets: int
     n_judged: int = Field(description="finished matches out of sample: those of `reliability`")
@@ -176,5 +206,7 @@ class PerformanceOut(Out):
     regions: list[GroupRoiOut]
     edges: list[GroupRoiOut] = Field(description="ROI by the edge promised")
     edge_bars: list[BarOut] = Field(description="best edge of every match that has odds; the threshold is a boundary")
+    promise: PromiseOut = Field(description="promised against got, at the bookmaker's price")
+    promise_at_best: PromiseOut = Field(description="the same at the best sound price of all bookmakers")
     market: MarketOut
     closing: ClosingOut

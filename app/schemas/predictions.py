@@ -5,7 +5,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.schemas.base import ModelRefOut, Odds1X2Out, Out, Outcome, ProbabilitiesOut, SnapshotOut, Status
+from app.schemas.base import (
+    DifferencesOut,
+    ModelRefOut,
+    Odds1X2Out,
+    Out,
+    Outcome,
+    ProbabilitiesOut,
+    SnapshotOut,
+    Status,
+)
 
 _KICKOFF_KNOWN = "false when only the day is published: kickoff_utc then holds 15:00 UK time, an assumption"
 
@@ -101,6 +110,44 @@ class QuoteOut(Out):
     bookmaker: str
     captured_at: datetime
     known_at: datetime = Field(description="when it came into the history; never before `captured_at`")
+
+
+class BookmakerPriceOut(Out):
+    """The newest prices of one bookmaker on a match."""
+
+    bookmaker: str = Field(description="`market average` and `market best` are of all that the source follows")
+    kind: Literal["offer", "closing"] = Field(description="closing: the last before kick-off")
+    odds: Odds1X2Out
+    implied: ProbabilitiesOut
+    fair: ProbabilitiesOut = Field(description="margin removed by the power method")
+    overround: float = Field(description="sum of 1/odds, less one; below zero for best prices of several bookmakers")
+    captured_at: datetime
+    age_s: float = Field(
+        ge=0, description="from the capture to kick-off; to `snapshot.built_at` for a match that begins after it"
+    )
+    url: str | None
+    is_sound: bool = Field(
+        description="false when the other prices of the match contradict it: it is never used for an edge or a bet"
+    )
+    could_be_taken: bool = Field(
+        description="somebody's offer from before kick-off: no average, no best price of nobody named, no exchange"
+    )
+    best_for: list[Outcome] = Field(description="outcomes for which no sound price that could be taken is higher")
+    movement: DifferencesOut = Field(
+        description="fair probabilities, less those of the first price of this bookmaker that the history knows"
+    )
+    n_known: int = Field(description="prices of this bookmaker in the history")
+
+
+class BookmakersOut(Out):
+    """What all bookmakers offer on a match."""
+
+    snapshot: SnapshotOut
+    match_id: int
+    kickoff_utc: datetime
+    status: Status
+    n_bookmakers: int = Field(description="bookmakers with an offer, without averages, best prices and exchanges")
+    items: list[BookmakerPriceOut] = Field(description="offers, then closing prices, each by bookmaker")
 
 
 class PastPredictionOut(Out):

@@ -1,7 +1,7 @@
 """The artifacts as they were known at an earlier time: the same tables, built from the history up to then."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from app.artifacts import contract
 from app.domain import running
+from app.domain.consensus import PoolWeights, weights_at
 from app.domain.outcomes import Flags
 from app.domain.staking import flat_stake
 from app.errors import AsOfUnknown
@@ -76,7 +77,7 @@ def _schema_of(moment: datetime) -> str:
 def _built(cursor: Connection, name: str, snapshot: Snapshot, moment: datetime) -> Snapshot:
     cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}; SET search_path = '{name},main'")
     try:
-        _build(cursor, moment, snapshot.rules)
+        _build(cursor, moment, snapshot.rules, snapshot.weights)
     except BaseException:
         with contextlib.suppress(DatabaseError):
             cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
@@ -96,12 +97,12 @@ def _built(cursor: Connection, name: str, snapshot: Snapshot, moment: datetime) 
     )
 
 
-def _build(cursor: Connection, moment: datetime, rules: MoneyRules) -> None:
+def _build(cursor: Connection, moment: datetime, rules: MoneyRules, weights: Sequence[PoolWeights]) -> None:
     cursor.execute("SET VARIABLE seen_at = $at", {"at": moment})
     cursor.execute(read_table_sql("as_of"))
     cursor.execute(f"CREATE TABLE odds AS {read_table_sql('standing_odds')}")
     cursor.execute(f"CREATE TABLE prices AS {read_table_sql('standing_prices')}")
-    cursor.register("money", money_table(cursor, rules))
+    cursor.register("money", money_table(cursor, rules, weights, moment))
     cursor.register("roi", _roi_by_region(cursor, moment, rules))
     cursor.execute("CREATE TABLE roi_by_region AS SELECT * FROM roi")
     build_cards(cursor, moment, rules)
@@ -135,9 +136,10 @@ def _times(judged: Columns, chosen: Flags) -> npt.NDArray[np.int64]:
 
 
 def _content_id(cursor: Connection, snapshot: Snapshot, moment: datetime) -> str:
-    """Of the time and the parts of the history that say anything of it: parts added later do not."""
+    """Of the time, the parts of the history and the weights that say anything of it: those added later do not."""
     stamps = {str(snapshot.folder / name): stamp.sha256 for name, stamp in snapshot.manifest.files.items()}
     parts = [path for path in stamps if contract.history_kind(Path(path).relative_to(snapshot.folder).as_posix())]
     found = cursor.execute(_FIRST_KNOWN, {"files": parts}).fetchall() if parts else []
     known = sorted(stamps[path] for path, first in found if first <= moment)
-    return blake2b("\0".join([moment.isoformat(), *known]).encode(), digest_size=8).hexdigest()
+    weights = [repr(each) for each in weights_at(snapshot.weights, moment)] if snapshot.weights else []
+    return blake2b("\0".join([moment.isoformat(), *known, *weights]).encode(), digest_size=8).hexdigest()

@@ -1,6 +1,7 @@
 """Match cards: prediction, odds and edge in one row; filtered, ordered, a page at a time."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -22,6 +23,7 @@ from app.store.fields import (
     Listing,
     Shape,
     columns,
+    computed_field,
     instant,
     instants,
     outcome_columns,
@@ -110,7 +112,11 @@ _FAR_APART = 400  # rows from one of a page to its next: about where a scan from
 # sort key as a cursor has it, match_id, place in the table, and of how many where that is counted
 _Row = tuple[Any, int, int, int]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PRICED = ("edge_home", "edge_draw", "edge_away", "best_edge", "best_outcome", "is_value", "kelly_stake", "profit")
+_PRICED = (
+    *(f"{name}_{outcome}" for name in ("edge", "model_edge") for outcome in OUTCOMES),
+    *("best_edge", "best_outcome", "is_value", "kelly_stake", "profit"),
+)
+_AT_BEST = ("edge_at_best", "outcome_at_best", "is_value_at_best", "profit_at_best")
 _MONEY_JSON = struct(
     odds=outcome_columns("odds"),
     bookmaker="bookmaker",
@@ -121,6 +127,9 @@ _MONEY_JSON = struct(
     implied=outcome_columns("implied"),
     fair=outcome_columns("fair"),
     **{name: name for name in _PRICED},
+    best_odds=outcome_columns("best_odds"),
+    best_bookmaker=outcome_columns("best_bookmaker"),
+    **{name: name for name in _AT_BEST},
 )
 _MONEY = (
     per_outcome("odds")
@@ -130,14 +139,30 @@ _MONEY = (
     | per_outcome("implied")
     | per_outcome("fair")
     | columns(*_PRICED)
+    | per_outcome("best_odds")
+    | per_outcome("best_bookmaker")
+    | columns(*_AT_BEST)
 )
+_MINUS = {f"model_minus_market_{outcome}": f"proba_{outcome} - market_{outcome}" for outcome in OUTCOMES}
 _REGION_ROI_JSON = struct(
     roi_pct="region_roi_pct", n_bets="region_n_bets", ci_low="region_roi_ci_low", ci_high="region_roi_ci_high"
 )
 _REGION_ROI = columns("region_roi_pct", "region_n_bets", "region_roi_ci_low", "region_roi_ci_high")
+
+
+def _optional_triple(name: str, parts: Shape, by: Iterable[str] = ()) -> Shape:
+    """An object with a member for each outcome, or null."""
+    values = [*by] or [f"{name}_{outcome}" for outcome in OUTCOMES]
+    json = struct(**dict(zip(OUTCOMES, values, strict=True)))
+    return struct_column(name, f"CASE WHEN {values[0]} IS NOT NULL THEN {json} END", parts)
+
+
 SHAPE: Shape = (
     predictions.SHAPE
     | columns("too_little_history", "hit", "no_odds_reason")
+    | _optional_triple("market", per_outcome("market"))
+    | _optional_triple("consensus", per_outcome("consensus"))
+    | _optional_triple("model_minus_market", computed_field(**_MINUS), by=_MINUS.values())
     | struct_column("money", f"CASE WHEN best_edge IS NOT NULL THEN {_MONEY_JSON} END", _MONEY)
     | struct_column("region_roi", f"CASE WHEN region_n_bets IS NOT NULL THEN {_REGION_ROI_JSON} END", _REGION_ROI)
 )

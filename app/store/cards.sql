@@ -28,7 +28,9 @@ WITH named AS (
         p.predicted_class = p.outcome AS hit,
         p.in_sample, p.model_name, p.model_version, p.model_stage, p.model_run_id, p.computed_at,
         m.too_little_history,
-        CASE WHEN m.best_edge IS NULL THEN p.no_odds_reason END AS no_odds_reason,
+        CASE WHEN m.best_edge IS NULL THEN coalesce(p.no_odds_reason, CASE WHEN m.is_contradicted THEN 'contradicted_price' END)
+        END AS no_odds_reason,
+        m.market_home, m.market_draw, m.market_away, m.consensus_home, m.consensus_draw, m.consensus_away,
         o.odds_home, o.odds_draw, o.odds_away, o.bookmaker, o.event_url, o.captured_at,
         -- an age that goes on growing could not be kept: for a match to come its odds' age when these cards were made
         -- (`greatest` alone skips nulls: without odds it would be an age of zero)
@@ -37,8 +39,13 @@ WITH named AS (
         m.overround, m.implied_home, m.implied_draw, m.implied_away, m.fair_home, m.fair_draw, m.fair_away,
         m.edge_home, m.edge_draw, m.edge_away, m.best_edge,
         ['home', 'draw', 'away'][m.best_outcome + 1] AS best_outcome,
+        m.model_edge_home, m.model_edge_draw, m.model_edge_away,
         m.best_price, m.is_value, m.kelly_stake, m.profit, m.kelly_profit, m.won, m.clv,
         m.favourite = p.outcome AS favourite_hit,
+        m.best_odds_home, m.best_odds_draw, m.best_odds_away,
+        m.best_bookmaker_home, m.best_bookmaker_draw, m.best_bookmaker_away,
+        m.edge_at_best, ['home', 'draw', 'away'][m.outcome_at_best + 1] AS outcome_at_best, m.price_at_best,
+        m.is_value_at_best, m.profit_at_best, m.model_exponent, m.market_exponent,
         f.fixture_no,
         -- an order needs a value where there are no odds: below every edge, which is never less than -1
         coalesce(m.best_edge, -2) AS edge_rank

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from app.domain import scoring
 from app.domain.curve import CurveBets, curve
 from app.domain.outcomes import Flags, Floats, one_hot
+from app.domain.promise import compare_promise
 from app.domain.roi import Totals, closing_line, interval
+from app.domain.staking import settle
 from app.domain.statistics import discoveries, edges_around, grid, histogram, p_value
 from app.domain.vocabulary import Staking
 from app.store import selection as store_selection
@@ -31,8 +33,14 @@ SELECT proba_home, proba_draw, proba_away, fair_home, fair_draw, fair_away,
 FROM cards WHERE {where} AND outcome IS NOT NULL AND status = 'finished' AND NOT in_sample
 """
 _EDGES = "SELECT best_edge FROM cards WHERE {where} AND best_edge IS NOT NULL AND NOT in_sample"
+# the best outcome of every match that could be bet on, whatever its edge
+_PROMISES = """
+SELECT best_edge AS edge, best_price AS price, best_outcome = outcome AS won, edge_at_best, price_at_best,
+    outcome_at_best = outcome AS won_at_best
+FROM cards WHERE {where} AND outcome IS NOT NULL AND status = 'finished' AND NOT in_sample AND NOT too_little_history
+"""
 _OUTCOMES = ("home", "draw", "away")
-_EDGE_BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)  # beyond the last one an edge is likelier an error than value
+_EDGE_BOUNDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 _N_BINS, _MIN_IN_BIN = 12, 20
 _N_CELLS = 25
 _MIN_REGION_BETS = 30  # fewer make bars as wide as the chart
@@ -81,6 +89,7 @@ def _of(cursor: Connection, snapshot: Snapshot, selection: Selection, staking: S
         "regions": _regions(settled, snapshot.rules.min_bets),
         "edges": _by_edge(settled, snapshot.rules.min_bets),
         "edge_bars": [asdict(bar) for bar in histogram(edges, edges_around(snapshot.rules.value_edge, 0.025, 8, 18))],
+        **_promises(fetch_columns(cursor, _PROMISES.format(where=where), params), snapshot.rules.value_edge),
         "market": _market(judged),
         "closing": _closing(settled.clv, snapshot.rules.min_bets),
     }
@@ -145,6 +154,21 @@ def _group_members(names: list[str], totals: Totals, min_bets: int) -> list[dict
         }
         for i, name in enumerate(names)
     ]
+
+
+def _promises(found: Columns, value_edge: float) -> dict[str, Member]:
+    return {
+        "promise": _promise(found, ("edge", "price", "won"), value_edge),
+        "promise_at_best": _promise(found, ("edge_at_best", "price_at_best", "won_at_best"), value_edge),
+    }
+
+
+def _promise(found: Columns, names: tuple[str, str, str], value_edge: float) -> dict[str, Member]:
+    edge, price = (np.ma.filled(found[name].astype(np.float64), np.nan) for name in names[:2])
+    known = ~np.isnan(edge)
+    won = np.ma.filled(found[names[2]], fill_value=False)[known].astype(np.bool_)
+    promise = compare_promise(edge[known], settle(np.ones(int(known.sum())), price[known], won), value_edge)
+    return asdict(promise) | {"is_kept": promise.is_kept}
 
 
 def _market(judged: Columns) -> dict[str, Member]:

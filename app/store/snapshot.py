@@ -10,6 +10,8 @@ from typing import Any
 
 from app.artifacts import contract
 from app.artifacts.manifest import Manifest, read_manifest
+from app.domain.consensus import PoolWeights
+from app.domain.vocabulary import EdgeFrom
 from app.store.database import Connection, Database, QueryLimiter, open_connection
 from app.store.features import FeatureRows, open_features
 from app.store.lru import CountCache, RefCountedCache
@@ -60,6 +62,7 @@ class Snapshot:
     features: FeatureRows
     prices: Prices
     rules: MoneyRules
+    weights: tuple[PoolWeights, ...]  # of the consensus
     n_matches: int
     n_odds: int
     bookmaker: str
@@ -87,6 +90,11 @@ class Snapshot:
         """Return rows that are written as JSON; None until they are."""
         return self.row_files.get(name) if self.row_files is not None else None
 
+    @property
+    def edge_from(self) -> EdgeFrom:
+        """Whose probabilities edges, stakes and value bets come from."""
+        return self.rules.read_edge_from(self.weights)
+
     def close(self) -> None:
         """Close the database and drop the files."""
         self.features.close()  # first: the row files wait for it
@@ -104,7 +112,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         # one that was derived has just taken the checksums
         _fill_checked(connection, folder, manifest.built_at, rules.money, checksums=not manifest.is_derived)
         n_matches, n_odds, bookmaker = count_matches(connection)
-        prices = read_prices(connection)
+        prices, weights = read_prices(connection), contract.read_consensus(folder)
         sha256 = manifest.files[contract.FEATURES].sha256
         features = open_features(folder / contract.FEATURES, sha256, rules.feature_cache)
     except BaseException:
@@ -120,6 +128,7 @@ def open_snapshot(snapshot_id: str, folder: Path, rules: OpenRules) -> Snapshot:
         features=features,
         prices=prices,
         rules=rules.money,
+        weights=weights,
         n_matches=n_matches,
         n_odds=n_odds,
         bookmaker=bookmaker,

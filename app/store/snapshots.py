@@ -17,6 +17,7 @@ from app.artifacts.folder import open_source
 from app.artifacts.manifest import MANIFEST
 from app.artifacts.source import DISK_FULL, ArtifactsUnreachable, CannotStore, Source, Version
 from app.artifacts.workspace import Workspace
+from app.domain.vocabulary import EdgeFrom
 from app.errors import SnapshotUnavailable
 from app.settings import Settings
 from app.store import cards, match_history
@@ -352,6 +353,7 @@ def _open_rules(settings: Settings, cache: Path, limiter: QueryLimiter) -> OpenR
             settings.kelly_cap,
             settings.min_bets,
             settings.min_history,
+            EdgeFrom(settings.edge_from),
         ),
         query_threads=settings.query_threads,
         query_memory=settings.query_memory,

@@ -121,7 +121,8 @@ def fill_from_folder(connection: Connection, folder: Path, at: datetime, rules: 
     _read(connection, [folder / contract.FEATURES]).create_view("features")
     _open_history(connection, folder)
     _fill_region_roi(connection, folder / contract.ROI_BY_REGION)
-    connection.register("money", money_table(connection, rules))
+    weights = contract.read_consensus(folder)
+    connection.register("money", money_table(connection, rules, weights, at))
     build_cards(connection, at, rules)
     connection.unregister("money")
 

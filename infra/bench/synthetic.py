@@ -45,9 +45,7 @@ def make_artifacts(folder: Path, n_matches: int, n_features: int = N_FEATURES, s
         pq.write_table(predictions, staged / PREDICTIONS, row_group_size=_GROUP_ROWS)
         pq.write_table(_odds(predictions, proba, rng), staged / ODDS, row_group_size=_GROUP_ROWS)
         _write_features(staged / FEATURES, predictions["match_id"], n_features, seed)
-        write_roi_tables(
-            settle_matches(staged / PREDICTIONS, staged / ODDS), list(_REGIONS), staged, NOW, BettingRules()
-        )
+        write_roi_tables(settle_matches(staged, NOW, BettingRules()), list(_REGIONS), staged, NOW, BettingRules())
         _write_drift(staged / DRIFT)
         origin = Origin("synthetic", simulated=True, seed=seed, data_until=NOW, features_computed_at=NOW)
         publish(staged, folder, origin, {PREDICTIONS: n_matches, FEATURES: n_matches}, NOW)

@@ -188,7 +188,7 @@ async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path)
 
 def opened(folder: Path, home: Path) -> Snapshot:
     """The folder as a snapshot; what the history does not need is made up."""
-    settled = settle_matches(folder / PREDICTIONS, folder / ODDS)
+    settled = settle_matches(folder, datetime.now(UTC), BettingRules())
     regions = pc.unique(pq.read_table(folder / PREDICTIONS, columns=["region"])["region"]).to_pylist()
     write_roi_tables(settled, regions, folder, BUILT, BettingRules())
     ids = pq.read_table(folder / PREDICTIONS, columns=["match_id"])

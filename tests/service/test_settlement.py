@@ -8,14 +8,14 @@ import pytest
 
 from app.artifacts.contract import ODDS, PREDICTIONS
 from app.domain.vocabulary import Staking
-from tests.support.build_artifacts import FIRST_ID, Edit, write_artifacts
+from tests.support.build_artifacts import FIRST_ID, NOW, Edit, write_artifacts
 from worker.pipeline.output.value_bets import BettingRules, SettledMatches, settle_matches
 
 
 def settled(folder: Path, **edit: Edit) -> SettledMatches:
     names = {"predictions": PREDICTIONS, "odds": ODDS}
     write_artifacts(folder, odds_share=1.0, edit={names[name]: change for name, change in edit.items()})
-    return settle_matches(folder / PREDICTIONS, folder / ODDS)
+    return settle_matches(folder, NOW, BettingRules())
 
 
 def replaced(name: str, values: list[object]) -> Edit:

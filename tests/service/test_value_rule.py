@@ -1,5 +1,6 @@
 """Cards, the pipeline's ROI tables and `/monitoring/quality` call the same matches value bets, with the same profit."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from app.store.results import find_results
 from tests.support.build_artifacts import NOW, Edit, write_artifacts
 from tests.support.build_ledger import a_ledger_row
 from tests.support.serving import Serve, json_of
-from worker.pipeline.output.value_bets import settle_matches
+from worker.pipeline.output.value_bets import BettingRules, settle_matches
 
 SIDES = ("home", "draw", "away")
 N_MATCHES = 200
@@ -103,7 +104,7 @@ async def test_every_reader_takes_the_same_bets(
 
     cards = await all_cards(client)
     (answered,) = (await json_of(client, "/monitoring/quality", days=3650))["items"]
-    judged = settle_matches(artifacts / PREDICTIONS, artifacts / ODDS)
+    judged = await asyncio.to_thread(settle_matches, artifacts, NOW, BettingRules())
     bets = judged.bets(0.05)
     profit = np.where(bets.won, bets.odds - 1, -1.0)
 

@@ -82,7 +82,7 @@ def write_artifacts(
     if n_books:
         pq.write_table(_prices(tables[ODDS], n_books, seed), folder / PRICES)
     history_until = extend_history(folder, EarlierHistory(folder), now) if with_history else None
-    settled = settle_matches(folder / PREDICTIONS, folder / ODDS)
+    settled = settle_matches(folder, now, BettingRules())
     write_roi_tables(settled, list(REGIONS), folder, now, BettingRules(min_bets=min_bets))
     for name, change in (edit or {}).items():
         pq.write_table(change(tables[name]), folder / name)

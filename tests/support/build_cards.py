@@ -35,6 +35,15 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
         "is_value": True,
         "kelly_stake": 0.0077,
         "profit": None,
+        "model_edge_home": -0.05,
+        "model_edge_draw": 0.08,
+        "model_edge_away": -0.1,
+        "best_odds": {"home": 1.95, "draw": 3.7, "away": None},
+        "best_bookmaker": {"home": "bwin", "draw": "Pinnacle", "away": None},
+        "edge_at_best": 0.11,
+        "outcome_at_best": "draw",
+        "is_value_at_best": True,
+        "profit_at_best": None,
     }
     values = {
         "match_id": match_id,
@@ -54,6 +63,9 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
         "too_little_history": False,
         "hit": None,
         "no_odds_reason": None,
+        "market": {"home": 0.51, "draw": 0.27, "away": 0.22},
+        "consensus": thirds,
+        "model_minus_market": {"home": -0.01, "draw": 0.03, "away": -0.02},
         "in_sample": False,
         "model": {"name": "soccer-match-outcome", "version": "3", "stage": "champion", "run_id": "0" * 32},
         "computed_at": EARLIER,
@@ -65,7 +77,13 @@ def a_card(match_id: int = 2**62 + 1, **changes: Any) -> CardOut:
 
 def a_page(*cards: CardOut, **changes: Any) -> CardsOut:
     """A page of cards."""
-    values = {"snapshot": a_snapshot(), "value_edge": 0.05, "devig": "power", "total": len(cards)}
+    values = {
+        "snapshot": a_snapshot(),
+        "value_edge": 0.05,
+        "edge_from": "consensus",
+        "devig": "power",
+        "total": len(cards),
+    }
     values |= {"next_cursor": None, "items": cards}
     return CardsOut.model_validate(values | changes)
 
@@ -75,7 +93,8 @@ def some_results(**changes: Any) -> RoiOut:
     values = {
         "n_matches": 100, "n_bets": 40, "n_wins": 12, "hit_rate": 0.3, "staked": 40.0, "profit": 2.0, "roi_pct": 5.0,
         "roi_ci_low": -40.0, "roi_ci_high": 50.0, "too_few": False, "snapshot": a_snapshot(), "staking": "flat",
-        "value_edge": 0.05, "min_bets": 20, "average_odds": 3.9, "mean_edge_pct": 9.1, "max_drawdown": 7.0,
+        "value_edge": 0.05, "edge_from": "consensus", "min_bets": 20, "average_odds": 3.9, "mean_edge_pct": 9.1,
+        "max_drawdown": 7.0,
         "n_clv": 0, "clv_pct": None, "clv_ci_low": None, "clv_ci_high": None, "ci_method": "normal",
         "n_open_value_bets": 3, "n_predicted": 100, "accuracy": 0.5, "accuracy_market": 0.52, "accuracy_home": 0.44,
         "n_in_sample_excluded": 0,

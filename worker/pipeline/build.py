@@ -22,6 +22,7 @@ from rich.console import Console
 
 from app.artifacts import contract
 from app.artifacts.manifest import FileStamp, Manifest, read_manifest
+from app.domain.vocabulary import EdgeFrom
 from app.settings import Settings
 from app.store.database import DatabaseError, open_connection
 from worker.pipeline.drift.build_process import DriftProcess, drift_process
@@ -29,6 +30,7 @@ from worker.pipeline.drift.samples import DriftJob
 from worker.pipeline.failures import BuildStopped
 from worker.pipeline.features.form import build_features
 from worker.pipeline.ingest.reader import Ingest, read_folder
+from worker.pipeline.output.consensus_file import write_consensus
 from worker.pipeline.output.history import EarlierHistory, extend_history
 from worker.pipeline.output.odds_file import write_odds, write_prices
 from worker.pipeline.output.predictions_file import write_predictions
@@ -190,6 +192,7 @@ class _Build:
             # the history may know prices that this build does not
             for name in (contract.ODDS, contract.PRICES):
                 rows[name] = pq.read_metadata(self._staged / name).num_rows
+            self._weigh()
             self._settle()
             self._say_drift(drift)
         origin = Origin(
@@ -265,22 +268,37 @@ class _Build:
     def _remember(self) -> datetime:
         """Add to the history of the artifacts that these replace, if they are of the same world."""
         earlier = EarlierHistory(self._plan.out)
-        with contextlib.suppress(OSError, ValueError):
-            manifest = read_manifest(self._plan.out)
-            seed = self._plan.seed if self._plan.is_simulated else None
-            if (manifest.simulated, manifest.seed) == (self._plan.is_simulated, seed):
-                earlier = EarlierHistory.of_folder(self._plan.out, manifest)
+        if self._replaces_same_world():
+            earlier = EarlierHistory.of_folder(self._plan.out, read_manifest(self._plan.out))
         with self._progress.step("adding to the history"):
             return extend_history(self._staged, earlier, datetime.now(UTC))
 
+    def _replaces_same_world(self) -> bool:
+        """Whether the artifacts that these replace are of the same world."""
+        with contextlib.suppress(OSError, ValueError):
+            manifest = read_manifest(self._plan.out)
+            seed = self._plan.seed if self._plan.is_simulated else None
+            return (manifest.simulated, manifest.seed) == (self._plan.is_simulated, seed)
+        return False
+
+    def _weigh(self) -> None:
+        """Fit the consensus of model and bookmakers."""
+        earlier = self._plan.out if self._replaces_same_world() else None
+        with self._progress.step("weighing bookmakers and model"):
+            write_consensus(self._staged, earlier, datetime.now(UTC))
+
     def _settle(self) -> None:
         settings = self._settings
-        stakes = settings.value_edge, settings.kelly_fraction, settings.kelly_cap
-        rules = BettingRules(*stakes, settings.min_bets, settings.min_history)
+        rules = BettingRules(
+            settings.value_edge,
+            settings.kelly_fraction,
+            settings.kelly_cap,
+            settings.min_bets,
+            settings.min_history,
+            EdgeFrom(settings.edge_from),
+        )
         with self._progress.step("settling value bets"):
-            settled = settle_matches(
-                self._staged / contract.PREDICTIONS, self._staged / contract.ODDS, rules.min_history
-            )
+            settled = settle_matches(self._staged, self._plan.now, rules)
             write_roi_tables(settled, _regions(self._matches), self._staged, self._plan.now, rules)
 
     def _say_drift(self, drift: DriftProcess) -> None:

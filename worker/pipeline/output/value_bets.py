@@ -1,31 +1,32 @@
 """Settles value bets: what each match's best-edge outcome would have returned, flat and by fractional Kelly."""
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from app.artifacts import contract
 from app.domain import odds as odds_of
-from app.domain.outcomes import OUTCOMES as SIDES
+from app.domain.consensus import PoolWeights
 from app.domain.outcomes import Flags, Floats
 from app.domain.staking import KELLY_CAP, KELLY_FRACTION, flat_stake, kelly_stake, settle
-from app.domain.vocabulary import Staking
+from app.domain.vocabulary import EdgeFrom, Staking
 from app.store import tables
 from app.store.database import open_connection
+from app.store.money import MoneyRules, money_table
 
-# Only what could have been known and done counts: a finished match, predicted by a model that had not seen its result,
-# at a price from before the kick-off; `settle_matches` leaves out teams with too little history. A match is over two
-# hours after it begins.
+# a match is over two hours after it begins
 _SETTLED_MATCHES = """
-SELECT match_id, region, tournament, outcome, epoch_us(kickoff_utc + INTERVAL 2 HOUR) AS settled_us,
-    proba_home, proba_draw, proba_away, odds_home, odds_draw, odds_away, closing_home, closing_draw, closing_away,
-    n_history_home::DOUBLE AS n_history_home, n_history_away::DOUBLE AS n_history_away
-FROM predictions JOIN odds USING (match_id)
-WHERE status = 'finished' AND outcome IS NOT NULL AND NOT in_sample AND captured_at <= kickoff_utc
-ORDER BY settled_us, match_id
+SELECT match_id, region, tournament, epoch_us(kickoff_utc + INTERVAL 2 HOUR) AS settled_us, best_edge, best_price, won,
+    clv
+FROM predictions JOIN money USING (match_id) WHERE is_judged ORDER BY settled_us, match_id
 """
+_NO_THRESHOLD = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class BettingRules:
     kelly_cap: float = KELLY_CAP
     min_bets: int = 20
     min_history: int = odds_of.MIN_HISTORY
+    edge_from: EdgeFrom = EdgeFrom.CONSENSUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,37 +80,37 @@ class SettledMatches:
         return settle(stake, self.odds, self.won)
 
 
-def settle_matches(predictions: Path, odds: Path, min_history: int = odds_of.MIN_HISTORY) -> SettledMatches:
-    """Settle every finished match that was predicted out of sample and priced before kick-off."""
-    connection = open_connection()
-    try:
-        tables.parquet(connection, [predictions], tables.PREDICTIONS).create_view("predictions")
-        tables.parquet(connection, [odds], tables.ODDS).create_view("odds")
+def settle_matches(
+    folder: Path, now: datetime, rules: BettingRules, weights: Sequence[PoolWeights] | None = None
+) -> SettledMatches:
+    """Settle every finished match of a folder that was predicted out of sample and priced before kick-off.
+
+    The arithmetic is that of the cards: `app.store.money`. Weights that are not given are the folder's.
+    """
+    taken_anyway = MoneyRules(_NO_THRESHOLD, min_history=rules.min_history, edge_from=rules.edge_from)
+    with closing(open_connection()) as connection:
+        for name, file, columns in (
+            ("predictions", contract.PREDICTIONS, tables.PREDICTIONS),
+            ("odds", contract.ODDS, tables.ODDS),
+        ):
+            tables.parquet(connection, [folder / file], columns).create_view(name)
+        tables.open_prices(connection, folder)
+        weights = contract.read_consensus(folder) if weights is None else weights
+        connection.register("money", money_table(connection, taken_anyway, weights, now))
         columns_by_name = connection.execute(_SETTLED_MATCHES).fetchnumpy()
-    finally:
-        connection.close()
-    columns = {name: _filled(values) for name, values in columns_by_name.items()}
-    prices = _matrix(columns, "odds")
-    best, best_edge = odds_of.best_edge(odds_of.edge(_matrix(columns, "proba"), prices))
-    taken = prices[np.arange(len(prices)), best]
-    judged = SettledMatches(
-        match_id=columns["match_id"].astype(np.int64),
-        region=columns["region"].astype(np.str_),
-        tournament=columns["tournament"].astype(np.str_),
-        settled_us=columns["settled_us"].astype(np.int64),
-        edge=best_edge,
-        odds=taken,
-        won=np.asarray(best == columns["outcome"], dtype=np.bool_),
-        closing_edge=odds_of.closing_value(taken, _matrix(columns, "closing"), best),
+    found = {name: _filled(values) for name, values in columns_by_name.items()}
+    return SettledMatches(
+        match_id=found["match_id"].astype(np.int64),
+        region=found["region"].astype(np.str_),
+        tournament=found["tournament"].astype(np.str_),
+        settled_us=found["settled_us"].astype(np.int64),
+        edge=found["best_edge"],
+        odds=found["best_price"],
+        won=found["won"].astype(np.bool_),
+        closing_edge=found["clv"],
     )
-    history = columns["n_history_home"], columns["n_history_away"]
-    return judged.select(~odds_of.too_little_history(*history, min_history))
 
 
 def _filled(values: Any) -> npt.NDArray[Any]:
-    # DuckDB masks what is NULL; only closing prices and counts of history may be
+    # DuckDB masks what is NULL; only closing-line values may be
     return np.asarray(values.filled(np.nan) if np.ma.isMaskedArray(values) else values)
-
-
-def _matrix(columns: dict[str, npt.NDArray[np.generic]], name: str) -> Floats:
-    return np.column_stack([columns[f"{name}_{side}"].astype(np.float64) for side in SIDES])
