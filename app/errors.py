@@ -81,6 +81,14 @@ class ModelNotFound(ServiceError, status=404, title="No worker holds a model und
     """No worker holds a model under that alias."""
 
 
+class PromotionRefused(ServiceError, status=409, title="The version may not take the alias"):
+    """The version has not passed what a promotion asks for, or workers would not serve it; `objections` says why."""
+
+
+class PromotionUnconfirmed(ServiceError, status=504, title="Nobody knows yet whether the alias has moved"):
+    """No worker has said in time that the alias has moved."""
+
+
 class FeaturesMissing(ServiceError, status=409, title="The match has no feature row"):
     """The match has no feature row."""
 

@@ -30,6 +30,7 @@ from app.runtime import ORPHANED, cancel_and_wait, freeze_gc, run_in_background
 from app.settings import Settings
 from app.telemetry.export import SpanExport, open_export
 from worker import tasks
+from worker.alias_job import ALIASES, AliasMover, move_alias
 from worker.batch_worker import MAX_TRIES, BatchWorker, OnAnswered
 from worker.drift_job import CHECK_TIMEOUT_S, DRIFT, DriftCheck, check_drift
 from worker.heartbeat import HeartbeatPublisher, WorkerCounters
@@ -50,6 +51,7 @@ DRAIN_S = 10.0  # how long jobs in hand may take after SIGTERM; then others do t
 FUNCTIONS: list[Function] = [
     func(tasks.predict_match, name=Job.PREDICT_MATCH, timeout=JOB_TIMEOUT_S, max_tries=MAX_TRIES),
     func(check_drift, name=Job.CHECK_DRIFT, timeout=CHECK_TIMEOUT_S, max_tries=MAX_TRIES),
+    func(move_alias, name=Job.MOVE_ALIAS, timeout=JOB_TIMEOUT_S, max_tries=MAX_TRIES),
 ]
 
 
@@ -112,6 +114,7 @@ class Resources:
         context = ctx[tasks.CONTEXT] = tasks.PredictionContext(
             models, tasks.FeatureSets(redis, self.names), model_thread
         )
+        ctx[ALIASES] = AliasMover(source, registry_thread)
         ctx[DRIFT] = DriftCheck(self._settings, DriftReports(redis, self.names), models)
         if self._settings.shadow_alias is not None:
             self.shadow = await self._open_shadow(redis, context, self._settings.shadow_alias)
@@ -146,6 +149,7 @@ class Resources:
         """Leave the roster, stop the threads."""
         ctx.pop(tasks.CONTEXT, None)
         ctx.pop(DRIFT, None)
+        ctx.pop(ALIASES, None)
         await self._stack.aclose()
 
     async def announce(self, ctx: dict[Any, Any]) -> None:

@@ -47,6 +47,18 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version of the model as the registry lists it."""
+
+    version: str
+    aliases: tuple[str, ...]
+    registered_at: datetime
+    run_id: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """A version of a model with all that speaks against it; `model` may serve when there are no problems."""
 
@@ -77,6 +89,42 @@ class ModelRegistry:
             if error.error_code in ABSENT:
                 return None
             raise
+
+    def move_alias(self, alias: str, version: str, *, expected: str | None) -> None:
+        """Let an alias name another version.
+
+        Raises:
+            ModelRefused: no worker would serve the version, or the alias does not name `expected` any more.
+        """
+        current = self.version_of(alias)
+        if current == version:
+            return
+        if current != expected:
+            raise ModelRefused(f"{alias} names version {current} now, not {expected}: look again before you decide")
+        problems = self.inspect(alias, version).problems
+        if problems:
+            raise ModelRefused(f"workers would not serve version {version}: {'; '.join(problems)}")
+        self._client.set_registered_model_alias(self._name, alias, version)
+
+    def list_versions(self) -> list[RegisteredVersion]:
+        """Return all versions, newest first."""
+        aliases: dict[str, list[str]] = {}
+        found = self._client.search_model_versions(f"name = '{self._name}'")
+        if found:
+            for alias, version in self._client.get_registered_model(self._name).aliases.items():
+                aliases.setdefault(str(version), []).append(alias)
+        newest_first = sorted(found, key=lambda each: -int(each.version))
+        return [
+            RegisteredVersion(
+                version=str(each.version),
+                aliases=tuple(sorted(aliases.get(str(each.version), ()))),
+                registered_at=datetime.fromtimestamp(each.creation_timestamp / 1000, UTC),
+                run_id=each.run_id,
+                tags={**(run := self._read_run(each.run_id, [])).tags, **each.tags},
+                metrics=run.metrics,
+            )
+            for each in newest_first
+        ]
 
     def load(self, alias: str, version: str) -> LoadedModel:
         """Load, warm up and verify a version; ModelRefused when it must not serve."""
@@ -133,6 +181,7 @@ class ModelRegistry:
             return None
         golden = _try(problems, lambda: self._read_golden(registered.run_id, tuple(dtypes))) if run.exists else None
         facts = {**run.params, **run.tags, **registered.tags}
+        verification.n_golden_rows = 0 if golden is None else len(golden.rows)
         candidate = _try(problems, lambda: _make_candidate(stored, dtypes, facts))
         if candidate is None:
             return None

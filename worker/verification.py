@@ -47,6 +47,7 @@ class Verification:
 
     problems: list[str] = field(default_factory=list)
     order: ClassOrder | None = None
+    n_golden_rows: int = 0
 
 
 def read_golden_rows(raw: bytes, names: Sequence[str]) -> GoldenRows:

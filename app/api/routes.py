@@ -10,6 +10,7 @@ from app.api.events import EVENT_STREAM, follow_events
 from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.metrics import get_metrics
+from app.api.model_versions import list_model_versions, promote_version
 from app.api.predictions import get_bookmakers, get_history, get_precomputed, list_facets, list_odds, list_predictions
 from app.api.quality import get_quality
 from app.api.responses import BULK_MEDIA, find_cached_response
@@ -32,6 +33,8 @@ from app.errors import (
     NoWorker,
     PredictionFailed,
     PredictionTimeout,
+    PromotionRefused,
+    PromotionUnconfirmed,
     QueryQueueFull,
     QueryTimeout,
     QueueFull,
@@ -78,6 +81,7 @@ PREDICTING = (
     PredictionFailed,
     PredictionTimeout,
 )
+PROMOTING = (LedgerUnavailable, QueueUnavailable, ModelNotFound, PromotionRefused, PromotionUnconfirmed)
 
 ROUTES = (
     Route(
@@ -191,6 +195,14 @@ ROUTES = (
     Route("GET", "/monitoring/arq/queues", list_queues, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/arq/workers", list_workers, (QueueUnavailable,), scope=Scope.MONITOR),
     Route("GET", "/monitoring/quality", get_quality, (LedgerUnavailable,), scope=Scope.MONITOR),
+    Route(
+        "GET",
+        "/monitoring/models",
+        list_model_versions,
+        (LedgerUnavailable, QueueUnavailable),
+        scope=Scope.MONITOR,
+    ),
+    Route("POST", "/monitoring/models/promote", promote_version, PROMOTING, scope=Scope.ADMIN),
     Route("GET", "/monitoring/drift", get_drift, (*READING, ReportMissing), scope=Scope.MONITOR),
     Route(
         "GET",

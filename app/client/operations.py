@@ -39,10 +39,13 @@ from app.schemas import (
     LiveQuery,
     MatchHistoryOut,
     ModelInfoListOut,
+    ModelVersionsOut,
     OddsListOut,
     PerformanceOut,
     PredictionDetailOut,
     PredictionsOut,
+    PromoteIn,
+    PromotionOut,
     QualityOut,
     QualityQuery,
     QueuesOut,
@@ -60,6 +63,7 @@ from app.schemas import (
 )
 
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0  # between looks at a task
+PROMOTION_TIMEOUT_S = 75.0  # a worker loads the version first
 _SAME_SNAPSHOT_TRIES = 5
 _JSON_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 M = TypeVar("M", bound=BaseModel)
@@ -240,6 +244,20 @@ class TouchlineClient(ApiSession):
     async def get_quality(self, query: QualityQuery | None = None) -> QualityOut:
         """Return scores of settled live predictions by model version."""
         return await self._read("/monitoring/quality", QualityOut, query)
+
+    async def list_model_versions(self) -> ModelVersionsOut:
+        """Return what is served, what was compared, and what was promoted."""
+        return await self._read("/monitoring/models", ModelVersionsOut)
+
+    async def promote_version(self, body: PromoteIn) -> PromotionOut:
+        """Let `champion` name a version that has passed its comparison, or the one before."""
+        request = ApiRequest(
+            "/monitoring/models/promote",
+            method="POST",
+            body=body.model_dump_json(exclude_none=True),
+            timeout_s=PROMOTION_TIMEOUT_S,
+        )
+        return _parse(PromotionOut, await self.send(request))
 
     async def get_drift(self) -> DriftOut:
         """Return the newest drift report."""

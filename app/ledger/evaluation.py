@@ -170,7 +170,7 @@ def _version(key: tuple[str, ...], role: Role, rows: Sequence[Any], rules: Rules
         role=role,
         aliases=tuple(sorted(aliases)),
         n=len(rows),
-        scores=_scores(judged) if len(rows) >= rules.min_n else None,
+        scores=score_version(judged.probabilities, judged.outcomes) if len(rows) >= rules.min_n else None,
         money=_money(judged, rules),
     )
 
@@ -191,16 +191,17 @@ def _matrix(rows: Sequence[Any], name: str, sides: Sequence[str] = OUTCOMES) -> 
     return np.array(values, dtype=np.float64).reshape(len(rows), len(sides))
 
 
-def _scores(judged: ScoredPredictions) -> VersionScores:
-    found = losses(judged.probabilities, judged.outcomes)
-    happened = one_hot(judged.outcomes).ravel()
+def score_version(probabilities: Floats, outcomes: Outcomes) -> VersionScores:
+    """Score probabilities (n, 3) by what happened, (n,)."""
+    found = losses(probabilities, outcomes)
+    happened = one_hot(outcomes).ravel()
     return VersionScores(
         log_loss=statistics.mean(found.log_loss),
         brier=statistics.mean(found.brier),
         rps=statistics.mean(found.rps),
-        ece=expected_calibration_error(judged.probabilities, judged.outcomes, N_BINS),
-        ece_floor=calibration_noise_floor(judged.probabilities, N_BINS),
-        bins=reliability(judged.probabilities.ravel(), happened, N_BINS),
+        ece=expected_calibration_error(probabilities, outcomes, N_BINS),
+        ece_floor=calibration_noise_floor(probabilities, N_BINS),
+        bins=reliability(probabilities.ravel(), happened, N_BINS),
     )
 
 

@@ -9,6 +9,7 @@ from arq.connections import ArqRedis
 
 from app.errors import NoWorker, PredictionTimeout, QueueFull, ServiceError, TaskBusy, TaskNotFound
 from app.queue import redis_keys
+from app.queue.alias_moves import AliasMoves
 from app.queue.drift_reports import DriftReports
 from app.queue.jobs import (
     ModelInfo,
@@ -76,6 +77,7 @@ class QueueClient:
         )
         self._pending_results = PendingResults(redis, self._names)
         self.reports = DriftReports(redis, self._names)
+        self.aliases = AliasMoves(redis, self._names)
 
     @classmethod
     @asynccontextmanager

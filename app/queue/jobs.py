@@ -13,6 +13,7 @@ class Job(StrEnum):
 
     PREDICT_MATCH = "predict_match"
     CHECK_DRIFT = "check_drift"
+    MOVE_ALIAS = "move_alias"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
 """Models, queues, workers, drift, quality of past predictions, artifact refreshes and the change feed."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
 from app.domain.drift import FeatureState, ReportState, Verdict
-from app.schemas.base import Out, Params
+from app.schemas.base import In, Out, Params
 
 
 class ModelInfoOut(Out):
@@ -219,6 +219,102 @@ class QualityOut(Out):
     n_late: int = Field(description="predictions made after kick-off, which no score counts")
     items: list[VersionQualityOut]
     comparisons: list[ComparisonOut]
+
+
+class MeanScoresOut(Out):
+    """Mean scores of one version, smaller is better."""
+
+    log_loss: float
+    brier: float
+    rps: float
+    ece: float = Field(description="expected calibration error")
+    ece_floor: float = Field(description="ECE of a perfect forecaster with these probabilities, by chance alone")
+
+
+class PairedScoresOut(Out):
+    """Both versions on the same matches; differences are candidate minus champion: below zero is better."""
+
+    n: int
+    verdict: Literal["better", "not_worse", "worse", "undecided", "too_few"]
+    champion: MeanScoresOut | None
+    candidate: MeanScoresOut | None
+    log_loss: EstimateOut | None = Field(description="paired difference; it makes the verdict")
+    brier: EstimateOut | None
+    rps: EstimateOut | None
+
+
+class VersionFactsOut(Out):
+    """What a version is and costs."""
+
+    version: str
+    trained_until: datetime | None
+    n_features: int
+    n_golden_rows: int
+    drift_psi: float | None = Field(
+        description="largest population stability index of its probabilities, the last year beside the time before; "
+        "null when there are too few matches"
+    )
+    ms_one_row: float
+    ms_64_rows: float
+    memory_mb: float = Field(description="what one more copy takes in a worker")
+
+
+class ModelComparisonOut(Out):
+    """A candidate beside the champion, as it was found and kept."""
+
+    compared_at: datetime
+    actor: str
+    model_name: str
+    has_passed: bool
+    objections: list[str] = Field(description="what speaks against a promotion; empty when it has passed")
+    hold_out_since: datetime | None = Field(description="matches from here on are new to both versions")
+    hold_out: PairedScoresOut
+    live: PairedScoresOut = Field(description="settled predictions of the last year that the ledger has of both")
+    champion: VersionFactsOut
+    candidate: VersionFactsOut
+
+
+class PromotionOut(Out):
+    """One move of an alias."""
+
+    asked_at: datetime
+    actor: str
+    action: Literal["promote", "rollback"]
+    model_name: str
+    alias: str
+    from_version: str | None
+    to_version: str
+    because: str | None
+    has_moved: bool | None = Field(description="null while nobody knows what came of it")
+    detail: str | None = Field(description="why the alias has not moved")
+
+
+class ModelVersionsOut(Out):
+    """What is served, what was compared, and what was promoted."""
+
+    state: Literal["ok", "not_configured"] = Field(description="not_configured: there is no ledger")
+    served: list[ModelInfoOut]
+    comparisons: list[ModelComparisonOut] = Field(description="the newest of each pair of versions, newest first")
+    promotions: list[PromotionOut] = Field(description="newest first")
+
+
+class PromoteIn(In):
+    """A promotion of the champion: to a version, or back to the one before."""
+
+    version: str | None = Field(None, pattern="^[0-9]{1,9}$", description="version to promote; null for a rollback")
+    rollback: bool = Field(default=False, description="back to the version before the last promotion")
+    because: str | None = Field(
+        None,
+        min_length=3,
+        max_length=500,
+        description="reason; with one, a version that has not passed is promoted too",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_aim(self) -> Self:
+        if (self.version is None) != self.rollback:
+            raise ValueError("give a version, or rollback=true")
+        return self
 
 
 class RefreshOut(Out):
