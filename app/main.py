@@ -19,7 +19,7 @@ from app.api.openapi import document
 from app.api.routes import ROUTES, add_routes
 from app.auth.keyring import Keyring
 from app.auth.rate_limit import RateLimit
-from app.background.gauges import SnapshotGauges, follow_quality
+from app.background.gauges import SnapshotGauges, follow_promotions, follow_quality
 from app.background.ledger_sync import sync_ledger
 from app.background.settlement import settle_ledger
 from app.dependencies import DependencyMonitor
@@ -103,6 +103,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             ("model events", follow_models(feed, queue)),
             ("drift gauge", follow_drift(app)),
             ("quality gauges", follow_quality(ledger, metrics.scores, settings)),
+            ("promotion gauges", follow_promotions(ledger, metrics.scores, settings)),
         ):
             await _open(stack, name, run_in_background(work))
         yield

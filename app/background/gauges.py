@@ -11,6 +11,7 @@ from app.errors import ServiceError
 from app.ledger.database import AWAY
 from app.ledger.evaluation import Rules, VersionQuality, evaluate_ledger, fetch_settled
 from app.ledger.ledger import Ledger, NoLedger
+from app.ledger.promotions import list_promotions
 from app.settings import Settings
 from app.store.roi import SelectionRoi, selection_roi
 from app.store.selection import Selection
@@ -83,6 +84,32 @@ async def follow_quality(ledger: Ledger | NoLedger, metrics: ScoreMetrics, setti
         else:
             metrics.set_quality(dict(pair for version in found.versions for pair in _figures_scoring(version)))
         await asyncio.sleep(EVERY_S)
+
+
+PROMOTIONS_EVERY_S = 30.0
+N_PROMOTIONS = 20
+
+
+async def follow_promotions(
+    ledger: Ledger | NoLedger, metrics: ScoreMetrics, settings: Settings, *, every_s: float = PROMOTIONS_EVERY_S
+) -> None:
+    """Keep the times of the newest promotions current, for ever; boards mark them."""
+    while ledger.database is not None:
+        try:
+            found = await list_promotions(await ledger.database.pool(), settings.model_name, N_PROMOTIONS)
+        except AWAY as error:
+            log.warning("promotions cannot be read", error=f"{type(error).__name__}: {error}")
+        else:
+            # oldest first, so that the newest of two alike stays
+            moved = [each for each in reversed(found) if each.has_moved]
+            metrics.set_promotions(
+                (
+                    (each.action, each.alias, each.from_version or "none", each.to_version),
+                    (each.ended_at or each.asked_at).timestamp(),
+                )
+                for each in moved
+            )
+        await asyncio.sleep(every_s)
 
 
 def _figures_scoring(found: VersionQuality) -> Iterator[tuple[tuple[str, str, str], float]]:

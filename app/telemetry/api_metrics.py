@@ -27,6 +27,19 @@ class ScoreMetrics:
             ("role", "version", "figure"),
         )
 
+        self._promoted = Gauge(
+            registry,
+            "model_promoted_at_seconds",
+            "When an alias was moved, unix time; of the newest promotions and rollbacks.",
+            ("action", "alias", "from_version", "to_version"),
+        )
+
+    def set_promotions(self, moved: Iterable[tuple[tuple[str, str, str, str], float]]) -> None:
+        """By action, alias and versions; of two that are alike the last counts."""
+        self._promoted.clear()
+        for labels, moved_at_s in moved:
+            self._promoted.set(moved_at_s, *labels)
+
     def set_bets(self, figures: Mapping[str, float | None]) -> None:
         """The figures of a snapshot; None is absent."""
         self._bets.clear()

@@ -206,6 +206,20 @@ BOARDS: dict[str, tuple[Panel, ...]] = {
 }
 
 
+# Grafana puts a mark where a value, in milliseconds, says; these members are of its Prometheus data source
+PROMOTIONS = {
+    "name": "Promotions",
+    "datasource": DATASOURCE,
+    "enable": True,
+    "iconColor": "blue",
+    "expr": "max by (action, alias, from_version, to_version) (model_promoted_at_seconds) * 1000",
+    "step": "60s",
+    "useValueForTime": "on",
+    "titleFormat": "{{action}}",
+    "textFormat": "{{alias}}: version {{from_version}} to {{to_version}}",
+}
+
+
 def board(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
     """A dashboard as Grafana imports it; panels fill the rows from the left."""
     placed, x, y = [], 0, 0
@@ -222,6 +236,7 @@ def board(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
         "editable": True,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
+        "annotations": {"list": [PROMOTIONS]},
         "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}]},
         "panels": placed,
     }

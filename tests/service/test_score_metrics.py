@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from app.background.gauges import MIN_N, follow_quality
+from app.background.gauges import MIN_N, follow_promotions, follow_quality
 from app.domain.outcomes import Outcome
 from app.domain.results import MatchResult
 from app.ledger.ledger import Ledger
+from app.ledger.promotions import Promotion, carry_out_promotion, plan_promotion
 from app.ledger.settlement import settle
 from app.runtime import run_in_background
 from app.settings import Settings
@@ -45,6 +46,35 @@ async def test_value_bets_are_those_of_the_roi_answer(serve: Serve) -> None:
     assert found['{figure="open"}'] == roi["n_open_value_bets"]
     assert found['{figure="roi"}'] == pytest.approx(roi["roi_pct"] / 100)
     assert found['{figure="accuracy_market"}'] == pytest.approx(roi["accuracy_market"])
+
+
+async def test_promotions_that_moved_are_marked_with_their_time(tmp_path: Path, database_url: str) -> None:
+    settings = Settings(touchline_home=tmp_path, database_url=SecretStr(database_url))
+    registry = MetricsRegistry()
+    metrics = ScoreMetrics(registry)
+
+    async def move(promotion: Promotion) -> str | None:
+        return "refused" if promotion.to_version == "9" else None
+
+    async with Ledger.open(settings) as ledger:
+        assert isinstance(ledger, Ledger)
+        pool = await ledger.database.pool()
+        done = []
+        for source, target in (("1", "2"), ("1", "9"), (None, "3"), ("1", "2")):
+            wish = plan_promotion(settings.model_name, "champion", source, target, actor="me", because="why")
+            done.append(await carry_out_promotion(pool, wish, move))
+        follow = follow_promotions(ledger, metrics, settings, every_s=60)
+
+        async def is_marked() -> bool:
+            return len(figures(registry.text()[0].decode(), "model_promoted_at_seconds")) == 2
+
+        async with run_in_background(follow):
+            await until(is_marked)
+    found = figures(registry.text()[0].decode(), "model_promoted_at_seconds")
+    again, first = sorted(found, key=lambda labels: "none" in labels)
+    assert 'from_version="1",to_version="2"' in again
+    assert found[again] == pytest.approx(done[3].ended_at.timestamp(), abs=1e-3)  # of two alike, the last
+    assert 'from_version="none",to_version="3"' in first
 
 
 async def test_quality_is_scored_from_the_ledger(tmp_path: Path, database_url: str) -> None:
