@@ -30,6 +30,7 @@ _HALVES_KNOWN = 0.9  # of a table's results with a half-time score: above it a m
 _FURTHEST_AHEAD = timedelta(days=400)  # no list reaches further
 _LARGEST_SHARE_OUTSIDE = 0.1  # of a file's rows outside the season of its name: more, and the name is wrong
 _LONELY = timedelta(days=300)  # from every other match of the file
+_LARGEST_SHARE_LONELY = 0.1  # of a file's matches: a whole round on a day of its own is no slip of the pen
 _FEWEST_TO_JUDGE = 20
 _YES = {"1", "1.0", "y", "yes", "t", "true", "neutral"}
 _NO = {"", "0", "0.0", "n", "no", "f", "false", "-", "na", "n/a", "nan", "none", "null"}
@@ -112,9 +113,11 @@ def _drop_lonely(matches: list[Match], report: FileReport) -> list[Match]:
         for before, day, after in zip([date.min, *days], days, [*days[1:], date.max], strict=False)
         if day - before > _LONELY and after - day > _LONELY
     }
-    for match in matches:
-        if match.day in lonely:
-            report.skip("date_far_from_others", match.line)
+    far = [match for match in matches if match.day in lonely]
+    if len(far) > _LARGEST_SHARE_LONELY * len(matches):
+        return matches
+    for match in far:
+        report.skip("date_far_from_others", match.line)
     return [match for match in matches if match.day not in lonely]
 
 
