@@ -63,6 +63,7 @@ class BatchWorker(Worker):
         self.serving = asyncio.Event()  # set once the models are loaded
         self._names = redis_keys.RedisKeys(self.queue_name)
         self._wake = asyncio.Event()
+        self._hand_over = leases.channel.encode()
         self._handed_over = asyncio.Event()
         self._computing = 0  # batches; while there is one, no jobs are handed over
         self._batches: set[asyncio.Task[None]] = set()
@@ -80,7 +81,9 @@ class BatchWorker(Worker):
         self.serving.set()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(run_in_background(self._leases.renew()))
-            await stack.enter_async_context(run_in_background(self._listen()))
+            await stack.enter_async_context(
+                run_in_background(self._leases.connection.run(self._receive, self._catch_up))
+            )
             await stack.enter_async_context(run_in_background(self._keep_time()))
             await self._work()
 
@@ -152,23 +155,14 @@ class BatchWorker(Worker):
         await asyncio.gather(*self._batches, *self.tasks.values())
         return int(await self.pool.zcard(self.queue_name)) == 0
 
-    async def _listen(self) -> None:
-        hand_over = self._leases.channel.encode()
-        while True:
-            try:
-                async with self.pool.pubsub() as subscription:
-                    await subscription.subscribe(self._names.wake, self._leases.channel)
-                    while True:
-                        message = await subscription.get_message(timeout=5.0)
-                        if message is None:
-                            continue
-                        if message["type"] == "message" and message["channel"] == hand_over:
-                            self._accept(message["data"])
-                        else:  # there is work, or the subscription is new
-                            self._wake.set()
-            except REDIS_ERRORS as error:
-                log.warning("subscription to %s lost: %s", self._names.wake, type(error).__name__)
-            await asyncio.sleep(RECONNECT_S)
+    def _receive(self, channel: bytes, message: bytes) -> None:
+        if channel == self._hand_over:
+            self._accept(message)
+        else:
+            self._wake.set()
+
+    async def _catch_up(self) -> None:
+        self._wake.set()
 
     def _accept(self, message: bytes) -> None:
         try:

@@ -14,6 +14,7 @@ from arq.jobs import serialize_result
 
 from app.errors import PredictionFailed, ServiceError
 from app.queue import redis_keys
+from app.queue.hot_connection import HotConnection
 from app.queue.jobs import Job, Payload, PredictionRequest, PredictionResult
 from app.queue.redis import LUA_NOW_MS, REDIS_ERRORS
 from app.queue.serialization import decode_request, dumps, loads, result_payload
@@ -241,6 +242,7 @@ class Leases:
     """The jobs one worker holds: claimed, or handed over by whoever put them into the queue."""
 
     def __init__(self, redis: ArqRedis, names: redis_keys.RedisKeys, *, owner: str, result_ttl_s: float) -> None:
+        self.connection = HotConnection(redis, [names.wake, names.hand_over + owner])
         self.owner = owner
         self.held: set[str] = set()
         self.channel = names.hand_over + owner  # where jobs are handed to this worker
@@ -272,7 +274,7 @@ class Leases:
         args: list[Any] = [self.owner, self._result_ttl_ms, limit, int(may_wait)]
         for job in finished:
             args += [job.job_id, job.result, job.news, job.dead_letter]
-        ours, more, rows, now_ms = await self._work(self._work_keys, args)
+        ours, more, rows, now_ms = await self.connection.call(self._work, self._work_keys, args)
         self._offset_s = offset_s = now_ms / 1000 - time()
         self.held.difference_update(job.job_id for job in finished)
         jobs = [

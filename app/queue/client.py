@@ -11,6 +11,7 @@ from app.errors import NoWorker, PredictionTimeout, QueueFull, ServiceError, Tas
 from app.queue import redis_keys
 from app.queue.alias_moves import AliasMoves
 from app.queue.drift_reports import DriftReports
+from app.queue.hot_connection import HotConnection
 from app.queue.jobs import (
     ModelInfo,
     Payload,
@@ -69,11 +70,17 @@ class QueueClient:
         self._names = RedisKeys(settings.queue_name)
         self._registry = WorkerRegistry(redis, self._names)
         self._news = asyncio.Event()
-        self._listener = ResultListener(redis, self._names, on_news=self._note_news, on_subscribed=self._announce_again)
+        self._listener = ResultListener(redis, on_news=self._note_news)
+        self._connection = HotConnection(redis, [self._names.done])
         self._announced: dict[str, tuple[str, ...]] = {}
         self._clock = RedisClock()
         self._submitter = Submitter(
-            redis, self._names, limit=settings.queue_limit, feature_sets=self._announced, clock=self._clock
+            redis,
+            self._names,
+            limit=settings.queue_limit,
+            feature_sets=self._announced,
+            clock=self._clock,
+            connection=self._connection,
         )
         self._pending_results = PendingResults(redis, self._names)
         self.reports = DriftReports(redis, self._names)
@@ -88,7 +95,8 @@ class QueueClient:
             stack.push_async_callback(disconnect, redis)
             queue = cls(redis, settings)
             stack.push_async_callback(queue._submitter.close)
-            await stack.enter_async_context(run_in_background(queue._listener.listen()))
+            follow = queue._connection.run(queue._listener.receive, queue._catch_up)
+            await stack.enter_async_context(run_in_background(follow))
             await stack.enter_async_context(run_in_background(queue._listener.poll()))
             await stack.enter_async_context(run_in_background(queue._keep_announced()))
             yield queue
@@ -211,6 +219,10 @@ class QueueClient:
     def _note_news(self) -> None:
         self._registry.invalidate()
         self._news.set()
+
+    async def _catch_up(self) -> None:
+        await self._announce_again()
+        self._note_news()
 
     async def _keep_announced(self) -> None:
         while True:

@@ -1,8 +1,8 @@
-"""Delivers results to the requests that wait: one subscription for all, and a look at Redis now and then."""
+"""Delivers results to the requests that wait: announced on one channel for all, or seen by a look now and then."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 
@@ -16,8 +16,6 @@ from app.queue.serialization import decode_result, loads
 
 log = logging.getLogger(__name__)
 
-RESUBSCRIBE_S = 0.1
-QUIET_S = 5.0  # how long one read of the subscription lasts; no more than a bound
 NOT_FOUND = None  # in the place of an outcome: Redis knows nothing of the task
 Outcome = PredictionResult | ServiceError | None
 
@@ -25,18 +23,9 @@ Outcome = PredictionResult | ServiceError | None
 class ResultListener:
     """The requests that wait, by task."""
 
-    def __init__(
-        self,
-        redis: ArqRedis,
-        names: redis_keys.RedisKeys,
-        *,
-        on_news: Callable[[], None],
-        on_subscribed: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, redis: ArqRedis, *, on_news: Callable[[], None]) -> None:
         self._redis = redis
-        self._channel = names.done
         self._on_news = on_news
-        self._on_subscribed = on_subscribed
         self._waiters: dict[str, set[asyncio.Future[Outcome]]] = {}
         self._since: dict[str, float] = {}
         self._is_wanted = asyncio.Event()
@@ -64,28 +53,9 @@ class ResultListener:
             if not waiter.done():
                 waiter.set_result(outcome)
 
-    async def listen(self) -> None:
-        """Follow the announcements for ever; subscribe again when the connection was lost."""
-        is_away = False
-        while True:
-            try:
-                async with self._redis.pubsub() as subscription:
-                    await subscription.subscribe(self._channel)
-                    if is_away:
-                        log.info("subscription to %s is back", self._channel)
-                    is_away = False
-                    await self._on_subscribed()
-                    self._on_news()
-                    while True:
-                        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=QUIET_S)
-                        if message is not None:
-                            self._announce(loads(message["data"]))
-            except REDIS_ERRORS as error:
-                # one line an outage, not one a try
-                if not is_away:
-                    log.warning("subscription to %s lost: %s; is Redis up?", self._channel, type(error).__name__)
-                is_away = True
-            await asyncio.sleep(RESUBSCRIBE_S)
+    def receive(self, _channel: bytes, message: bytes) -> None:
+        """Take an announcement."""
+        self._announce(loads(message))
 
     def _announce(self, announced: list[tuple[str, bool, object]]) -> None:
         if not announced:  # an empty list: a worker has other models now

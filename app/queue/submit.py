@@ -11,6 +11,7 @@ from typing import Any
 from arq.connections import ArqRedis
 
 from app.queue import redis_keys
+from app.queue.hot_connection import HotConnection
 from app.queue.jobs import PredictionRequest
 from app.queue.redis import LUA_NOW_MS, REDIS_ERRORS, RedisClock, queue_unavailable
 from app.queue.serialization import dumps, encode_request
@@ -135,7 +136,7 @@ class PendingJob:
 class Submitter:
     """Puts jobs into the queue and takes them back; while one batch travels the next one gathers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it works with
         self,
         redis: ArqRedis,
         names: redis_keys.RedisKeys,
@@ -143,11 +144,13 @@ class Submitter:
         limit: int,
         feature_sets: Mapping[str, tuple[str, ...]],
         clock: RedisClock,
+        connection: HotConnection,
     ) -> None:
         self._redis = redis
         self._names = names
         self._limit = limit
         self._clock = clock
+        self._connection = connection
         self._feature_sets = feature_sets  # feature names by set: the workers read them in Redis
         self._keys = [names.queue, names.waiter_count, names.deadlines]
         self._put_keys = [*self._keys, names.wake, names.idle]
@@ -196,7 +199,7 @@ class Submitter:
             if withdrawn:
                 # where Redis is away, the deadline that travels with the job does the same a little later
                 with suppress(*REDIS_ERRORS):
-                    await self._withdraw(self._keys, withdrawn)
+                    await self._connection.call(self._withdraw, self._keys, withdrawn)
 
     async def _send(self, batch: Sequence[PendingJob]) -> None:
         now = time()
@@ -219,11 +222,11 @@ class Submitter:
     async def _put_with_features(self, batch: Sequence[PendingJob], args: Sequence[Any]) -> list[Reply]:
         feature_sets = {job.request.feature_set for job in batch} & self._feature_sets.keys()
         keys = [*self._put_keys, *map(self._names.features, feature_sets)]
-        replies: list[Reply] | bytes = await self._put(keys, args)
+        replies: list[Reply] | bytes = await self._connection.call(self._put, keys, args)
         while isinstance(replies, bytes):
             log.warning("features.missing: written again for the workers: %s", ", ".join(sorted(feature_sets)))
             await self.write_features(feature_sets)
-            replies = await self._put(keys, args)
+            replies = await self._connection.call(self._put, keys, args)
         return replies
 
     async def write_features(self, feature_sets: Iterable[str]) -> None:

@@ -88,18 +88,18 @@ def send(children: Iterable[Child], signum: signal.Signals) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class ProcessUsage:
     """What a process has used so far: CPU seconds, and how often it waited."""
 
     cpu_s: float
     waits: int
 
 
-def usage_of(pid: int) -> Usage:
+def usage_of(pid: int) -> ProcessUsage:
     """Return what a process has used so far; its waits are those of its main thread."""
     process = psutil.Process(pid)
     times = process.cpu_times()
-    return Usage(times.user + times.system, process.num_ctx_switches().voluntary)
+    return ProcessUsage(times.user + times.system, process.num_ctx_switches().voluntary)
 
 
 def memory_mb(pid: int) -> float:
