@@ -167,7 +167,7 @@ def test_unnamed_and_repeated_columns_do_no_harm(tmp_path: Path) -> None:
     write(tmp_path, "E0.csv", head, "E0,16/08/2024,Man United,Fulham,1,0,H,x,y,1.6,4.2,5.25,99")
     (match,), report = only(tmp_path)
     assert match["b365_home"] == 1.6
-    assert not report.repaired
+    assert report.repaired == {"repeated_column": 1}
 
 
 def test_season_row_without_a_score_is_cancelled(tmp_path: Path) -> None:

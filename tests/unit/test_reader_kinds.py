@@ -30,3 +30,185 @@ def test_round_on_one_day_is_whole(tmp_path: Path, head: str) -> None:
     write(tmp_path, "E2.csv", head, *(f"E2,{day}," + rest.format(f"Home {n}", f"Away {n}") for n in range(24)))
     matches, report = only(tmp_path)
     assert (len(matches), dict(report.skipped)) == (24, {})
+
+
+DAYS = [
+    *("16/08/2024", "16/08/24", "16.8.2024", "16. 8. 2024.", "2024-08-16", "2024.08.16", "20240816", "16-Aug-24"),
+    *("Fri 16/08/2024", "Fri 16 Aug 2024", "Friday, 16 August 2024", "16th August 2024", "August 16 2024"),
+    *("Aug 16, 2024", "Friday, August 16, 2024", "16 août 2024", "16 de agosto de 2024", "16. August 2024"),
+    *("45520", "45520.0", "2024-08-16 00:00:00", "2024-08-16T00:00:00Z"),
+]
+
+
+@pytest.mark.parametrize("text", DAYS)
+def test_spellings_of_one_day(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "E0.csv", BARE, f'E0,"{text}",Man United,Fulham,1,0,H')
+    (match,), report = only(tmp_path)
+    assert (match["kickoff_utc"], match["has_time"]) == (datetime(2024, 8, 16, 14, tzinfo=UTC), False)
+    assert not report.repaired
+
+
+NO_DAYS = [
+    *("16 marraskuu 2024", "16 Juno 2024", "18/08/0024", "18/08/204", "16 2024", "99999", "1754697600", "29/02/2023"),
+    *("Aug 2024", "16/16/2024", "2024-13-01", "soon 16"),
+]
+
+
+@pytest.mark.parametrize("text", NO_DAYS)
+def test_what_is_no_day_is_named(tmp_path: Path, text: str) -> None:
+    """Finnish November begins like our March, and a year of four digits is no year of two."""
+    write(tmp_path, "E0.csv", BARE, f"E0,{text},Man United,Fulham,1,0,H")
+    matches, report = only(tmp_path)
+    assert (matches, dict(report.skipped)) == ([], {"bad_date": 1})
+
+
+CLOCKS = {
+    "2024-08-16T19:00:00Z": 19,
+    "2024-08-16T21:00:00+02:00": 19,
+    "2024-08-16 20:00:00": 19,
+    "2024-08-16T20:00": 19,
+    "16/08/2024 20:00": 19,
+    "Fri 16 Aug 2024 8:00 PM": 19,
+    "45520.8333333": 19,
+}
+
+
+@pytest.mark.parametrize("text", CLOCKS)
+def test_time_of_day_in_the_cell_of_the_date(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "E0.csv", BARE, f"E0,{text},Man United,Fulham,1,0,H")
+    (match,), _ = only(tmp_path)
+    assert (match["kickoff_utc"], match["has_time"]) == (datetime(2024, 8, 16, CLOCKS[text], tzinfo=UTC), True)
+
+
+TIMES = {
+    **dict.fromkeys(("20:00 Uhr", "20u00", "20h", "20:00h", "0,8333333", "2000.0", "20:00 UTC", "20:00Z"), "20:00"),
+    **{"20:00 UTC+2": "18:00", "20:00 GMT-3": "23:00", "20:00+05:30": "14:30", "20:00-0300": "23:00"},
+    **dict.fromkeys(("24:00", "20:00 CET", "20.0", "Postponed", "1900-01-01 20:00:00", "25:61"), None),
+}
+
+
+@pytest.mark.parametrize("text", TIMES)
+def test_times_are_read_or_named(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "E2.csv", LIST_HEAD, f'E2,05/12/2026,"{text}",Plymouth,Stockport,2.3,3.3,3.1')
+    (match,), report = only(tmp_path)
+    assert f"{match['kickoff_utc']:%H:%M}" == (TIMES[text] or "15:00")
+    assert dict(report.repaired) == ({} if TIMES[text] else {"bad_time": 1})
+
+
+def test_years_of_two_digits_in_front_are_told_by_the_days(tmp_path: Path) -> None:
+    days = [f"24/{month:02d}/{day:02d}" for month in (8, 9, 10) for day in (3, 11, 24, 30)]
+    write(tmp_path, "E2.csv", BARE, *(f"E2,{day},Home {day},Visitor,1,0,H" for day in days))
+    matches, report = only(tmp_path)
+    assert [f"{row['kickoff_utc']:%y/%m/%d}" for row in matches] == days
+    assert report.repaired == {"dates_year_first": 1}
+
+
+def test_results_to_come_say_that_the_month_is_first(tmp_path: Path) -> None:
+    rows = [f"E2,{day}/2026,Home {day},Visitor,1,0,H" for day in ("08/12", "09/12", "10/11")]
+    write(tmp_path, "E2.csv", BARE, *rows)
+    matches, report = only(tmp_path)
+    assert [f"{row['kickoff_utc']:%d/%m}" for row in matches] == ["12/08", "12/09", "11/10"]
+    assert report.repaired == {"dates_month_first": 1}
+
+
+def test_list_that_is_old_in_one_order_and_coming_in_the_other_is_refused(tmp_path: Path) -> None:
+    rows = [f"E2,{day}/2026,15:00,Home {day},Visitor,2.3,3.3,3.1" for day in ("12/05", "12/06")]
+    write(tmp_path, "fixtures.csv", LIST_HEAD, *rows)
+    matches, report = only(tmp_path)
+    assert (matches, dict(report.skipped)) == ([], {"ambiguous_date": 2})
+
+
+HEADS = [
+    ("Div,Date,HomeTeam,AwayTeam,Score", "2-1"),
+    ("Div,Date,Home,Away,FT,HT", "2:1,1-0"),
+    ("Div,Date,home_team,away_team,result", "2-1 (1-0)"),
+    ("DIV,Match Date,Home Team,Away Team,home_goals,away_goals", "2,1"),
+    ("Div,Date,home.team,away.team,Home Score,Away Score,Result", "2,1,H"),
+    ("Div,Date,HT,AT,HG,AG,Res", "2,1,1"),
+    ("Div,Date,HomeTeam,AwayTeam,FTHG,FTAG,FTR", "2,1,Home"),
+    ("Div,Date,HomeTeam,AwayTeam,FTHG,FTAG,FTR", "2.0,1.0,nan"),
+    ("Div,Date,HomeTeam,AwayTeam,FTHG,FTAG,FTR,Status", "2,1,H,FT"),
+]
+
+
+@pytest.mark.parametrize(("head", "cells"), HEADS)
+def test_results_under_other_names_and_in_one_cell(tmp_path: Path, head: str, cells: str) -> None:
+    write(tmp_path, "E2.csv", head, f"E2,22/08/2026,Barnsley,Bolton,{cells}")
+    (match,), report = only(tmp_path)
+    assert (match["home_team"], match["home_score"], match["away_score"], match["outcome"]) == ("Barnsley", 2, 1, 0)
+    assert not report.repaired
+
+
+@pytest.mark.parametrize("cell", ["2-1 aet", "2-1 n.V.", "2-1 (1-0) 4-2 pens"])
+def test_score_text_after_extra_time_is_no_result(tmp_path: Path, cell: str) -> None:
+    write(tmp_path, "E2.csv", "Div,Date,HomeTeam,AwayTeam,Score", f"E2,22/08/2026,Barnsley,Bolton,{cell}")
+    matches, report = only(tmp_path)
+    assert (matches, dict(report.skipped)) == ([], {"score_after_extra_time": 1})
+
+
+NOTES = {
+    **dict.fromkeys(
+        ("AET", "PEN", "after extra time", "4-2 pens", "won on penalties", "n.V."), "score_after_extra_time"
+    ),
+    **dict.fromkeys(("HT", "1H", "Live", "In Play", "IN_PLAY", "67'", "NS", "Scheduled", "TIMED"), "score_not_final"),
+    **dict.fromkeys(("abgebrochen", "sospesa", "Suspended"), "marked_abandoned"),
+    **dict.fromkeys(("Wertung", "am grünen Tisch", "3-0 a tavolino", "tapis vert"), "marked_awarded"),
+    **dict.fromkeys(("rinviata", "aplazado", "PPD"), "marked_postponed"),
+    **dict.fromkeys(("abgesagt", "match void"), "marked_cancelled"),
+    **dict.fromkeys(("FT", "Finished", "unavoidable delay", "a penalty missed", "behind closed doors", "3"), ""),
+}
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_note_says_what_a_score_is_worth(tmp_path: Path, note: str) -> None:
+    write(tmp_path, "E2.csv", BARE + ",Status", f"E2,29/11/2026,Barnsley,Bolton,1,0,H,{note}")
+    matches, report = only(tmp_path)
+    assert dict(report.skipped + report.repaired) == ({NOTES[note]: 1} if NOTES[note] else {})
+    assert [row["outcome"] for row in matches] == (
+        [] if NOTES[note] == "score_after_extra_time" else [None if NOTES[note] else 0]
+    )
+
+
+def test_goals_under_the_other_side_are_refused(tmp_path: Path) -> None:
+    """The letters of nearly all rows say that the columns of goals are swapped: neither can be trusted."""
+    head = BARE.replace("FTHG,FTAG", "FTAG,FTHG")
+    write(tmp_path, "E2.csv", head, *(f"E2,{day:02d}/08/2026,Home {day},Visitor,2,0,H" for day in range(1, 10)))
+    matches, report = only(tmp_path)
+    assert (matches, report.skipped["letters_against_goals"]) == ([], 9)
+
+
+def test_prices_are_no_clubs(tmp_path: Path) -> None:
+    write(tmp_path, "E2.csv", "Div,Date,HT,AT,HG,AG,Home,Draw,Away", "E2,22/08/2026,Bury,Leeds,1,0,2.1,3.4,3.5")
+    matches, report = only(tmp_path)
+    assert (matches, dict(report.skipped)) == ([], {"bad_team": 1})
+
+
+@pytest.mark.parametrize("prices", ["2,05,3,40,3,60", "2,10,3,40,3,50", "1,50,4,33,6,50"])
+def test_decimal_commas_without_quotes_are_no_prices(tmp_path: Path, prices: str) -> None:
+    """Of 2,05 3,40 3,60 the first three cells are a book of their own: 2, 5 and 3."""
+    write(tmp_path, "E2.csv", BARE + ",B365H,B365D,B365A", f"E2,22/08/2026,Barnsley,Bolton,1,0,H,{prices}")
+    matches, report = only(tmp_path)
+    assert (matches, dict(report.skipped)) == ([], {"row_does_not_fit": 1})
+
+
+def test_byte_order_mark_in_mid_file_hides_no_header(tmp_path: Path) -> None:
+    other = "\ufeffDiv,Date,Time,AwayTeam,HomeTeam,FTAG,FTHG,FTR"
+    write(tmp_path, "E2.csv", BARE, "E2,22/08/2026,A,B,1,0,H", other, "E2,23/08/2026,20:00,D,C,0,1,H")
+    matches, report = only(tmp_path)
+    assert [(row["home_team"], row["away_team"], row["home_score"]) for row in matches] == [
+        ("A", "B", 1),
+        ("C", "D", 1),
+    ]
+    assert report.skipped == {"repeated_header": 1}
+
+
+def test_lines_that_stand_in_quotes_as_a_whole(tmp_path: Path) -> None:
+    write(tmp_path, "E2.csv", f'"{BARE}"', '"E2,22/08/2026,""A, Town"",B,1,0,H"')
+    (match,), report = only(tmp_path)
+    assert (match["home_team"], match["outcome"], report.lines["line_in_quotes"]) == ("A, Town", 0, [1, 2])
+
+
+def test_repeated_columns_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "E2.csv", BARE + ",FTHG", "E2,22/08/2026,Barnsley,Bolton,1,0,H,3")
+    (match,), report = only(tmp_path)
+    assert (match["home_score"], dict(report.repaired)) == (1, {"repeated_column": 1})

@@ -29,7 +29,9 @@ def align_row(layout: Layout, cells: Cells, separator: str) -> tuple[Cells | Non
         return cells, None
     padded = cells + [""] * (layout.n_columns - n_cells)
     repair = "ragged_row_long" if excess else "ragged_row_short"
-    if _fits(layout, padded):
+    # numbers under no name are the halves of decimal commas, unless several books agree that all stands in its place
+    is_certain = not any(_NUMBER.match(cell) for cell in cells[layout.n_columns :]) or _books_agree(layout, padded)
+    if is_certain and _fits(layout, padded):
         return padded, repair
     candidates = _merge(layout, cells, separator) if excess else _insert(layout, cells)
     fitting = [candidate for candidate in candidates if _fits(layout, candidate)]
@@ -103,6 +105,11 @@ def _result_fits(layout: Layout, cells: Cells) -> bool:
     if _NUMBER.match(letter):
         return False
     return all(not (text := cells[place].strip()) or text.isdigit() for place in layout.counts)
+
+
+def _books_agree(layout: Layout, cells: Cells) -> bool:
+    books = list(read_offers(list(layout.triples.values()), cells))
+    return len(books) > 1 and not any(contradicts(book, middle_offer(books)) for book in books)
 
 
 def _prices_fit(layout: Layout, cells: Cells) -> bool:

@@ -1,33 +1,37 @@
 """Say which column holds what: the publisher's two layouts, in any order, by name and never by position."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.prices import BETFAIR_EXCHANGE, MARKET_AVERAGE, MARKET_BEST
 from worker.pipeline.ingest.price_triples import Columns
 
-# our name -> the headers it goes by, in lower case; the first that is there wins
+# our name -> the headers it goes by, in lower case without spaces and signs; the first that is there wins
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "division": ("div", "division"),
     "country": ("country",),
     "league": ("league",),
     "season": ("season",),
-    "date": ("date",),
-    "time": ("time",),
-    "home_team": ("hometeam", "home", "ht", "home team", "home_team"),
-    "away_team": ("awayteam", "away", "at", "away team", "away_team"),
-    "home_score": ("fthg", "hg"),
-    "away_score": ("ftag", "ag"),
-    "result": ("ftr", "res"),
+    "date": ("date", "matchdate"),
+    "time": ("time", "kickoff", "kickofftime", "ko", "kotime", "matchtime"),
+    "home_team": ("hometeam", "home", "ht", "hometeamname"),
+    "away_team": ("awayteam", "away", "at", "awayteamname"),
+    "home_score": ("fthg", "hg", "homegoals", "homescore", "hometeamgoals", "hometeamscore", "fthomegoals"),
+    "away_score": ("ftag", "ag", "awaygoals", "awayscore", "awayteamgoals", "awayteamscore", "ftawaygoals"),
+    "score": ("score", "ft", "ftscore", "fulltime", "fulltimescore", "finalscore"),
+    "result": ("ftr", "res", "result", "fulltimeresult"),
     "half_home": ("hthg",),
     "half_away": ("htag",),
     "referee": ("referee",),
     "neutral": ("neutral",),
-    "extra_time": ("aet",),
+    "extra_time": ("aet", "extratime"),
     "penalties": ("pens", "penalties"),
     "note": ("note", "notes", "comment", "comments", "status"),
 }
+_SIGNS = re.compile(r"[\s_.\-]+")
+_BLANKS = " \t\u00a0\ufeff\"'"
 # bookmakers whose codes we know; a code that is not here is a bookmaker all the same, and goes by it
 BOOKMAKERS: Mapping[str, str] = {
     "b365": "Bet365",
@@ -75,16 +79,22 @@ class Layout:
     offers: tuple[Columns, ...]
     counts: tuple[int, ...]
     unnamed: tuple[int, ...]
+    repeated: frozenset[str]  # names of more than one column
     n_named: int  # columns up to the last that has a name
     n_columns: int
 
 
 def missing_columns(header: Sequence[str]) -> list[str]:
     """Return what a row lacks to be a header."""
-    names = {cell.strip().lower() for cell in header}
+    names = {_plain(cell.strip(_BLANKS).lower()) for cell in header}
     missing = [] if names & {"div", "division", "country"} else ["Div or Country"]
     labels = {"date": "Date", "home_team": "HomeTeam or Home", "away_team": "AwayTeam or Away"}
     return missing + [labels[field] for field in _NEEDED if names.isdisjoint(_FIELDS[field])]
+
+
+def _plain(name: str) -> str:
+    """Return `hometeam` for `home_team`, `home team` and `home.team`."""
+    return name if name.isalnum() else _SIGNS.sub("", name)
 
 
 def identify_layout(header: Sequence[str]) -> Layout:
@@ -94,7 +104,7 @@ def identify_layout(header: Sequence[str]) -> Layout:
     for position, name in enumerate(names):
         if not _UNNAMED.match(name):
             positions.setdefault(name, position)  # a repeated name: the first column is the publisher's own
-    fields = {field: positions[name] for field, name in _first_names(positions)}
+    fields = dict(_find_fields(positions))
     triples: dict[str, Columns] = {}
     prefixes = _find_books(positions)
     for prefix, columns in prefixes.items():
@@ -105,6 +115,7 @@ def identify_layout(header: Sequence[str]) -> Layout:
         offers=tuple(columns for key, columns in triples.items() if not is_closing(key) and key not in _MARKET),
         counts=tuple(positions[name] for name in _COUNTS if name in positions),
         unnamed=tuple(position for position, name in enumerate(names) if _UNNAMED.match(name)),
+        repeated=frozenset(name for name, n in Counter(names).items() if n > 1 and not _UNNAMED.match(name)),
         n_named=max(positions.values()) + 1,
         n_columns=len(names),
     )
@@ -137,9 +148,14 @@ def bookmaker_name(key: str) -> str:
     return BOOKMAKERS.get(code.lower(), code.upper())
 
 
-def _first_names(positions: Mapping[str, int]) -> list[tuple[str, str]]:
-    first = ((field, next((name for name in names if name in positions), None)) for field, names in _FIELDS.items())
-    return [(field, name) for field, name in first if name is not None]
+def _find_fields(positions: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    plain: dict[str, int] = {}
+    for name, position in positions.items():
+        plain.setdefault(_plain(name), position)
+    for field, names in _FIELDS.items():
+        place = next((plain[name] for name in names if name in plain), None)
+        if place is not None:
+            yield field, place
 
 
 def _find_books(positions: Mapping[str, int]) -> dict[str, Columns]:

@@ -17,14 +17,36 @@ from worker.pipeline.ingest.price_triples import Triple, contradicts, parse_trip
 from worker.pipeline.ingest.sources import Document, UnreadableFile
 from worker.pipeline.ingest.tables import HeaderBlock, split_table
 
-_RESULT_LETTERS = {"H": 1, "D": 0, "A": -1}
+_RESULT_LETTERS = {"H": 1, "D": 0, "A": -1, "HOME": 1, "DRAW": 0, "AWAY": -1, "1": 1, "X": 0, "0": 0, "2": -1}
+_OWN_LETTERS = frozenset("HDA")
 # what stands in the place of a result letter, or as a note, when a match did not end as matches do
-_MARKS = (
-    (re.compile(r"aband|abd$|abn$|susp", re.IGNORECASE), Status.ABANDONED),
-    (re.compile(r"award|awd$|walk.?over|w\.?/?o\.?$|forfeit|default", re.IGNORECASE), Status.AWARDED),
-    (re.compile(r"postp|pst$|pp?$", re.IGNORECASE), Status.POSTPONED),
-    (re.compile(r"cancel|canc|annul|void", re.IGNORECASE), Status.CANCELLED),
+_MARKS = tuple(
+    (re.compile(pattern, re.IGNORECASE), status)
+    for pattern, status in (
+        (r"aband|abd$|abn$|susp|abgebroch|sospes|interrupt|interromp", Status.ABANDONED),
+        (
+            r"award|awd$|walk.?over|w\.?/?o\.?$|forfeit|default|wertung|gr.nen? tisch|tavolino|tapis vert",
+            Status.AWARDED,
+        ),
+        (r"postp|pst$|pp?$|ppd$|rinviat|aplazad|verschob|verlegt|reporté|adiad|uitgesteld", Status.POSTPONED),
+        (r"cancel|canc|annul|anulad|\bvoid|abgesagt|expunged", Status.CANCELLED),
+    )
 )
+# a score of more than 90 minutes, and one of fewer
+_GOES_ON = re.compile(
+    r"aet$|ap$|pens?\.?$|.*(a\.e\.t|extra.?time|shoot.?out|(after|on|by) pen|\d pens?\b)|n\.? ?v\.?$|i\.? ?e\.?$",
+    re.IGNORECASE,
+)
+_NOT_OVER = re.compile(
+    r"(ns|not.started|scheduled|timed|upcoming|fixture|tb[acd]|ht|half.?time|[12]h|(first|1st|second|2nd) half|int|live"
+    r"|in.?play|in.progress|paused|playing|\d+(\+\d+)?['’])$",
+    re.IGNORECASE,
+)
+_SCORE = re.compile(
+    r"(\d{1,2})\s*[-–—:]\s*(\d{1,2})(?:\s*\((?:ht\s*)?\d{1,2}\s*[-–—:]\s*\d{1,2}\))?\s*(.*)$", re.IGNORECASE
+)
+_NO_CLUB = re.compile(r"\d+([.,:-]\d+)?$")  # a price, a score or a time: the columns are others than their names say
+_FEWEST_AGAINST = 5  # results of a file that its letters turn round, before they say that its goals are
 _AWARDED_SCORES = {(3, 0), (0, 3), (5, 0), (0, 5)}
 _HALVES_KNOWN = 0.9  # of a table's results with a half-time score: above it a missing one says something
 _FURTHEST_AHEAD = timedelta(days=400)  # no list reaches further
@@ -51,6 +73,7 @@ class _Places:
     away_team: int
     home_score: int
     away_score: int
+    score: int
     result: int
     half_home: int
     neutral: int
@@ -130,6 +153,7 @@ class _BlockReader:
         self._leagues = leagues
         self._names = names
         self._last_day = (now + _FURTHEST_AHEAD).date()
+        self._today = now.date()
         self._last_result = now + timedelta(days=1)
         self._block = block
         self._layout: Layout = block.layout
@@ -140,6 +164,7 @@ class _BlockReader:
         self._folder_year = dates.folder_year(report.path) if self._has_divisions else None
         self._season_year = self._folder_year
         self._line = 0
+        self._n_letters = self._n_turned = 0  # decisive results with a letter, and those it gives to the other side
         self._neutral = _YES
         self._has_extra_time = max(self._at.extra_time, self._at.penalties) >= 0
 
@@ -155,7 +180,16 @@ class _BlockReader:
             except SkippedRow as skipped:
                 self._report.skip(str(skipped), self._line)
         self._mark_awarded(matches)
-        return matches
+        return self._judge_results(matches)
+
+    def _judge_results(self, matches: list[Match]) -> list[Match]:
+        """Refuse all results of a table whose letters say for most that the goals are under the other side's name."""
+        if self._n_turned < _FEWEST_AGAINST or 2 * self._n_turned < self._n_letters:
+            return matches
+        for match in matches:
+            if match.score is not None:
+                self._report.skip("letters_against_goals", match.line)
+        return [match for match in matches if match.score is None]
 
     def _align(self, separator: str) -> "list[tuple[int, list[str]]]":
         n_columns = self._layout.n_columns
@@ -177,10 +211,15 @@ class _BlockReader:
         return whole + [""] * (self._layout.n_columns - len(whole))
 
     def _judge_dates(self, rows: Sequence[tuple[int, list[str]]]) -> None:
-        texts = [cells[self._at.date].strip() for _, cells in rows]
-        self._days, self._ambiguous, order = dates.judge_dates(texts, self._folder_year)
-        if order == "mdy":
-            self._report.repair("dates_month_first")
+        at = self._at
+        texts = [cells[at.date].strip() for _, cells in rows]
+        self._days, self._ambiguous, order = dates.judge_dates(
+            texts, self._folder_year, self._played(rows), self._today
+        )
+        if order != "dmy":
+            self._report.repair("dates_month_first" if order == "mdy" else "dates_year_first")
+        clocks = {clock for text in self._days if (clock := dates.split_clock(text)[1])}
+        self._has_clocks = not all(dates.is_midnight(clock) for clock in clocks)
         if self._season_year is not None:
             year = self._season_year
             known = [day for text in texts if (day := self._days[text]) is not None]
@@ -188,6 +227,11 @@ class _BlockReader:
             if outside > _LARGEST_SHARE_OUTSIDE * len(known):
                 self._report.repair("file_holds_other_seasons")
                 self._season_year = None
+
+    def _played(self, rows: Sequence[tuple[int, list[str]]]) -> set[str]:
+        """Return the dates of rows with goals."""
+        at = self._at
+        return {cells[at.date].strip() for _, cells in rows if cells[at.home_score].strip() or cells[at.score].strip()}
 
     def _judge_venues(self, rows: Sequence[tuple[int, list[str]]]) -> None:
         """N alone in its column marks a neutral venue; beside Y it is a no."""
@@ -199,6 +243,8 @@ class _BlockReader:
         home, away = cells[self._at.home_team].strip(), cells[self._at.away_team].strip()
         if not (home and away):
             raise SkippedRow("missing_team")
+        if _NO_CLUB.match(home) or _NO_CLUB.match(away):
+            raise SkippedRow("bad_team")
         day = self._read_day(cells)
         league = self._read_league(cells)
         home, away = self._canonical(league.region, home), self._canonical(league.region, away)
@@ -227,7 +273,7 @@ class _BlockReader:
             line=self._line,
             is_unsound=is_unsound,
             is_neutral=cells[self._at.neutral].strip().lower() in self._neutral,
-            half_time_known=bool(cells[self._at.half_home].strip()),
+            half_time_known=cells[self._at.half_home].strip().lower() not in _NO_GOALS,
         )
 
     def _read_day(self, cells: list[str]) -> date:
@@ -245,6 +291,8 @@ class _BlockReader:
 
     def _read_time(self, cells: list[str]) -> dates.Reading:
         text = cells[self._at.time].strip()
+        if not text and self._has_clocks:
+            text = dates.split_clock(cells[self._at.date].strip())[1]
         if not text:
             return None, None
         at, offset = dates.parse_time(text)
@@ -290,16 +338,26 @@ class _BlockReader:
             return (score if mark in {Status.AWARDED, Status.ABANDONED} else None), mark
         if score is None:
             return None, Status.UPCOMING
-        if self._has_extra_time and self._goes_on(cells):
+        note = cells[self._at.note].strip()
+        if _NOT_OVER.match(note):
+            self._report.repair("score_not_final", self._line)
+            return None, Status.UPCOMING
+        if _GOES_ON.match(note) or _GOES_ON.match(letter) or (self._has_extra_time and self._goes_on(cells)):
             raise SkippedRow("score_after_extra_time")
-        if letter:
+        if letter and letter.lower() not in _NOT_KNOWN and not _SCORE.match(letter):
             sign = _RESULT_LETTERS.get(letter)
             if sign is None:
                 self._report.repair("unknown_result_letter", self._line)
                 return None, Status.UPCOMING
-            if sign != (score[0] > score[1]) - (score[0] < score[1]):
-                self._report.repair("result_against_score", self._line)  # the goals stand
+            self._compare(letter, sign, (score[0] > score[1]) - (score[0] < score[1]))
         return score, Status.FINISHED
+
+    def _compare(self, letter: str, sign: int, by_goals: int) -> None:
+        if letter in _OWN_LETTERS and by_goals:
+            self._n_letters += 1
+            self._n_turned += sign == -by_goals
+        if sign != by_goals:
+            self._report.repair("result_against_score", self._line)  # the goals stand
 
     def _goes_on(self, cells: list[str]) -> bool:
         """Whether a row says that its score is that of extra time, or has the score of a shoot-out."""
@@ -329,11 +387,25 @@ class _BlockReader:
             home, away = int(goals[0]), int(goals[1])
         except ValueError:
             if all(goal.strip().lower() in _NO_GOALS for goal in goals):
-                return None
+                return self._read_score_text(cells)
             home, away = (_whole_number(goal) for goal in goals)
         if not (0 <= home < 100 and 0 <= away < 100):
             raise SkippedRow("bad_score")
         return home, away
+
+    def _read_score_text(self, cells: list[str]) -> tuple[int, int] | None:
+        """Return the score of a single cell, `2-1` or `2:1 (1:0)`, in a column of its own or that of the result."""
+        text = cells[self._at.score].strip()
+        found = _SCORE.match(text or cells[self._at.result].strip())
+        if found is None:
+            if text.lower() in _NO_GOALS:
+                return None
+            raise SkippedRow("bad_score")
+        if _GOES_ON.match(found[3]):
+            raise SkippedRow("score_after_extra_time")
+        if found[3]:
+            raise SkippedRow("bad_score")
+        return int(found[1]), int(found[2])
 
     def _read_prices(self, cells: list[str]) -> tuple[dict[str, Triple], bool]:
         prices = {}
@@ -369,7 +441,8 @@ class _BlockReader:
                 self._report.repair("marked_awarded", match.line)
 
 
-_NO_GOALS = frozenset({"", "-", "?", "na", "n/a", "nan", "none", "null", "x", "p"} - {"x"})
+_NOT_KNOWN = frozenset({"na", "n/a", "nan", "none", "null"})
+_NO_GOALS = _NOT_KNOWN | {"", "-", "?", "p", "-:-", "vs", "v"}
 
 
 def _whole_number(text: str) -> int:
@@ -378,7 +451,7 @@ def _whole_number(text: str) -> int:
         number = float(text)
     except ValueError:
         return -1
-    return int(number) if number.is_integer() else -1
+    return int(number) if number.is_integer() and "_" not in text else -1
 
 
 def _status_of(text: str) -> Status | None:

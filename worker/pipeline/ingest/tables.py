@@ -120,6 +120,10 @@ def _split_lines(lines: list[str], first: int, separator: str, report: FileRepor
 def _split_quoted(lines: list[str], number: int, separator: str, width: int) -> tuple[list[str], int, str | None]:
     """Return the cells, how many lines they take, and what was repaired."""
     cells = _parse(lines[number], separator)
+    if cells is not None and len(cells) == 1 < width:
+        # the line as a whole stands in quotes
+        inner = _parse(cells[0], separator)
+        return inner or cells, 1, "line_in_quotes" if inner else None
     if cells is not None:
         return cells, 1, None
     plain = lines[number].replace('"', "").split(separator)
@@ -157,6 +161,8 @@ def _collect_blocks(rows: Iterable[Row], table: Table, report: FileReport) -> No
                 report.skip("repeated_header", line)
             block = HeaderBlock(identify_layout([cell.strip(_BLANKS) for cell in cells]))
             table.blocks.append(block)
+            for _ in block.layout.repeated:
+                report.repair("repeated_column")
         elif _is_blank(cells):
             report.skip("blank_row", line)
         else:
