@@ -18,6 +18,10 @@ ALIASES = "aliases"  # the place of the mover in arq's context
 class AliasRegistry(Protocol):
     """A source of models whose aliases can be moved."""
 
+    def version_of(self, alias: str) -> str | None:
+        """Return the version that an alias names now; None when the registry has no such alias."""
+        ...
+
     def move_alias(self, alias: str, version: str, *, expected: str | None) -> None:
         """Let an alias name another version; ModelRefused when workers would not serve it, or it names another now."""
         ...
@@ -30,33 +34,32 @@ class AliasMover:
         self._source = source
         self._thread = thread
 
-    async def move(self, wish: Payload) -> Payload:
-        """Move the alias; `refused` says why not."""
-        refused = await self._try(wish)
-        log.info("alias move: %s to version %s, %s", wish["alias"], wish["version"], refused or "done")
-        return {"refused": refused}
-
-    async def _try(self, wish: Payload) -> str | None:
-        source = self._source
-        if not isinstance(source, AliasRegistry):
-            return "this worker's models come from no registry"
-        if time.time() > wish["deadline_at"]:
-            return "nobody waits for it any more"
-
-        def move() -> None:
-            source.move_alias(wish["alias"], wish["version"], expected=wish["expected"])
-
+    async def answer(self, wish: Payload) -> Payload:
+        """Move the alias, or without a version only look; `refused` says why not."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, move)
+            version = await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, wish)
         except ModelRefused as error:
-            return str(error)
+            log.warning("alias.not_moved: %s to version %s: %s", wish["alias"], wish["version"], error)
+            return {"version": None, "refused": str(error)}
         except Exception as error:
-            log.exception("registry.unreachable: the alias %s is not moved", wish["alias"])
-            return f"the registry does not do it: {type(error).__name__}"
-        return None
+            log.exception("registry.unreachable: alias %s is neither read nor moved", wish["alias"])
+            return {"version": None, "refused": f"the registry does not answer: {type(error).__name__}"}
+        return {"version": version, "refused": None}
+
+    def _answer(self, wish: Payload) -> str | None:
+        source, alias, version = self._source, wish["alias"], wish["version"]
+        if not isinstance(source, AliasRegistry):
+            raise ModelRefused("this worker's models come from no registry")
+        if time.time() > wish["deadline_at"]:
+            raise ModelRefused("nobody waits for it any more")
+        if version is None:
+            return source.version_of(alias)
+        source.move_alias(alias, version, expected=wish["expected"])
+        log.info("alias.moved: %s names version %s", alias, version)
+        return str(version)
 
 
 async def move_alias(ctx: dict[Any, Any], wish: Payload) -> Payload:
     """The job."""
     mover: AliasMover = ctx[ALIASES]
-    return await mover.move(wish)
+    return await mover.answer(wish)

@@ -86,8 +86,10 @@ def compare_versions(
         settled: rows of `fetch_settled`.
 
     Raises:
-        ModelRefused: the champion cannot be loaded, or the artifacts lack a feature.
+        ModelRefused: a version is not there or cannot be served, or the artifacts lack a feature.
     """
+    for version in versions:
+        registry.require_version(version)
     inspections = [registry.inspect(f"version {version}", version) for version in versions]
     models = []
     for version, inspection in zip(versions, inspections, strict=True):

@@ -101,10 +101,20 @@ class ModelRegistry:
             return
         if current != expected:
             raise ModelRefused(f"{alias} names version {current} now, not {expected}: look again before you decide")
+        self.require_version(version)
         problems = self.inspect(alias, version).problems
         if problems:
             raise ModelRefused(f"workers would not serve version {version}: {'; '.join(problems)}")
         self._client.set_registered_model_alias(self._name, alias, version)
+
+    def require_version(self, version: str) -> None:
+        """Raise ModelRefused unless the registry has this version."""
+        try:
+            self._client.get_model_version(self._name, version)
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise ModelRefused(f"the registry has no version {version} of {self._name}") from error
 
     def list_versions(self) -> list[RegisteredVersion]:
         """Return all versions, newest first."""

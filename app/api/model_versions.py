@@ -6,7 +6,7 @@ import asyncpg
 from aiohttp import web
 
 from app import appkeys
-from app.errors import LedgerUnavailable, ModelNotFound, PromotionRefused
+from app.errors import LedgerUnavailable, NoWorker, PromotionRefused
 from app.ledger.database import AWAY
 from app.ledger.promotions import (
     Promotion,
@@ -70,7 +70,9 @@ async def promote_version(request: web.Request, body: PromoteIn) -> PromotionOut
     return _present_promotion(done)
 
 
-async def _plan(request: web.Request, pool: asyncpg.Pool, current: str, version: str, because: str | None) -> Promotion:
+async def _plan(
+    request: web.Request, pool: asyncpg.Pool, current: str | None, version: str, because: str | None
+) -> Promotion:
     name = request.app[appkeys.SETTINGS].model_name
     if version == current:
         raise PromotionRefused(f"{CHAMPION} is version {version} already.", objections=[])
@@ -83,7 +85,9 @@ async def _plan(request: web.Request, pool: asyncpg.Pool, current: str, version:
     )
 
 
-async def _plan_rollback(request: web.Request, pool: asyncpg.Pool, current: str, because: str | None) -> Promotion:
+async def _plan_rollback(
+    request: web.Request, pool: asyncpg.Pool, current: str | None, because: str | None
+) -> Promotion:
     name = request.app[appkeys.SETTINGS].model_name
     earlier = await find_earlier_version(pool, name, CHAMPION, current)
     if earlier is None:
@@ -97,12 +101,15 @@ async def _move(request: web.Request, promotion: Promotion) -> str | None:
     return await moves.move(promotion.alias, promotion.to_version, expected=promotion.from_version)
 
 
-async def _find_current(request: web.Request) -> str:
-    """Return the version that workers hold as champion; a worker refuses when the registry names another by now."""
-    held = [model for model in await request.app[appkeys.QUEUE].models() if model.alias == CHAMPION]
-    if not held:
-        raise ModelNotFound(f"No worker holds a model under the alias {CHAMPION!r}.")
-    return held[0].version
+async def _find_current(request: web.Request) -> str | None:
+    """Return the version that the registry's alias names; what workers hold may be older by a few seconds."""
+    queue = request.app[appkeys.QUEUE]
+    if not await queue.workers():
+        raise NoWorker("No worker is alive to look into the registry.")
+    version, refused = await queue.aliases.find_version(CHAMPION)
+    if refused is not None:
+        raise PromotionRefused(f"The alias cannot be read: {refused}.", objections=[refused])
+    return version
 
 
 async def _open_pool(request: web.Request) -> asyncpg.Pool:

@@ -81,7 +81,7 @@ PREDICTING = (
     PredictionFailed,
     PredictionTimeout,
 )
-PROMOTING = (LedgerUnavailable, QueueUnavailable, ModelNotFound, PromotionRefused, PromotionUnconfirmed)
+PROMOTING = (LedgerUnavailable, QueueUnavailable, NoWorker, PromotionRefused, PromotionUnconfirmed)
 
 ROUTES = (
     Route(
