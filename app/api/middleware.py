@@ -9,9 +9,9 @@ from aiohttp.typedefs import Handler
 from app import appkeys
 from app.api.headers import answer_preflight, check_host, check_origin, identify
 from app.api.problems import problem_of_exception
+from app.telemetry.logging import request_log
 from app.telemetry.tracing import Kind, Span
 
-log = structlog.get_logger("app.auth")
 UNMATCHED = "unmatched"
 _OTHER_METHOD = "other"
 # their callers ask every few seconds; a line each would drown the rest
@@ -27,7 +27,17 @@ async def handle_request(request: web.Request, handler: Handler) -> web.StreamRe
     structlog.contextvars.bind_contextvars(request_id=identity, trace_id=request[appkeys.TRACE].trace_id)
     status = 499  # the client went away
     try:
-        response = await _answer(request, handler)
+        try:
+            check_host(request)
+            if request.method == hdrs.METH_GET:  # what changes nothing is asked from anywhere
+                response = await handler(request)
+            else:
+                check_origin(request)
+                response = answer_preflight(request) or await handler(request)
+        except Exception as error:
+            if (problem := problem_of_exception(request, error)) is None:
+                raise
+            response = problem
         status = response.status
     except web.HTTPException as error:
         status = error.status  # a redirect
@@ -37,35 +47,24 @@ async def handle_request(request: web.Request, handler: Handler) -> web.StreamRe
     return response
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        check_host(request)
-        check_origin(request)
-        return answer_preflight(request) or await handler(request)
-    except Exception as error:
-        response = problem_of_exception(request, error)
-        if response is None:
-            raise
-        return response
-
-
 def _record_request(request: web.Request, status: int, duration_s: float) -> None:
+    app, trace = request.app, request[appkeys.TRACE]
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else UNMATCHED
     method = request.method if request.method in hdrs.METH_ALL else _OTHER_METHOD
-    request.app[appkeys.METRICS].count_request(route, method, status, duration_s)
-    export = request.app[appkeys.EXPORT]
-    if export is not None and request[appkeys.TRACE].is_sampled:
+    app[appkeys.METRICS].count_request(route, method, status, duration_s)
+    export = app[appkeys.EXPORT]
+    if export is not None and trace.is_sampled:
         export.record(_span(request, f"{method} {route}", status, duration_s))
     if route not in _QUIET:
-        log.info(
-            "request",
-            method=method,
-            path=request.path,
-            status=status,
-            duration_ms=round(1000 * duration_s, 2),
-            key=request.get(appkeys.CALLER),
-        )
+        line = {
+            "method": method,
+            "path": request.path,
+            "status": status,
+            "duration_ms": round(1000 * duration_s, 2),
+            "key": request.get(appkeys.CALLER),
+        }
+        request_log.write(request[appkeys.REQUEST_ID], trace.trace_id, line)
 
 
 def _span(request: web.Request, name: str, status: int, duration_s: float) -> Span:

@@ -1,6 +1,7 @@
 """Which form and coding a client likes best, by RFC 9110."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from aiohttp import web
@@ -27,6 +28,7 @@ def form_of(accept: str, forms: tuple[Format, ...]) -> Format:
     return form
 
 
+@lru_cache(256)
 def codings_of(accept_encoding: str) -> tuple[Coding, ...]:
     """The codings that may be used, best first; plain bytes can always be had, if only as the last resort."""
     qualities = {part.name: part.quality for part in _ranges(accept_encoding)}

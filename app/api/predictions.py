@@ -6,13 +6,16 @@ Alone because each resource of the API has its handler module.
 import orjson
 from aiohttp import web
 
-from app.api.responses import Content, bulk_read
+from app import appkeys
+from app.api.responses import Content, bulk_read, find_cached_response, respond_with_row
 from app.api.selections import read_selection
 from app.errors import MatchNotFound
 from app.schemas import AsOfQuery, FacetsQuery, ListQuery, MatchPath
 from app.store import bookmakers, facets, match_history, odds, predictions
 from app.store.formats import Format
 from app.store.snapshot import Snapshot
+
+_MAX_DIGITS = 20  # of a number that may be a match
 
 
 @bulk_read()
@@ -21,6 +24,17 @@ async def list_predictions(request: web.Request, snapshot: Snapshot, query: List
     names = query.field_names()
     written = None if names else snapshot.row_file(predictions.ROWS)
     return Content({"count": snapshot.n_matches}, predictions.all_predictions().select(names), written=written)
+
+
+def find_written_prediction(request: web.Request) -> web.StreamResponse | None:
+    """Answer `get_precomputed` at once, where the prediction is written and nothing is asked beside it."""
+    snapshots, text = request.app[appkeys.SNAPSHOTS], request.match_info["match_id"]
+    snapshot = snapshots.current
+    rows = snapshot.row_file(predictions.ROWS) if snapshot is not None else None
+    if snapshot is None or rows is None:
+        return find_cached_response(request)
+    row = rows.find(int(text)) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else None
+    return None if row is None else respond_with_row(request, snapshot, row, is_stale=snapshots.is_stale)
 
 
 @bulk_read(Format.JSON)

@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from pydantic import BaseModel
 
 from app import __version__, appkeys
+from app.api.headers import WrittenResponse
 from app.api.negotiation import codings_of, form_of
 from app.schemas import AsOfQuery, ListQuery
 from app.store.as_of import as_of_snapshot
@@ -28,6 +29,9 @@ from app.store.snapshot import Snapshot
 MAY_CHANGE = "no-cache"  # may be kept, must be asked for again: a 304 is cheap
 NEVER_CHANGES = "public, max-age=31536000, immutable"  # what was known at a time stays what it was
 NEVER_CHANGES_FOR_YOU = NEVER_CHANGES.replace("public", "private")
+_VARY = "Accept, Accept-Encoding"
+_TAKES_JSON = frozenset({"*/*", Format.JSON.value})
+_ROW_HEADERS = {"Content-Type": Format.JSON.value, "Cache-Control": MAY_CHANGE, "Vary": _VARY}
 _TYPES = {Format.CSV: "text/csv; charset=utf-8"}
 
 
@@ -54,7 +58,7 @@ class RepresentationRequest:
         headers = {
             "Content-Type": _TYPES.get(self.form, self.form.value),
             "Cache-Control": self.cache_control,
-            "Vary": "Accept, Accept-Encoding",
+            "Vary": _VARY,
         }
         if self.file_name:
             headers["Content-Disposition"] = f'attachment; filename="{self.file_name}"'
@@ -96,15 +100,21 @@ def raw_request_key(request: web.Request, *, is_stale: bool) -> Hashable:
 _SMALLEST_CODED_BYTES = 1024  # below it compression saves no packet
 
 
-def respond(request: web.Request, answer: CachedResponse, codings: tuple[Coding, ...]) -> web.Response | None:
+def respond(request: web.Request, answer: CachedResponse, codings: tuple[Coding, ...]) -> web.StreamResponse | None:
     """304 when the client has it, else the bytes; None when they are not at hand in the coding that is wanted."""
     if hdrs.IF_NONE_MATCH in request.headers and (tag := _known(request, answer, codings)):
-        return web.Response(status=304, headers=_without_content(answer) | {hdrs.ETAG: f'"{tag}"'})
-    if answer.body is None:
+        headers, status, body = _without_content(answer) | {hdrs.ETAG: f'"{tag}"'}, 304, b""
+    elif answer.body is None:
         return None
-    coding = variant_wanted(codings, len(answer.body))
-    body = answer.body if coding is Coding.IDENTITY else answer.coded.get(coding)
-    return None if body is None else web.Response(body=body, headers=tagged_headers(answer, coding))
+    else:
+        coding = variant_wanted(codings, len(answer.body))
+        coded = answer.body if coding is Coding.IDENTITY else answer.coded.get(coding)
+        if coded is None:
+            return None
+        headers, status, body = tagged_headers(answer, coding), 200, coded
+    if request.method == hdrs.METH_GET and request.version == HttpVersion11:
+        return WrittenResponse(status, headers, body)
+    return web.Response(status=status, headers=headers, body=body or None)
 
 
 async def with_variant(
@@ -228,7 +238,7 @@ def bulk_read(*forms: Format) -> Callable[[Callable[..., Awaitable[Content]]], H
     return decorate
 
 
-def find_cached_response(request: web.Request) -> web.Response | None:
+def find_cached_response(request: web.Request) -> web.StreamResponse | None:
     """Return the answer to a request that came in the very same words before, if it is still at hand."""
     snapshots = request.app[appkeys.SNAPSHOTS]
     snapshot = snapshots.current
@@ -238,6 +248,26 @@ def find_cached_response(request: web.Request) -> web.Response | None:
     response = respond(request, *cached) if cached else None
     snapshot.response_cache.hits += response is not None
     return response
+
+
+def respond_with_row(
+    request: web.Request, snapshot: Snapshot, row: bytes, *, is_stale: bool
+) -> web.StreamResponse | None:
+    """Answer with a row that is written as JSON, as `respond_from_snapshot` would; None where that has to be asked.
+
+    It is as soon made as looked up, so it takes no room in the cache.
+    """
+    headers = request.headers
+    if request.query_string or headers.get(hdrs.ACCEPT, "*/*") not in _TAKES_JSON:
+        return None
+    body = _head_with(_facts_json(snapshot, is_stale=is_stale), row)
+    answer = CachedResponse(_tag_of(body), {**_ROW_HEADERS, SNAPSHOT_HEADER: snapshot.id}, body)
+    codings = codings_of(headers.get(hdrs.ACCEPT_ENCODING, ""))
+    coding = variant_wanted(codings, len(body))
+    if coding is not Coding.IDENTITY:
+        answer.coded[coding] = compress(coding, body)  # a kilobyte or two
+    snapshot.response_cache.hits += 1
+    return respond(request, answer, codings)
 
 
 async def respond_from_snapshot(
@@ -289,8 +319,7 @@ async def _render(snapshot: Snapshot, representation: RepresentationRequest, fin
         # of the bytes; of all that they depend on where they are too many to be seen before they are sent
         tagged = body if body is not None else repr((__version__, then.id, representation.key)).encode()
         headers = representation.headers() | {SNAPSHOT_HEADER: then.id} | dict(content.headers or {})
-    tag = blake2b(tagged, digest_size=16).hexdigest()
-    answer = CachedResponse(tag, headers, body, is_large=body is None)
+    answer = CachedResponse(_tag_of(tagged), headers, body, is_large=body is None)
     snapshot.response_cache.put(representation.key, answer)
     return answer
 
@@ -346,9 +375,20 @@ async def _send_whole(request: web.Request, response: web.StreamResponse, whole:
 
 
 def _json_head(snapshot: Snapshot, representation: RepresentationRequest, content: Content) -> bytes:
-    facts = orjson.dumps(snapshot.facts(stale=representation.is_stale), option=orjson.OPT_UTC_Z)
     members = content.members if isinstance(content.members, bytes) else orjson.dumps(content.members)
+    return _head_with(_facts_json(snapshot, is_stale=representation.is_stale), members)
+
+
+def _facts_json(snapshot: Snapshot, *, is_stale: bool) -> bytes:
+    return orjson.dumps(snapshot.facts(stale=is_stale), option=orjson.OPT_UTC_Z)
+
+
+def _head_with(facts: bytes, members: bytes) -> bytes:
     return b'{"snapshot":' + facts + (b"," + members[1:] if members != b"{}" else b"}")
+
+
+def _tag_of(tagged: bytes) -> str:
+    return blake2b(tagged, digest_size=16).hexdigest()
 
 
 def _is_usable(request: web.Request, answer: CachedResponse, codings: tuple[Coding, ...]) -> bool:

@@ -11,7 +11,15 @@ from app.api.health import get_health, get_livez, get_readyz
 from app.api.live import predict_match, submit_prediction
 from app.api.metrics import get_metrics
 from app.api.model_versions import list_model_versions, promote_version
-from app.api.predictions import get_bookmakers, get_history, get_precomputed, list_facets, list_odds, list_predictions
+from app.api.predictions import (
+    find_written_prediction,
+    get_bookmakers,
+    get_history,
+    get_precomputed,
+    list_facets,
+    list_odds,
+    list_predictions,
+)
 from app.api.quality import get_quality
 from app.api.responses import BULK_MEDIA, find_cached_response
 from app.api.roi import get_performance, get_roi, list_region_roi
@@ -100,7 +108,7 @@ ROUTES = (
         get_precomputed,
         (*READING_AS_OF, MatchNotFound),
         answer=PredictionDetailOut,
-        cached_response=find_cached_response,
+        cached_response=find_written_prediction,
     ),
     Route(
         "GET",

@@ -57,24 +57,18 @@ class Connection(web.RequestHandler):
             transport.close()
             return
         super().connection_made(transport)
-        self._head_due = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, self.force_close)
+        self._head_due = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, self._end_without_head)
 
-    def data_received(self, data: bytes) -> None:
-        """Stop the clock when a head is whole."""
-        super().data_received(data)
-        if self._head_due is not None and self._request_count:
-            self._stop_clock()
+    def _end_without_head(self) -> None:
+        if not self._request_count:
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the clock."""
-        self._stop_clock()
-        self._factory.forget(self)
-        super().connection_lost(exc)
-
-    def _stop_clock(self) -> None:
         if self._head_due is not None:
             self._head_due.cancel()
-            self._head_due = None
+        self._factory.forget(self)
+        super().connection_lost(exc)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

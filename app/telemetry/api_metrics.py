@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app import __version__
-from app.telemetry.metrics import Counter, Gauge, Histogram, MetricsRegistry
+from app.telemetry.metrics import Counter, Distribution, Gauge, Histogram, MetricsRegistry
 from app.telemetry.process import ProcessMetrics
 
 
@@ -93,6 +93,7 @@ class Metrics:
             ("method", "route"),
             bounds=REQUEST_BOUNDS_S,
         )
+        self._series: dict[tuple[str, str, int], tuple[list[float], Distribution]] = {}
         self.unchecked = Counter(
             registry, "rate_limit_unchecked_total", "Requests let through uncounted because Redis did not answer."
         )
@@ -101,8 +102,13 @@ class Metrics:
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """One HTTP request; `route` is a canonical path or `unmatched`."""
-        self._requests.inc(method, route, str(status))
-        self._seconds.observe(duration_s, method, route)
+        series = self._series.get((route, method, status))
+        if series is None:
+            series = self._requests.cell(method, route, str(status)), self._seconds.cell(method, route)
+            self._series[route, method, status] = series
+        count, seconds = series
+        count[0] += 1
+        seconds.add(duration_s)
 
 
 class LiveMetrics:

@@ -4,7 +4,10 @@ aioprometheus neither escapes label values nor takes numpy's numbers, and finds 
 Here values are escaped once, numbers go through float(), and a label set that was seen costs one look into a dict.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, Generic, SupportsFloat, TypeVar
 
 import aioprometheus
@@ -66,6 +69,10 @@ class _Family(Generic[Cell]):
         registry.families[name] = self  # type: ignore[assignment]  # each is one of the three
         if self.starts_at_zero and not labels:
             self._cell(())
+
+    def cell(self, *labels: str) -> Cell:
+        """Return what counts under these label values, for a caller that counts there again and again."""
+        return self._cell(labels)
 
     def _cell(self, labels: Labels) -> Cell:
         cell = self._cells.get(labels)
@@ -144,7 +151,21 @@ class Gauge(_Number):
         self._cells.clear()
 
 
-class Histogram(_Family[Buckets]):
+@dataclass(slots=True)
+class Distribution:
+    """How many values fell between one bound and the next, and their sum; allocated once, then only counted up."""
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    total: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Histogram(_Family[Distribution]):
     """How often values fell where."""
 
     kind = aioprometheus.Histogram
@@ -155,28 +176,31 @@ class Histogram(_Family[Buckets]):
         self._bounds = (*bounds, float("inf"))
         super().__init__(registry, name, doc, labels, buckets=self._bounds)
 
-    def _new(self, named: dict[str, str]) -> Buckets:
-        buckets = Buckets(*self._bounds)
-        self._inner.set_value(named, buckets)
-        return buckets
+    def _new(self, named: dict[str, str]) -> Distribution:  # noqa: ARG002  # told to aioprometheus at a scrape
+        return Distribution(self._bounds, [0] * len(self._bounds))
 
     def observe(self, value: SupportsFloat, *labels: str) -> None:
         """One value."""
-        self._cell(labels).observe(float(value))
+        self._cell(labels).add(float(value))
 
     def put(self) -> None:
-        """The buckets are aioprometheus' own already."""
+        """Hand the counts to aioprometheus, whose buckets each count what lies below their bound."""
+        self._inner.values.clear()
+        for labels, cell in self._cells.items():
+            buckets = Buckets(*self._bounds)
+            buckets.buckets.update(zip(self._bounds, accumulate(cell.counts), strict=True))
+            buckets.sum, buckets.observations = cell.total, sum(cell.counts)
+            self._inner.set_value(self._named(labels), buckets)
 
     def state(self) -> Iterator[tuple[Labels, Any]]:
         """Label values, and the cumulative counts, sum and number of observations."""
         for labels, cell in self._cells.items():
-            yield labels, (list(cell.buckets.values()), cell.sum, cell.observations)
+            yield labels, (list(accumulate(cell.counts)), cell.total, sum(cell.counts))
 
     def add(self, labels: Labels, value: Any) -> None:
         """Add another process's observations."""
-        counts, total, observations = value
+        cumulative, total, _ = value
         cell = self._cell(labels)
-        for bound, count in zip(self._bounds, counts, strict=True):
-            cell.buckets[bound] += count
-        cell.sum += total
-        cell.observations += observations
+        counts = (after - before for before, after in pairwise([0, *cumulative]))
+        cell.counts[:] = map(sum, zip(cell.counts, counts, strict=True))
+        cell.total += total

@@ -4,19 +4,19 @@ https://www.w3.org/TR/trace-context/ version 00. Nothing here needs OpenTelemetr
 """
 
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os import urandom
 from random import random
+from typing import NamedTuple
 
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_TRACE, _NO_SPAN, _NO_VERSION = "0" * 32, "0" * 16, "ff"
 _SAMPLED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """One span of a trace, by its ids in hex; `parent_id` is None where the trace begins."""
 
     trace_id: str
@@ -31,7 +31,7 @@ class Trace:
 
     def child(self) -> "Trace":
         """A span below this one."""
-        return Trace(self.trace_id, secrets.token_hex(8), self.is_sampled, self.span_id)
+        return Trace(self.trace_id, urandom(8).hex(), self.is_sampled, self.span_id)
 
 
 def parse_traceparent(header: str) -> Trace | None:
@@ -50,7 +50,8 @@ def begin_trace(header: str | None, *, share: float) -> Trace:
     caller = parse_traceparent(header) if header else None
     if caller is not None:
         return caller.child()
-    return Trace(secrets.token_hex(16), secrets.token_hex(8), is_sampled=random() < share)  # noqa: S311  # no secret
+    drawn = urandom(24).hex()
+    return Trace(drawn[:32], drawn[32:], is_sampled=share > 0 and random() < share)  # noqa: S311  # no secret
 
 
 class Kind(StrEnum):

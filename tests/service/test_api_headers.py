@@ -1,8 +1,14 @@
 """Headers of every answer: what a browser may do with it, and with pages of whom it may be shared."""
 
+import asyncio
+from email.utils import parsedate_to_datetime
+
 import pytest
 
+from app.api.headers import written_head
 from app.api.routes import ROUTES
+from app.settings import Settings
+from tests.support.build_artifacts import FIRST_ID
 from tests.support.build_keys import a_key, as_setting
 from tests.support.serving import Client, Serve
 
@@ -104,3 +110,61 @@ async def test_answers_behind_a_key_vary_with_it(serve: Serve) -> None:
 async def test_documents_may_be_kept_and_are_asked_for_again(client: Client) -> None:
     for path in ("/docs", "/openapi.json", "/docs/static/docs.js"):
         assert (await client.get(path)).headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("is_public", [False, True], ids=["open", "keys, quota, origins"])
+async def test_head_that_is_written_directly_says_what_aiohttp_writes(
+    serve: Serve, live_settings: Settings, *, is_public: bool
+) -> None:
+    """A HEAD goes through aiohttp's own dictionary of headers: that is what a GET of the same is compared with."""
+    text, key = a_key()
+    public = {"api_keys": as_setting(key), "cors_origins": (PAGE,), "rate_limit_per_minute": 6000}
+    client = await serve(redis_url=live_settings.redis_url, **(public if is_public else {}))
+    asking_headers = {"X-API-Key": text, "Origin": PAGE, "X-Request-ID": "mine", "Accept-Encoding": "gzip"}
+    own = {"traceparent", "ratelimit", "date"}
+
+    async def heads(path: str, **more: str) -> list[dict[str, str]]:
+        found = []
+        for method in ("GET", "HEAD"):
+            async with client.request(method, path, headers=asking_headers | more) as response:
+                names = {name.lower(): value for name, value in response.headers.items()}
+                if is_public:
+                    assert (names["ratelimit-policy"], names["access-control-allow-origin"]) == (
+                        '"caller";q=6000;w=60',
+                        PAGE,
+                    )
+                assert names["x-request-id"] == "mine"
+                assert parsedate_to_datetime(names["date"]).tzinfo is not None
+                found.append({name: value for name, value in names.items() if name not in own})
+        return found
+
+    for path in ("/predict/cards/", "/predict/cards/?limit=7&format=csv", f"/predict/precomputed/{FIRST_ID}"):
+        await client.get(path, headers=asking_headers)
+        direct, ordinary = await heads(path)
+        assert direct == ordinary
+        known, ordinary_known = await heads(path, **{"If-None-Match": direct["etag"]})
+        assert known == ordinary_known
+        assert "content-length" not in known
+
+
+async def test_connection_ends_after_an_answer_when_the_client_says_so(client: Client) -> None:
+    for version, header, ends in (("1.1", "close", True), ("1.0", "x", True), ("1.1", "keep-alive", False)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        request = f"GET /predict/cards/?limit=1 HTTP/{version}\r\nHost: localhost\r\nConnection: {header}\r\n\r\n"
+        for _ in range(2):  # the second comes from the cache
+            writer.write(request.encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(f"HTTP/{version} 200 OK\r\n".encode())
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+            assert len(await reader.readexactly(length)) == length
+            if ends:
+                assert (b"connection: close" in head.lower()) == (version == "1.1")
+                assert await reader.read() == b""
+                break
+        writer.close()
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\0b"])
+def test_header_with_a_line_break_is_never_written(value: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        written_head(200, (("Link", value),), "")

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from aioprometheus.histogram import Histogram as Buckets
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.telemetry.metrics import OTHER, SERIES, Counter, Gauge, Histogram, MetricsRegistry
 
@@ -95,3 +98,21 @@ def test_states_of_processes_add_up() -> None:
         registries[0].add(other.state())
     assert {'a_total{of="x"} 3.0', 'b_seconds_bucket{le="0.1"} 2.0', "b_seconds_count 4.0"} <= set(lines(registries[0]))
     assert 'b_seconds_bucket{le="+Inf"} 4.0' in lines(registries[0])
+
+
+@given(st.lists(st.floats(-1, 20) | st.sampled_from([0.1, 1.0, 5.0]), max_size=60), st.integers(0, 60))
+def test_buckets_are_those_of_aioprometheus(values: list[float], split: int) -> None:
+    """Found by bisection and added up from two processes, they are what its own loop over the bounds counts."""
+    bounds = (0.1, 1.0, 5.0)
+    registries = MetricsRegistry(), MetricsRegistry()
+    histograms = [Histogram(registry, "b_seconds", "B.", bounds=bounds) for registry in registries]
+    oracle = Buckets(*bounds)
+    for place, value in enumerate(values):
+        histograms[place < split].observe(value)
+        oracle.observe(value)
+    registries[0].add(registries[1].state())
+    found = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines(registries[0]) if line[0] != "#"}
+    for bound, count in oracle.buckets.items():
+        assert found[f'b_seconds_bucket{{le="{"+Inf" if bound == float("inf") else bound}"}}'] == count
+    assert found["b_seconds_count"] == len(values)
+    assert found["b_seconds_sum"] == pytest.approx(oracle.sum)
