@@ -18,6 +18,7 @@ import numpy as np
 
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length: "
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 _READ_BYTES = 65_536
 _GIVE_UP_S = 60.0
 
@@ -56,15 +57,20 @@ class _Client:
             raise ConnectionError("the server hung up")
         self.received += more
         head = self.received.find(_END)
-        return self.received if head >= 0 and len(self.received) >= head + 4 + _length(self.received[:head]) else None
+        if head < 0:
+            return None
+        length = _length(self.received[:head])
+        is_whole = self.received.endswith(_LAST_CHUNK) if length is None else len(self.received) >= head + 4 + length
+        return self.received if is_whole else None
 
 
-def _length(head: bytes) -> int:
+def _length(head: bytes) -> int | None:
+    """How long the body is; None when it comes in chunks."""
     if head[9:12] == b"304":
         return 0
     lower = head.lower()
-    start = lower.index(_LENGTH) + len(_LENGTH)
-    return int(lower[start:].split(b"\r", 1)[0])
+    start = lower.find(_LENGTH)
+    return None if start < 0 else int(lower[start + len(_LENGTH) :].split(b"\r", 1)[0])
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from rich.table import Table
 from app.store.formats import Format
 from infra.bench.clients import Seen
 from infra.bench.read_pandas import times_ms
+from infra.bench.read_peers import PEERS, Company, measure_beside
 from infra.bench.servers import Servers, seen_by
 from infra.bench.synthetic import FIRST_ID, make_artifacts
 from infra.local.children import Child
@@ -33,6 +34,7 @@ CROWD = 16
 ROUNDS = 3
 _MANY = 900  # more than can be answered cold in the time; in all rounds no more than there are matches
 _LONG_AGO = datetime(1990, 1, 1, tzinfo=UTC)
+_ENV = {"LOG_FORMAT": "json", "REDIS_URL": "redis://127.0.0.1:1/0"}
 _CARDS = "/predict/cards/?from={ago}"
 _FORMS = {form.name.lower(): f"Accept: {form.value}" for form in Format}
 
@@ -160,12 +162,18 @@ def _end(servers: Servers, child: Child) -> None:
     child.stop()
 
 
-def measure(console: Console, home: Path, n_matches: int) -> None:
-    """Measure one size and print its tables."""
+def measure(console: Console, home: Path, n_matches: int, company: Company) -> None:
+    """Measure one size and print its tables; beside peers or an older commit only what they answer too."""
     artifacts = make_artifacts(home / "artifacts", n_matches, N_FEATURES)
+    if company.peers or company.before:
+        servers = Servers(home, _ENV | {"TOUCHLINE_HOME": str(home / "var")})
+        try:
+            measure_beside(console, servers, artifacts, n_matches, company)
+        finally:
+            servers.stop()
+        return
     pandas_ms = times_ms(artifacts)
-    env = {"TOUCHLINE_HOME": str(home / "var"), "LOG_FORMAT": "json", "REDIS_URL": "redis://127.0.0.1:1/0"}
-    servers = Servers(home, env)
+    servers = Servers(home, _ENV | {"TOUCHLINE_HOME": str(home / "var")})
     try:
         bench = ReadBench(servers, artifacts)
         console.print(f"{n_matches:,} matches: ready in {bench.ready_s:.1f} s, {bench.rss_mb():,.0f} MB")
@@ -192,8 +200,13 @@ def main(arguments: Sequence[str]) -> None:
     """Measure each size in turn."""
     parser = argparse.ArgumentParser(prog="scripts/bench read", description=__doc__)
     parser.add_argument("--matches", type=int, nargs="+", default=SIZES, help="how many; several are measured in turn")
+    parser.add_argument("--peers", default="", help=f"measure beside these, separated by commas: {', '.join(PEERS)}")
+    parser.add_argument("--before", metavar="COMMIT", help="measure beside the code of this commit")
     given = parser.parse_args(arguments)
+    peers = [name for name in given.peers.split(",") if name]
+    if unknown := sorted(set(peers) - set(PEERS)):
+        parser.error(f"no such peer: {', '.join(unknown)}")
     console = Console(width=130)
     for n_matches in given.matches:
         with TemporaryDirectory(prefix="touchline-bench-") as folder:
-            measure(console, Path(folder), n_matches)
+            measure(console, Path(folder), n_matches, Company(peers, given.before))
