@@ -127,7 +127,19 @@ BROKEN = [
     ({"customFactors": [*flat(7), {"e": 8, "factors": [{"v": 2}]}]}, {"bad_factor": 1, "no_1x2": 1}),
     ({"sports": [*SPORTS, {"name": "x"}], "events": [event(7)]}, {"bad_sport": 1}),
     ({"eventBlocks": [{"state": "blocked"}], "events": [event(7)]}, {"bad_block": 1}),
+    ({"events": [event(7), event(8, level="1")]}, {"bad_event": 1}),
+    ({"events": [event(7), event(8, sportId=None)]}, {"bad_event": 1}),
+    ({"events": [event(7), event(8, team1="  ")]}, {"special": 1}),
+    ({"events": [event(7), event(8, place="NotActive")]}, {"not_active": 1}),
+    ({"eventBlocks": [{"eventId": 8, "state": "partial", "factors": ["922", [1]]}]}, {"suspended": 1}),
+    ({"eventBlocks": [{"eventId": 8, "state": "partial", "factors": {"922": 1}}]}, {"suspended": 1}),
+    ({"eventBlocks": {"8": {"state": "blocked"}}, "events": [event(7)]}, {"bad_block": 1}),
 ]
+
+
+def test_list_that_is_none_is_counted(tmp_path: Path) -> None:
+    result = read_feed([feed(tmp_path, events={"7": event(7)})])
+    assert (result.matches, result.skipped) == ([], {"bad_event": 1})
 
 
 @pytest.mark.parametrize(("parts", "skipped"), BROKEN)
@@ -184,6 +196,13 @@ def test_derived_events_that_are_no_football_match_with_prices(
     line = read_feed([derived(tmp_path, **changes)])
     assert not line.matches
     assert line.skipped == reason
+
+
+def test_derived_entry_that_is_no_event_costs_no_other(tmp_path: Path) -> None:
+    path = derived(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"8": None, "x": {"bids": {}}}))
+    line = read_feed([path])
+    assert ([each.event_id for each in line.matches], line.skipped) == ([7], {"bad_event": 2})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "<html>", '{"a": 1}', '{"x": {"bids": {}}}'])

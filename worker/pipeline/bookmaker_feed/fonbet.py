@@ -64,8 +64,13 @@ def read_feed(paths: Iterable[Path]) -> OddsFeed:
     events: dict[str, Any] = {}
     for _, document in (each for each in documents if each[0] == newest):
         events |= document
+    if events and not any(_is_derived(key, event) for key, event in events.items()):
+        raise BadFeed(f"entry {min(events)!r} is no event")
     for key, event in sorted(events.items()):
-        _add_derived(feed, key, event)
+        if _is_derived(key, event):
+            _add_derived(feed, key, event)
+        else:
+            feed.skipped["bad_event"] += 1
     return feed
 
 
@@ -112,9 +117,12 @@ class _FeedState:
 
     def _entries(self, document: Json, name: str, key: str) -> Iterator[Json]:
         """Yield the entries of a list that have a key; the others are counted."""
-        entries = document.get(name)
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and isinstance(entry.get(key), int):
+        entries = document.get(name) or []
+        if not isinstance(entries, list):
+            self._feed.skipped[_BAD_ENTRIES[name]] += 1
+            return
+        for entry in entries:
+            if isinstance(entry, dict) and all(_is_number(entry.get(each)) for each in (key, *_NEEDED.get(name, ()))):
                 yield entry
             else:
                 self._feed.skipped[_BAD_ENTRIES[name]] += 1
@@ -145,11 +153,12 @@ class _FeedState:
 
     def _read_event(self, event: Json) -> FeedMatch | str:
         """Return the match of an event, or why it is none."""
-        home, away = event.get("team1"), event.get("team2")
+        home, away = (name.strip() if isinstance(name := event.get(key), str) else name for key in ("team1", "team2"))
+        place = str(event.get("place")).lower()
         odds, kickoff = self._odds(event["id"]), _instant(event.get("startTime"))
         reasons = {
             "special": event.get("rootKind", MAIN_KIND) != MAIN_KIND or not (home and away),
-            "not_active": event.get("place") == "notActive",
+            "not_active": place == "notactive",
             "no_1x2": odds is None,
             "suspended": self._is_blocked(event["id"]),
             "bad_odds_triple": odds is not None and not is_book(*odds),
@@ -161,16 +170,15 @@ class _FeedState:
         assert odds is not None  # noqa: S101 - the reasons have looked
         assert kickoff is not None  # noqa: S101
         tournament = str(self._sports.get(event["sportId"], {}).get("name", ""))
-        return FeedMatch(
-            event["id"], tournament, str(home), str(away), kickoff, odds, is_live=event.get("place") == "live"
-        )
+        return FeedMatch(event["id"], tournament, str(home), str(away), kickoff, odds, is_live=place == "live")
 
     def _is_blocked(self, event_id: int) -> bool:
         block = self._blocks.get(event_id, {})
         if block.get("state") == "blocked":
             return True
         factors = block.get("factors")
-        return block.get("state") == "partial" and isinstance(factors, list) and bool({HOME, DRAW, AWAY} & set(factors))
+        named = factors if isinstance(factors, (list, dict)) else ()
+        return block.get("state") == "partial" and any(_number(each) in {HOME, DRAW, AWAY} for each in named)
 
     def _odds(self, event_id: int) -> Triple | None:
         prices = self._prices.get(event_id, {})
@@ -185,7 +193,12 @@ _BAD_ENTRIES = {
     "eventBlocks": "bad_block",
     "customFactors": "bad_factor",
 }
+_NEEDED = {"events": ("level", "sportId")}  # beside the key: what tells whether an event is a match of football
 _FIRST_MILLISECONDS = 1e11  # as seconds it is the year 5138
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object) -> float | None:
@@ -214,9 +227,11 @@ def _version(document: Json) -> tuple[float, float]:
     return from_version, version
 
 
+def _is_derived(key: str, event: Any) -> bool:
+    return isinstance(event, dict) and "bids" in event and re.fullmatch(r"\d+", key) is not None
+
+
 def _add_derived(feed: OddsFeed, key: str, event: Any) -> None:
-    if not isinstance(event, dict) or "bids" not in event or not re.fullmatch(r"\d+", key):
-        raise BadFeed(f"entry {key!r} is no event")
     tournament, bids = event.get("Liga"), event["bids"]
     if not isinstance(tournament, str) or not tournament.startswith(_FOOTBALL_PREFIX):
         return  # other sports share the file

@@ -16,17 +16,20 @@ TOLERANCE = timedelta(hours=2)  # kick-offs get moved by television, and lists l
 _LEAST_PAIR, _LEAST_NAME = 72.0, 55.0  # of 100: both names together, and each alone
 _CLEAR_LEAD = 8.0  # over the next best match, else the link is ambiguous
 _ALIAS = 100.0
-# sexes and ages that our leagues do not have, in tournaments and names of clubs
+# sexes, ages and games that our leagues do not have, in tournaments and names of clubs
 _OTHER_SEX_OR_AGE = re.compile(
-    r"\bжен|\bдевуш|\(ж\)|women|ladies|\bfem|f[eé]minin|frauen|\bW\b|\bWFC\b|\bNWSL\b"
-    r"|\bдо[ -]?\d\d\b|\bU[ -]?\d\d\b|молод|юнош|юниор|\(мол\)|\(ю\)|примавера|primavera|youth|junior"
-    r"|кибер|cyber|esport|студен",
+    r"\bжен|\bдевуш|\bдевоч|\bж\b|\bЖФ|women|ladies|\bfem|f[eé]minin|frauen|damen|\bW\b|\bWFC\b|\bNWSL\b|\bWSL\b"
+    r"|\bдо[ -]?\d\d\b|\bU[ -]?\d\d\b|\bsub[ -]?\d\d\b|\(\d\d\)|молод|\bмол\b|юнош|юниор|\(ю\)|\b[МЮ]ФЛ\b"
+    r"|примавера|primavera|youth|junior|ветеран|легенд|студен|кибер|cyber|esport|efootball|\bFIFA ?\d\d|\bFC ?2\d\b"
+    r"|\bSRL\b|симулир|виртуал|virtual|футзал|futsal|мини-футбол|пляжн|\b[3-8] ?[xх] ?[3-8]\b"
+    r"|углов|карточ|\bфолы|\bофсайд|статистик",
     re.IGNORECASE,
 )
-_RESERVE_LEAGUE = re.compile(r"резерв|дубл|reserve", re.IGNORECASE)
+_RESERVE_LEAGUE = re.compile(r"резерв|дубл|reserve|премьер-лига 2\b|premier league 2\b", re.IGNORECASE)
 # the second team of a club, which is another team than the first
 _RESERVE_MARK = re.compile(
-    r"(?<=\S)\s*-\s*[23]\b|\s[23]$|\s+I{2,3}\b|\s[BБ]$|\s*\((?:р|рез\.?|[BБ])\)|резерв\w*|\bдубль\b|\breserves?\b",
+    r"(?<=\S)\s*-\s*[23]\b|\s[23]$|\s+I{2,3}\b|[\s-][BБC]$|\s*\((?:р|рез\.?|[BБ])\)|резерв\w*|\bдубль\b|\breserves?\b"
+    r"|\b(?:йонг|jong)\b|\bкастилья\b|\bcastilla\b|(?<=барселона) атлетик\b",
     re.IGNORECASE,
 )
 
