@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.build_results import LIST_HEAD, rows_of, write
+from tests.support.build_results import LIST_HEAD, NEW_HEAD, rows_of, write
 from worker.pipeline.ingest.ingest_report import FileReport
 from worker.pipeline.ingest.reader import read_folder
 
@@ -212,3 +212,32 @@ def test_repeated_columns_are_counted(tmp_path: Path) -> None:
     write(tmp_path, "E2.csv", BARE + ",FTHG", "E2,22/08/2026,Barnsley,Bolton,1,0,H,3")
     (match,), report = only(tmp_path)
     assert (match["home_score"], dict(report.repaired)) == (1, {"repeated_column": 1})
+
+
+LEAGUES = {
+    ("Spain", "Primera División"): ("SP1", "Spain", 1),
+    ("ESPAÑA", "Primera"): ("ESPAÑA-primera", "ESPAÑA", 1),
+    ("Turkey", "Süper Lig"): ("T1", "Turkey", 1),
+    ("Türkiye", "SÜPER LİG"): ("T1", "Turkey", 1),
+    ("brazil", "Série A"): ("BRA", "Brazil", 1),
+    ("England", "Women's Super League"): ("E0-women-s-super-league", "England, women", 1),
+    ("Germany", "Frauen-Bundesliga"): ("D1-frauen-bundesliga", "Germany, women", 1),
+    ("England", "Premier League 2"): ("E0-premier-league-2", "England, youth and reserves", 1),
+    ("Portugal", "Liga Revelação U23"): ("P1-liga-revelacao-u23", "Portugal, youth and reserves", 1),
+}
+
+
+@pytest.mark.parametrize(("country", "league"), LEAGUES)
+def test_competitions_in_other_spellings_and_of_other_teams(tmp_path: Path, country: str, league: str) -> None:
+    """Women and juniors bear the names of the men's clubs: in a region of their own they share no rating."""
+    write(tmp_path, "new.csv", NEW_HEAD, f"{country},{league},2025,23/08/2025,20:00,Arsenal,Chelsea,0,1,A,,,")
+    (match,), _ = only(tmp_path)
+    assert (match["division"], match["region"], match["tier"]) == LEAGUES[country, league]
+
+
+@pytest.mark.parametrize(("code", "division"), [("e0", "E0"), ("\u00a0E0", "E0"), ("sc1", "SC1"), ("E-0", "E-0")])
+def test_codes_of_divisions_in_any_case(tmp_path: Path, code: str, division: str) -> None:
+    write(tmp_path, "E0.csv", BARE, f"{code},22/08/2026,Barnsley,Bolton,1,0,H")
+    (match,), report = only(tmp_path)
+    assert match["division"] == division
+    assert dict(report.repaired) == ({"league_of_its_own": 1} if division == "E-0" else {})

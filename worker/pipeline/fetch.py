@@ -317,14 +317,14 @@ def refuse_foreign(body: bytes) -> None:
 def _rows_of(body: bytes, leagues: Sequence[str]) -> bytes:
     """Return a list's header and the rows whose division, or whose country, is one of those asked for."""
     known = Leagues()
-    keys = {code.casefold() for code in leagues} | {known.get(code).region.casefold() for code in leagues}
+    keys = {code.casefold() for code in leagues} | {known.get(code)[0].region.casefold() for code in leagues}
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = body.decode("cp1252", errors="replace")
     header, *rows = list(csv.reader(io.StringIO(text)))
     is_by_country = header[0].strip().lower() == "country"
-    named = {known.get(code).region.casefold() for code in leagues if is_extra(code)} if is_by_country else keys
+    named = {known.get(code)[0].region.casefold() for code in leagues if is_extra(code)} if is_by_country else keys
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(
         [header, *(row for row in rows if row and row[0].strip().casefold() in named)]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,21 +95,60 @@ _OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "T1": ("Futbol Ligi 1",),
     "G1": ("Ethniki Katigoria",),
     "ARG": ("Primera Division", "Superliga"),
-    "BRA": ("Brasileirao", "Serie A Betano"),
+    "BRA": ("Brasileirao", "Brasileirao Serie A", "Serie A Betano", "Campeonato Brasileiro Serie A"),
     "JPN": ("J-League", "J1"),
     "MEX": ("Primera Division", "Liga BBVA MX"),
     "NOR": ("Tippeligaen",),
-    "POL": ("Ekstraklasa",),
+    "POL": ("PKO BP Ekstraklasa", "PKO Ekstraklasa"),
     "ROU": ("Liga 1", "Liga I"),
     "RUS": ("Premier Liga",),
     "USA": ("Major League Soccer",),
 }
+# other names of the countries above
+_COUNTRIES: Mapping[str, str] = {
+    "turkiye": "turkey",
+    "holland": "netherlands",
+    "the netherlands": "netherlands",
+    "united states": "usa",
+    "us": "usa",
+    "republic of ireland": "ireland",
+    "brasil": "brazil",
+}
+# competitions of other teams under the names of the same clubs: they must not share a rating
+_OTHER_TEAMS = (
+    (
+        re.compile(
+            r"women|ladies|\bfem[ie]n|f[eé]minin|frauen|damen|damall|kvinn|toppserien|\bW-?League|\bWSL\b|\bNWSL\b"
+            r"|\bD1 arkema|\(w\)",
+            re.IGNORECASE,
+        ),
+        "women",
+    ),
+    (
+        re.compile(
+            r"\b(u|under|sub)[ -]?\d\d\b|youth|junior|juvenil|primavera|reserve|\bPremier League 2\b|academ",
+            re.IGNORECASE,
+        ),
+        "youth and reserves",
+    ),
+)
 _FILLERS = frozenset(("de", "la", "del", "the", "of"))
 _CUP = re.compile(r"\b(cup|copa|coppa|coupe|pokal|taca|taça|kupa|puchar|cupa)\b", re.IGNORECASE)
 
 
 def _words(name: str) -> tuple[str, ...]:
-    return tuple(word for word in re.findall(r"[^\W_]+", name.casefold()) if word not in _FILLERS)
+    return tuple(word for word in re.findall(r"[^\W_]+", _bare(name)) if word not in _FILLERS)
+
+
+def _bare(name: str) -> str:
+    """Return a name in lower case and without accents."""
+    letters = unicodedata.normalize("NFKD", name.casefold().replace("ı", "i"))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def _country(name: str) -> str:
+    bare = _bare(name)
+    return _COUNTRIES.get(bare, bare)
 
 
 class Leagues:
@@ -116,14 +156,15 @@ class Leagues:
 
     def __init__(self, leagues: tuple[League, ...] = _PUBLISHED) -> None:
         self._by_division = {league.division: league for league in leagues}
+        self._by_code = {league.division.casefold(): league for league in leagues}
         # a country with an extra file has one division; that with the longest code is its own
         self._by_region: dict[str, League] = {}
         for league in sorted(leagues, key=lambda each: (-len(each.division), each.division)):
-            self._by_region.setdefault(league.region.casefold(), league)
+            self._by_region.setdefault(_country(league.region), league)
         self._by_name: dict[tuple[str, tuple[str, ...]], League] = {}
         for league in leagues:
             for name in (league.tournament, league.division, *_OTHER_NAMES.get(league.division, ())):
-                self._by_name.setdefault((league.region.casefold(), _words(name)), league)
+                self._by_name.setdefault((_country(league.region), _words(name)), league)
         self._named: dict[tuple[str, str], tuple[League, bool]] = {}
 
     @classmethod
@@ -140,9 +181,10 @@ class Leagues:
         """Return the division of a code."""
         return self._by_division.get(division)
 
-    def get(self, division: str) -> League:
-        """Return the division of a code; one nobody described goes by its code."""
-        return self._by_division.get(division) or League(division, division, division)
+    def get(self, division: str) -> tuple[League, bool]:
+        """Return the division of a code in any case, and whether it is a known one; another goes by its code."""
+        league = self._by_division.get(division) or self._by_code.get(division.casefold())
+        return league or League(division, division, division), league is not None
 
     def find_named(self, country: str, name: str) -> tuple[League, bool]:
         """Return the competition of a country, and whether it is a known one; without a name, the country's own."""
@@ -152,17 +194,21 @@ class Leagues:
         return self._named[key]
 
     def _find_named(self, country: str, name: str) -> tuple[League, bool]:
-        own = self._by_region.get(country.casefold())
+        plain = _country(country)
+        own = self._by_region.get(plain)
         if not name:
-            return own or self.get(country), True
-        known = self._by_name.get((country.casefold(), _words(name)))
+            return own or self.get(country)[0], True
+        known = self._by_name.get((plain, _words(name)))
         if known is not None:
             return known, True
         base = own.division if own else country
+        region = own.region if own else country
+        code = f"{base}-{'-'.join(_words(name)) or name}"
+        for pattern, teams in _OTHER_TEAMS:
+            if pattern.search(name):
+                return League(code, f"{region}, {teams}", name), False
         # a cup is played by the clubs of the top division, another league by those below it
         tier = 2 if own and not _CUP.search(name) else 1
-        code = f"{base}-{'-'.join(_words(name)) or name}"
-        region = own.region if own else country
         return League(code, region, name, tier, base), own is None
 
 

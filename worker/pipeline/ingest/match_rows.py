@@ -301,12 +301,12 @@ class _BlockReader:
         return at, offset
 
     def _read_league(self, cells: list[str]) -> League:
-        if division := cells[self._at.division].strip():
-            return self._leagues.get(division)
-        country = tidy(cells[self._at.country].strip())
-        if not country:
+        if division := cells[self._at.division].strip(" \t\u00a0\ufeff"):
+            league, is_known = self._leagues.get(division)
+        elif country := tidy(cells[self._at.country].strip()):
+            league, is_known = self._leagues.find_named(country, tidy(cells[self._at.league].strip()))
+        else:
             raise SkippedRow("missing_division")
-        league, is_known = self._leagues.find_named(country, tidy(cells[self._at.league].strip()))
         if not is_known:
             self._report.repair("league_of_its_own", self._line)
         return league
