@@ -15,6 +15,7 @@ from app.ledger.database import DatabaseState
 from app.ledger.ledger import Ledger, NoLedger
 from app.queue.client import QueueClient
 from app.queue.jobs import ModelInfo, QueueState, WorkerState
+from app.queue.refreshes import LastRefresh
 from app.runtime import cancel_and_wait, run_in_background
 from app.telemetry.process import Usage, usage
 
@@ -36,6 +37,7 @@ class LivePathStatus:
     models: Sequence[ModelInfo]
     jobs_per_s: float
     clock_skews: Mapping[str, float]  # seconds that a process is ahead of Redis
+    last_refresh: LastRefresh | None = None  # of the artifacts
 
     def count_holders(self, alias: str) -> int:
         """Return how many workers hold a model of an alias; one without answers nothing."""
@@ -155,4 +157,11 @@ class DependencyMonitor:
             await self._queue.workers(),
             await self._queue.models(),
         )
-        return LivePathStatus(queues, workers, models, await self._queue.jobs_per_s(), await self._queue.clock_skews())
+        return LivePathStatus(
+            queues,
+            workers,
+            models,
+            await self._queue.jobs_per_s(),
+            await self._queue.clock_skews(),
+            await self._queue.last_refresh(),
+        )

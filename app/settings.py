@@ -188,6 +188,18 @@ class Settings(BaseSettings):
         pattern="^https?://",
         description="base address of the result files and fixtures lists",
     )
+    source_leagues: str = Field("", description="leagues that a refresh fetches, such as E0,SP1, or all; empty: none")
+    source_since: int = Field(2015, ge=1993, description="first season that a refresh fetches, by its first year")
+    source_folder: Path | None = Field(
+        None, description="folder of result files that a refresh reads and watches; empty: what it fetched"
+    )
+    refresh_hours: tuple[Annotated[int, Field(ge=0, le=23)], ...] = Field(
+        (6, 18), description="hours of the day, UTC, at which the pipeline refreshes; [] for never (JSON list)"
+    )
+    retrain_days: int = Field(7, ge=0, description="days after which a refresh trains a candidate; 0: never")
+    promotion: Literal["manual", "auto"] = Field(
+        "manual", description="auto: a candidate that was trained becomes the champion at once"
+    )
 
     value_edge: float = Field(0.05, ge=0, description="edge from which an outcome is a value bet")
     edge_from: Literal["consensus", "model"] = Field(

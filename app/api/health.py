@@ -28,7 +28,7 @@ async def get_readyz(request: web.Request, query: ReadyQuery) -> web.Response:
     # a request that names no alias is answered by the first
     alias = request.app[appkeys.SETTINGS].model_aliases[0]
     redis, workers = _redis_part(pulse.live), _workers_part(pulse.live, alias)
-    parts = [_snapshot_part(request.app), redis, workers, _models_part(pulse.live)]
+    parts = [_snapshot_part(request.app), redis, workers, _models_part(pulse.live), *_refresh_parts(pulse.live)]
     # one that is stale serves on
     has_snapshot = request.app[appkeys.SNAPSHOTS].current is not None
     is_ready = has_snapshot and (query.need == "reads" or (redis.ok and workers.ok))
@@ -83,3 +83,12 @@ def _models_part(live: Probe[LivePathStatus]) -> PartOut:
         return PartOut(name="models", ok=False, detail="unknown")
     faults = live.value.model_faults
     return PartOut(name="models", ok=not faults, detail="; ".join(faults) or "workers serve what the registry names")
+
+
+def _refresh_parts(live: Probe[LivePathStatus]) -> list[PartOut]:
+    """The last refresh of the artifacts, where a pipeline refreshes them; yesterday's are served when it fails."""
+    last = live.value and live.value.last_refresh
+    if not last:
+        return []
+    said = last.fault or f"{last.state} at {last.at:%Y-%m-%d %H:%M} UTC. {last.detail}".strip()
+    return [PartOut(name="refresh", ok=last.fault is None, detail=said)]

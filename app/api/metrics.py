@@ -79,6 +79,8 @@ def _set_live(metrics: Metrics, live: LivePathStatus | None) -> None:
     queue.workers.set(len(live.workers))
     queue.verified.set(live.n_verified)
     queue.memory.set(sum(worker.memory_mb * 1e6 for worker in live.workers))
+    last = live.last_refresh
+    queue.refresh_fault.set(None if last is None else float(last.fault is not None))
     queue.skew.clear()
     for process, skew_s in live.clock_skews.items():
         queue.skew.set(skew_s, process)

@@ -25,6 +25,7 @@ from app.queue.jobs import (
 from app.queue.pending_results import PendingResults
 from app.queue.redis import REDIS_ERRORS, RedisClock, connect, convert_redis_errors, disconnect
 from app.queue.redis_keys import IN_PROGRESS, RedisKeys
+from app.queue.refreshes import LastRefresh, Refreshes
 from app.queue.results import NOT_FOUND, Outcome, ResultListener
 from app.queue.serialization import decode_request, decode_result, derive_task_id, loads, name_feature_set
 from app.queue.submit import BUSY, UNKNOWN, Submitter
@@ -85,6 +86,7 @@ class QueueClient:
         self._pending_results = PendingResults(redis, self._names)
         self.reports = DriftReports(redis, self._names)
         self.aliases = AliasMoves(redis, self._names)
+        self._refreshes = Refreshes(redis, self._names)
 
     @classmethod
     @asynccontextmanager
@@ -198,6 +200,11 @@ class QueueClient:
         """What waits."""
         with convert_redis_errors():
             return [await queue_state(self._redis, self._names)]
+
+    async def last_refresh(self) -> LastRefresh | None:
+        """What came of the last refresh of the artifacts; None when nobody refreshes them."""
+        with convert_redis_errors():
+            return await self._refreshes.newest()
 
     async def jobs_per_s(self) -> float:
         """How fast the workers answer at present."""

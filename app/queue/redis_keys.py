@@ -114,6 +114,16 @@ class RedisKeys:
         return f"{self.queue}:drift:lock"
 
     @cached_property
+    def refresh(self) -> str:
+        """What came of the last refresh of the artifacts."""
+        return f"{self.queue}:refresh"
+
+    @cached_property
+    def refresh_lock(self) -> str:
+        """Who refreshes the artifacts at the moment."""
+        return f"{self.queue}:refresh:lock"
+
+    @cached_property
     def rate(self) -> str:
         """Begin of the names of the callers' buckets of tokens."""
         return f"{self.queue}:rate:"

@@ -188,6 +188,7 @@ class QueueMetrics:
         self.drained = Gauge(registry, "queue_drain_rate", "Jobs a second that the workers answer at present.")
         self.workers = Gauge(registry, "workers_alive", "Worker processes that were heard of in the last seconds.")
         self.verified = Gauge(registry, "workers_verified", "Those of them that hold a model they have verified.")
+        self.refresh_fault = Gauge(registry, "refresh_fault", "1 while the last refresh of the artifacts has failed.")
         self.memory = Gauge(registry, "workers_memory_bytes", "Resident memory of all of them.")
         self.skew = Gauge(
             registry,

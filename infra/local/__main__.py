@@ -104,16 +104,17 @@ class Machine:
             if is_taken(host, port):
                 raise LocalError(f"Port {port} is in use; stop what uses it or set {name} to another.")
 
-    def serve(self, data: Path | None, *, rebuild: bool) -> None:
+    def serve(self, options: argparse.Namespace, data: Path | None) -> None:
         """Start everything, in an order that brings the page soonest, and keep it alive."""
         self.start_servers()
         self.home.note_addresses(self.env)
         self.start_readers()
-        self.build(data, rebuild=rebuild)
+        self.build(data, rebuild=options.rebuild)
         self.start_workers()
         self.tell_readers_ready()
         say(f"API        {self.env['API_URL']}  (documentation at /docs)")
         self.tell_workers_ready()
+        self.start_pipeline(options, data)
         say(f"Live predictions after {since_start_s():.0f} s. Ctrl-C stops everything.")
         self.watch()
 
@@ -174,7 +175,7 @@ class Machine:
     def build(self, data: Path | None, *, rebuild: bool) -> None:
         """Artifacts and a champion, when there are none; what runs already is kept alive meanwhile."""
         if "artifacts_uri" in self.given or not (rebuild or self.home.needs_build(data)):
-            return
+            return  # files that have changed since are the pipeline's to read: a refresh, not a training
         say(f"  ▸ building artifacts and models from {data or 'a simulated sample'}")
         options = [] if data is None else ["--data", str(data)]
         argv = [sys.executable, "-m", "worker.pipeline.build", "--out", str(self.home.artifacts), *options]
@@ -182,6 +183,23 @@ class Machine:
         env = {"OMP_WAIT_POLICY": "PASSIVE", **self.env}
         run_once(Command("The build", argv, env=env), timeout_s=BUILD_TIMEOUT_S, meanwhile=self.supervisor.watch)
         self.home.note_build(data)
+
+    def start_pipeline(self, options: argparse.Namespace, data: Path | None) -> None:
+        """Start what refreshes the artifacts, where there is a source: leagues, a folder, or settings that name one."""
+        if options.leagues:
+            source = {"SOURCE_LEAGUES": options.leagues, "SOURCE_SINCE": str(options.since)}
+            # a folder of its own is fetched into and watched
+            source |= {} if data == self.home.data else {"SOURCE_FOLDER": str(data)}
+        elif data is not None:
+            source = {"SOURCE_FOLDER": str(data)}
+        elif self.given & {"source_leagues", "source_folder"}:
+            source = {}
+        else:
+            return
+        env = {"OMP_WAIT_POLICY": "PASSIVE", **self.env, **source}
+        self.supervisor.start(python_service("pipeline", "worker.pipeline", self.home, env))
+        hours = ", ".join(f"{hour:02}:00" for hour in self.settings.refresh_hours)
+        say(f"  ✓ {'pipeline':<12} refreshes at {hours or 'no hour by itself'} UTC, and by scripts/refresh")
 
     def start_workers(self) -> None:
         """Start the pool: the registry has a champion by now, or somebody else keeps it."""
@@ -231,7 +249,7 @@ def run(options: argparse.Namespace) -> None:
         machine.name_stores()
         if options.leagues:
             machine.fetch(options.leagues, options.since, home.data if data is None else data)
-        machine.serve(data, rebuild=options.rebuild)
+        machine.serve(options, data)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,7 +1,6 @@
 """The folder that holds all state of one machine."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shlex
@@ -102,11 +101,11 @@ class Home:
         """Whether there are no whole artifacts, or they are of other data than asked for."""
         if not _is_whole(self.artifacts) or not (self.registry / "mlflow.db").exists():
             return True
-        return data is not None and self._built_from() != fingerprint(data)
+        return data is not None and self._built_from() != str(data)
 
     def note_build(self, data: Path | None) -> None:
         """Remember what the artifacts were built from."""
-        self._note.write_text(json.dumps({"data": data and fingerprint(data)}))
+        self._note.write_text(json.dumps({"data": data and str(data)}))
 
     @property
     def _note(self) -> Path:
@@ -140,14 +139,3 @@ def _is_whole(artifacts: Path) -> bool:
         return all((artifacts / name).stat().st_size == stamp.size_bytes for name, stamp in stamps.items())
     except (OSError, ValueError):
         return False
-
-
-def fingerprint(data: Path) -> str:
-    """Changes when a file of the folder is added, removed or changed."""
-    digest = hashlib.sha256(str(data).encode())
-    for path in sorted(data.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(data).parts):
-            continue  # hidden files are not read
-        status = path.stat()
-        digest.update(f"{path.relative_to(data)} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

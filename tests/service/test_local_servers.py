@@ -18,7 +18,7 @@ from app.settings import Settings
 from infra.local import postgres as postgres_module
 from infra.local.__main__ import Machine
 from infra.local.children import Child, Command, LocalError, run_once
-from infra.local.home import Home, fingerprint
+from infra.local.home import Home
 from infra.local.ports import free_port, is_taken
 from infra.local.postgres import NOBODY, Postgres
 from infra.local.redis import Redis
@@ -255,17 +255,10 @@ def test_new_data_asks_for_a_build(tmp_path: Path) -> None:
     assert home.needs_build(data)
     home.note_build(data)
     assert not home.needs_build(data)
-    before = fingerprint(data)
+    # a changed file is for a refresh, another folder for a build
     (data / "E0.csv").write_text("Div,Date\n")
-    assert fingerprint(data) != before
-    assert home.needs_build(data)
-
-
-def test_what_lies_hidden_in_a_folder_is_no_change(tmp_path: Path) -> None:
-    before = fingerprint(tmp_path)
-    (tmp_path / ".fetch").mkdir()
-    (tmp_path / ".fetch" / "files.json").write_text("{}")
-    assert fingerprint(tmp_path) == before
+    assert not home.needs_build(data)
+    assert home.needs_build(tmp_path / "other")
 
 
 def test_a_site_that_is_away_matters_only_where_there_is_nothing_yet(tmp_path: Path) -> None:

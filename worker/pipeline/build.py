@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,8 @@ from worker.pipeline.drift.build_process import DriftProcess, drift_process
 from worker.pipeline.drift.samples import DriftJob
 from worker.pipeline.failures import BuildStopped
 from worker.pipeline.features.form import build_features
-from worker.pipeline.ingest.reader import Ingest, read_folder
+from worker.pipeline.ingest.ingest_report import IngestReport
+from worker.pipeline.ingest.reader import read_folder
 from worker.pipeline.output.consensus_file import write_consensus
 from worker.pipeline.output.history import EarlierHistory, extend_history
 from worker.pipeline.output.odds_file import write_odds, write_prices
@@ -72,6 +73,17 @@ class Plan:
         """Whether the matches are made up; a simulated folder says so of itself, wherever it was copied."""
         return self.data is None or (self.data / SOURCE_FILE).is_file()
 
+    def origin(self, data_until: datetime, features_computed_at: datetime, history_until: datetime) -> Origin:
+        """What the manifest says of these matches."""
+        return Origin(
+            source=SIMULATED_SOURCE if self.is_simulated else REAL_SOURCE,
+            simulated=self.is_simulated,
+            seed=self.seed if self.is_simulated else None,
+            data_until=data_until,
+            features_computed_at=features_computed_at,
+            history_until=history_until,
+        )
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build as the command line says; 0, or 1 after one sentence about what stopped it."""
@@ -86,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _stop(console, "Interrupted; nothing was published.")
     except (OSError, DatabaseError, pa.ArrowException) as error:
-        if not _is_disk_full(error):
+        if not is_disk_full(error):
             raise
         return _stop(console, f"The disk is full: free some space near {settings.touchline_home} and build again.")
     files = len(manifest.files)
@@ -99,7 +111,7 @@ def _stop(console: Console, sentence: str) -> int:
     return 1
 
 
-def _is_disk_full(error: Exception) -> bool:
+def is_disk_full(error: Exception) -> bool:
     return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
 
 
@@ -121,21 +133,13 @@ def _plan(argv: Sequence[str] | None, settings: Settings) -> Plan:
 
 def build(plan: Plan, settings: Settings, progress: Progress, console: Console) -> Manifest:
     """Every step from results to published artifacts; what is half done stays in folders that are then removed."""
-    with _work_folder(settings.touchline_home) as work, staging(plan.out) as staged:
-        ingest = _ingest(plan, work, progress)
-        print_ingest(console, ingest.report)
-        if not ingest.matches.num_rows:
-            raise BuildStopped(f"No matches were found in {plan.data}.")
-        _write_json(ingest.report.as_dict(), staged / contract.INGEST)
-        (staged / contract.PRICES).parent.mkdir(parents=True, exist_ok=True)
-        matches = work / "matches.parquet"
-        write_prices(ingest.prices, matches, staged / contract.PRICES, simulated=plan.is_simulated)
-        del ingest  # a gigabyte, while models are trained
-        return _Build(plan, settings, progress, work, staged).run(console)
+    with work_folder(settings.touchline_home) as work, staging(plan.out) as staged:
+        stage_matches(plan, work, staged, progress, tell=lambda report: print_ingest(console, report))
+        return BuildSteps(plan, settings, progress, work, staged).run(console)
 
 
 @contextmanager
-def _work_folder(home: Path) -> Iterator[Path]:
+def work_folder(home: Path) -> Iterator[Path]:
     parent = home / "work"
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob("build-*"):
@@ -149,23 +153,49 @@ def _work_folder(home: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _ingest(plan: Plan, work: Path, progress: Progress) -> Ingest:
+@dataclass(frozen=True, slots=True)
+class StagedMatches:
+    """The table of matches in the work folder, and what became of the rows of the source."""
+
+    path: Path
+    report: IngestReport
+
+
+def stage_matches(
+    plan: Plan,
+    work: Path,
+    staged: Path,
+    progress: Progress,
+    tell: Callable[[IngestReport], None] = lambda _report: None,
+) -> StagedMatches:
+    """Read the source: matches into the work folder, prices and the report on its rows into the staged one.
+
+    `tell` gets the report, also where there are no matches and BuildStopped is raised.
+    """
     folder = plan.data
     if folder is None:
         folder = work / "simulated"
         with progress.step("simulating leagues"):
             simulate(folder, seed=plan.seed, now=plan.now)
     ingest = read_folder(folder, progress, now=plan.now, aliases=plan.aliases)
-    pq.write_table(ingest.matches, work / "matches.parquet", compression="zstd")
-    return ingest
+    tell(ingest.report)
+    if not ingest.matches.num_rows:
+        raise BuildStopped(f"No matches were found in {plan.data}.")
+    matches = work / "matches.parquet"
+    pq.write_table(ingest.matches, matches, compression="zstd")
+    write_json(ingest.report.as_dict(), staged / contract.INGEST)
+    (staged / contract.PRICES).parent.mkdir(parents=True, exist_ok=True)
+    write_prices(ingest.prices, matches, staged / contract.PRICES, simulated=plan.is_simulated)
+    # the rows themselves go with this function: a gigabyte, while models are trained
+    return StagedMatches(matches, ingest.report)
 
 
-def _write_json(content: object, path: Path) -> None:
+def write_json(content: object, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-class _Build:
+class BuildSteps:
     """The steps after reading, in a work folder and a staged artifacts folder."""
 
     def __init__(self, plan: Plan, settings: Settings, progress: Progress, work: Path, staged: Path) -> None:
@@ -178,7 +208,7 @@ class _Build:
 
     def run(self, console: Console) -> Manifest:
         """Features, models, predictions, money, drift, publication."""
-        oldest, newest = _span(self._matches)
+        oldest, newest = results_span(self._matches)
         self._features.parent.mkdir(parents=True, exist_ok=True)
         build_features(self._matches, self._features, self._progress)
         features_computed_at = datetime.now(UTC)
@@ -187,22 +217,9 @@ class _Build:
             registry = self._registry()
             trained = self._train(registry, console)
             rows = self._predict(trained)
-            self._price()
-            history_until = self._remember()
-            # the history may know prices that this build does not
-            for name in (contract.ODDS, contract.PRICES):
-                rows[name] = pq.read_metadata(self._staged / name).num_rows
-            self._weigh()
-            self._settle()
+            history_until = self.price_and_settle(rows)
             self._say_drift(drift)
-        origin = Origin(
-            source=SIMULATED_SOURCE if self._plan.is_simulated else REAL_SOURCE,
-            simulated=self._plan.is_simulated,
-            seed=self._plan.seed if self._plan.is_simulated else None,
-            data_until=newest,
-            features_computed_at=features_computed_at,
-            history_until=history_until,
-        )
+        origin = self._plan.origin(newest, features_computed_at, history_until)
         with self._progress.step("checking the contract and publishing"):
             manifest = publish(self._staged, self._plan.out, origin, rows, datetime.now(UTC))
             # not before: until now workers answer with the models behind the artifacts that are served
@@ -232,9 +249,10 @@ class _Build:
         return TrainingRegistry(settings.mlflow_tracking_uri, settings.model_name, artifact_root)
 
     def _train(self, registry: "TrainingRegistry", console: Console) -> TrainingResult:
-        result = train(self._matches, self._features, registry, self._provenance(), self._progress)
+        provenance = self.provenance(self._matches, self._features)
+        result = train(self._matches, self._features, registry, provenance, self._progress)
         print_scores(console, result.scores)
-        _write_json(result.scores.to_dict(), self._staged / contract.SCORES)
+        write_json(result.scores.to_dict(), self._staged / contract.SCORES)
         return result
 
     def _predict(self, trained: TrainingResult) -> dict[str, int]:
@@ -243,10 +261,11 @@ class _Build:
             n = write_predictions(self._matches, probabilities, self._staged / contract.PREDICTIONS, datetime.now(UTC))
         return {contract.PREDICTIONS: n, contract.FEATURES: n}
 
-    def _provenance(self) -> "Provenance":
+    def provenance(self, *files: Path) -> "Provenance":
+        """What a model that is trained on these files was made from."""
         from worker.pipeline.training.registry import Provenance  # noqa: PLC0415
 
-        checksums = {path.name: FileStamp.from_file(path).sha256 for path in (self._matches, self._features)}
+        checksums = {path.name: FileStamp.from_file(path).sha256 for path in files}
         simulated = self._plan.is_simulated
         return Provenance(
             data_source=SIMULATED_SOURCE if simulated else REAL_SOURCE,
@@ -254,6 +273,17 @@ class _Build:
             checksums=checksums,
             seed=self._plan.known_seed,
         )
+
+    def price_and_settle(self, rows: dict[str, int]) -> datetime:
+        """Odds, history and money of the staged predictions, with their counts in `rows`; the history's new end."""
+        self._price()
+        history_until = self._remember()
+        # the history may know prices that this build does not
+        for name in (contract.ODDS, contract.PRICES):
+            rows[name] = pq.read_metadata(self._staged / name).num_rows
+        self._weigh()
+        self._settle()
+        return history_until
 
     def _price(self) -> None:
         path = self._staged / contract.ODDS
@@ -299,7 +329,7 @@ class _Build:
         )
         with self._progress.step("settling value bets"):
             settled = settle_matches(self._staged, self._plan.now, rules)
-            write_roi_tables(settled, _regions(self._matches), self._staged, self._plan.now, rules)
+            write_roi_tables(settled, list_regions(self._matches), self._staged, self._plan.now, rules)
 
     def _say_drift(self, drift: DriftProcess) -> None:
         with self._progress.step("comparing features with those of the training"):
@@ -307,7 +337,7 @@ class _Build:
         self._progress.note(f"drift: {report.summary}")
 
 
-def _span(matches: Path) -> tuple[datetime, datetime]:
+def results_span(matches: Path) -> tuple[datetime, datetime]:
     """Kick-off of the oldest and the newest match with a result."""
     with closing(open_connection()) as connection:
         query = "SELECT min(kickoff_utc), max(kickoff_utc) FROM read_parquet($matches) WHERE status = 'finished'"
@@ -317,7 +347,7 @@ def _span(matches: Path) -> tuple[datetime, datetime]:
     return oldest, newest
 
 
-def _regions(matches: Path) -> list[str]:
+def list_regions(matches: Path) -> list[str]:
     with closing(open_connection()) as connection:
         query = "SELECT DISTINCT region FROM read_parquet($matches) ORDER BY region"
         return [region for (region,) in connection.execute(query, {"matches": str(matches)}).fetchall()]

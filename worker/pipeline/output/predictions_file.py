@@ -34,7 +34,7 @@ COPY (
         home_score::SMALLINT AS home_score, away_score::SMALLINT AS away_score, outcome::TINYINT AS outcome,
         proba_home, proba_draw, proba_away, predicted_class::TINYINT AS predicted_class,
         model_name, model_version, model_stage, model_run_id,
-        $computed_at::TIMESTAMPTZ AS computed_at, in_sample,
+        coalesce(predicted_at, $computed_at)::TIMESTAMPTZ AS computed_at, in_sample,
         histories.home::SMALLINT AS n_history_home, histories.away::SMALLINT AS n_history_away,
         division, tier, has_time,
         -- in the words of the artifacts contract
@@ -51,7 +51,13 @@ COPY (
 
 
 def write_predictions(matches: Path, probabilities: pa.Table, out: Path, computed_at: datetime) -> int:
-    """Join matches and probabilities (the columns that `predict_all` gives) into `out`; the number of rows."""
+    """Join matches and probabilities (the columns that `predict_all` gives) into `out`; the number of rows.
+
+    Probabilities from before have their time in `predicted_at`; where it is null, or not there, they are of now.
+    """
+    if "predicted_at" not in probabilities.column_names:
+        unknown = pa.nulls(probabilities.num_rows, pa.timestamp("us", "UTC"))
+        probabilities = probabilities.append_column("predicted_at", unknown)
     connection = open_connection()
     try:
         connection.register("probabilities", probabilities)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from worker.inference import Rows
 from worker.pipeline.features.form import feature_names
 from worker.pipeline.progress import Progress
 from worker.pipeline.training.fitting import Dataset, Fit, Recipe, fit, instant
@@ -52,7 +53,7 @@ def train(
     with progress.step("registering models", total=len(fits)) as advance:
         versions = {}
         for alias, model in fits.items():
-            golden = model.rows(dataset.features[_golden_positions(dataset, until)])
+            golden = golden_rows(dataset, model, until)
             extras = blocks if alias == CHAMPION else ()
             boosters = {block.version: block.booster for block in extras}
             versions[alias] = registry.register(model, alias, scores.metrics(alias), provenance, golden, boosters)
@@ -87,7 +88,8 @@ def hold_out_before(newest: datetime) -> datetime:
     return min(turns, key=lambda turn: abs(turn - target))
 
 
-def _golden_positions(dataset: Dataset, since: datetime) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """A few matches spread over the hold-out, with empty and full feature rows alike."""
+def golden_rows(dataset: Dataset, model: Fit, since: datetime) -> Rows:
+    """Return the rows of a few matches spread over the hold-out, with empty and full ones alike."""
     first = int(np.searchsorted(dataset.kickoff, instant(since)))
-    return np.unique(np.linspace(first, len(dataset.kickoff) - 1, _GOLDEN_ROWS).astype(np.int64))
+    positions = np.unique(np.linspace(first, len(dataset.kickoff) - 1, _GOLDEN_ROWS).astype(np.int64))
+    return model.rows(dataset.features[positions])
