@@ -16,7 +16,13 @@ from packaging.markers import Marker
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "infra" / "requirements"
 # image -> lock; a worker may be built with either of two
-IMAGES: Mapping[str, str] = {"api": "api", "worker": "worker", "worker-drift": "drift", "dashboard": "dashboards"}
+IMAGES: Mapping[str, str] = {
+    "api": "api",
+    "worker": "worker",
+    "worker-drift": "drift",
+    "pipeline": "pipeline",
+    "dashboard": "dashboards",
+}
 # what infra/docker/Dockerfile installs for
 PLATFORM: Mapping[str, str] = {
     "python_version": "3.11",

@@ -38,7 +38,8 @@ class Rendered:
     @cached_property
     def pods(self) -> dict[str, Manifest]:
         """Every pod template and pod, by component."""
-        templates = [m["spec"]["template"] for m in self.manifests if "template" in m.get("spec", {})]
+        specs = [m["spec"].get("jobTemplate", m)["spec"] for m in self.manifests if "spec" in m]
+        templates = [spec["template"] for spec in specs if "template" in spec]
         return {m["metadata"]["labels"]["app.kubernetes.io/component"]: m for m in (*templates, *self.all("Pod"))}
 
     def containers(self) -> Iterator[tuple[str, Manifest]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.chart import ROOT, Helm
+from tests.chart.chart import ROOT, VALUES, Helm
 
 pytestmark = pytest.mark.timeout(600)
 DOCKERFILE = ROOT / "infra" / "docker" / "Dockerfile"
@@ -16,7 +16,8 @@ STAGES = {
     for head, body in re.findall(r"^FROM (.*)\n((?:(?!FROM ).*\n)*)", DOCKERFILE.read_text(), re.MULTILINE)
     for words in (head.split(),)
 }
-TARGETS = ("api", "worker", "dashboard")
+TARGETS = ("api", "worker", "pipeline", "dashboard")
+SMALL = next(path for path in VALUES if path.stem == "small")
 LOCKS = ("worker", "drift")  # a worker may be built with either
 
 
@@ -38,14 +39,14 @@ def test_hadolint_would_notice(tmp_path: Path) -> None:
 
 
 def test_there_is_an_image_for_each_component(helm: Helm) -> None:
-    images = {helm.render().container(target)["image"] for target in TARGETS}
+    images = {helm.render(values=SMALL).container(target)["image"] for target in TARGETS}
     assert {image.split(":")[0].removeprefix("touchline-") for image in images} == set(TARGETS)
     assert set(TARGETS) <= STAGES.keys()
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_uid_is_the_one_of_the_chart(helm: Helm, target: str) -> None:
-    security = helm.render().pods[target]["spec"]["securityContext"]
+    security = helm.render(values=SMALL).pods[target]["spec"]["securityContext"]
     assert f"USER {security['runAsUser']}:{security['runAsGroup']}\n" in STAGES[target]
 
 
@@ -62,7 +63,12 @@ def test_what_is_copied_is_there_and_sent_to_the_builder(target: str) -> None:
 
 @pytest.mark.parametrize(
     ("target", "without"),
-    [("api", ("mlflow", "xgboost-cpu", "panel")), ("worker", ("panel",)), ("dashboard", ("mlflow",))],
+    [
+        ("api", ("mlflow", "xgboost-cpu", "panel")),
+        ("worker", ("panel",)),
+        ("pipeline", ("panel", "aiobotocore", "asyncpg")),
+        ("dashboard", ("mlflow",)),
+    ],
 )
 def test_no_image_carries_what_its_process_never_loads(target: str, without: tuple[str, ...]) -> None:
     (lock,) = re.findall(r"^COPY (infra/requirements/\S+) ", STAGES[f"packages-{target}"], re.MULTILINE)

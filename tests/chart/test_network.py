@@ -22,7 +22,8 @@ def test_only_those_who_must_may_call(helm: Helm) -> None:
         "worker": set(),
         "dashboard": {"test"},
         "postgres": {"api"},
-        "redis": {"api", "worker"},
+        "pipeline": set(),
+        "redis": {"api", "worker", "pipeline"},
     }
 
 

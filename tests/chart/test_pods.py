@@ -9,7 +9,7 @@ from tests.chart.chart import ROOT, Helm, Rendered
 from worker.pool import STOP_S
 
 pytestmark = pytest.mark.timeout(600)
-OURS = ("api", "worker", "dashboard", "test")
+OURS = ("api", "worker", "pipeline", "dashboard", "test")
 
 
 def test_each_pod_meets_the_restricted_standard(rendered: Rendered) -> None:

@@ -22,6 +22,17 @@ def left_over(target: Path) -> list[str]:
     return [path.name for path in target.parent.iterdir() if "staging" in path.name]
 
 
+def test_in_a_volume_the_staging_folder_is_hidden_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beside a mounted volume is another file system, where nothing can be moved from in one step."""
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
+    with staging(tmp_path) as folder:
+        assert folder.parent == tmp_path
+        assert folder.name.startswith(".")
+        with pytest.raises(BuildStopped, match="Another build"), staging(tmp_path):
+            pass
+    assert not folder.exists()
+
+
 def test_published_artifacts_keep_the_contract_and_say_where_they_are_from(tmp_path: Path) -> None:
     target = tmp_path / "artifacts"
     published(target)

@@ -40,8 +40,11 @@ class FolderChanged:
 
 @contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target`, on the same file system; one build at a time, gone at the end."""
-    parent = target.absolute().parent
+    """An empty folder on the file system of `target`, beside it; one build at a time, gone at the end.
+
+    In a volume that is mounted at `target` it is hidden inside: what is beside it is another file system.
+    """
+    parent = target.absolute() if target.is_mount() else target.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.staging-"
     with (parent / f".{target.name}.lock").open("w") as lock:

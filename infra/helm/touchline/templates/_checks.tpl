@@ -61,6 +61,12 @@
 {{- if not (or $v.artifacts.uri $claim) }}
 {{- fail "no artifacts: set artifacts.uri, artifacts.persistence.existingClaim or artifacts.persistence.size" }}
 {{- end }}
+{{- if and $v.pipeline.enabled (not $claim) }}
+{{- fail "pipeline.enabled needs artifacts.persistence: it publishes to a volume, not to a bucket" }}
+{{- end }}
+{{- if and $v.pipeline.enabled (not $v.config.SOURCE_LEAGUES) }}
+{{- fail "pipeline.enabled: set config.SOURCE_LEAGUES, the leagues that it fetches" }}
+{{- end }}
 {{- if not $v.config.MLFLOW_TRACKING_URI }}
 {{- fail "no model registry: set config.MLFLOW_TRACKING_URI" }}
 {{- end }}
