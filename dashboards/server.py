@@ -17,6 +17,7 @@ from typing import Any
 import panel as pn
 from bokeh.server.server import Server
 from bokeh.settings import settings as bokeh_settings
+from panel.io.application import build_applications
 from panel.template import Template
 from tornado.web import RequestHandler
 from yarl import URL
@@ -28,7 +29,7 @@ from dashboards.change_feed import ChangeFeed
 from dashboards.filters import Filters, Params, parse_time_zone
 from dashboards.login import check_exposure, login_options, require_login
 from dashboards.metrics import MetricsHandler, trace_requests
-from dashboards.pages import build_page
+from dashboards.pages import TITLE, FirstScreens, build_page
 from dashboards.static import FileCache, list_routes
 from dashboards.store import TTL_S, Store
 
@@ -89,12 +90,16 @@ def _create_server(store: Store, feed: ChangeFeed, metrics: PageMetrics, setting
     public_url = _public_url(settings)
 
     def page() -> Template:  # Panel asks for a plain function: a partial would be taken for a parameterised pane
-        return build_page(store, feed, api_url=public_url)
+        return build_page(store, feed, first_screens, api_url=public_url)
+
+    first_screens = FirstScreens(store)
+    applications = build_applications({"/": page}, title=TITLE, location=False)  # the browser keeps its address bar
+    applications["/"].add(first_screens)
 
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         server = pn.io.server.get_server(
-            {"/": page},
+            applications,
             address=host,
             port=port,
             websocket_origin=_allowed_origins(host, port, settings.dashboard_origins),
@@ -104,7 +109,6 @@ def _create_server(store: Store, feed: ChangeFeed, metrics: PageMetrics, setting
             ],
             **login_options(settings),
             compress_response=True,  # of what is no file: the page itself, CSV
-            location=False,  # the browser keeps its address bar itself: one history entry per change
             session_history=0,  # else the list of closed sessions grows for ever
             check_unused_sessions_milliseconds=CLEAN_UP_MS,
         )

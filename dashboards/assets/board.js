@@ -56,36 +56,22 @@ class Board {
 
   frame() {
     this.fresh = h("span", {class: "fresh"})
-    this.freshLine = h("p", {class: "fresh-line"})
+    this.freshLine = h("span", {class: "fresh"})
     this.badge = h("span", {class: "badge"})
-    this.drawer = h(
-      "aside",
-      {class: "side", "aria-label": "Filters", id: "filters"},
-      h(
-        "div",
-        {class: "side-head"},
-        h("h2", {}, "Filters"),
-        h(
-          "button",
-          {type: "button", class: "icon-button", "aria-label": "Close filters", onclick: () => this.open(false)},
-          icon("close"),
-        ),
-      ),
-      this.controls.side,
-      h("button", {type: "button", class: "button primary wide done", onclick: () => this.open(false)}, "Show matches"),
-    )
+    this.side = h("aside", {class: "side", "aria-label": "Filters"}, this.controls.side)
+    this.drawer = this.drawerDialog()
     this.opener = h(
       "button",
-      {
-        type: "button",
-        class: "button opener",
-        "aria-controls": "filters",
-        "aria-expanded": "false",
-        onclick: () => this.open(true),
-      },
+      {type: "button", class: "button opener", "aria-haspopup": "dialog", onclick: () => this.open()},
       icon("sliders"),
-      "Filters",
+      h("span", {class: "word"}, "Filters"),
       this.badge,
+    )
+    this.summary = h(
+      "button",
+      {type: "button", class: "summary", "aria-expanded": "false", onclick: () => this.toggleSummary()},
+      "Results",
+      icon("chevron"),
     )
     this.controls.bar.prepend(this.opener)
     this.tabs = h(
@@ -97,6 +83,7 @@ class Board {
     )
     this.live = h("span", {class: "live-state", role: "status"})
     this.help = helpDialog()
+    this.definitions = definitionsPopover()
     this.sql = h("dialog", {class: "help sql", "aria-labelledby": "sql-title"})
     return h(
       "div",
@@ -109,6 +96,7 @@ class Board {
         this.tabs,
         this.fresh,
         this.live,
+        iconButton("info", "Definitions", () => this.definitions.togglePopover()),
         h(
           "button",
           {
@@ -125,22 +113,57 @@ class Board {
       h(
         "div",
         {class: "frame"},
-        this.drawer,
-        h("div", {class: "scrim", onclick: () => this.open(false)}),
+        // before the filters, which stand on its left: the Tab key comes to the first match sooner
         h(
           "main",
           {class: "main", id: "matches"},
-          this.freshLine,
           this.notices.el,
           this.results.el,
           this.controls.bar,
+          h("p", {class: "fresh-line"}, this.freshLine, this.summary),
+          (this.title = h("h2", {class: "hidden"}, "Matches")),
           this.content,
           footer(),
         ),
+        this.side,
       ),
+      this.drawer,
+      this.definitions,
       this.help,
       this.sql,
     )
+  }
+
+  /* the filters where there is no room beside the list; the browser keeps the focus inside */
+  drawerDialog() {
+    const body = h("div", {class: "drawer-body"})
+    const close = () => dialog.close()
+    const dialog = h(
+      "dialog",
+      {class: "drawer", "aria-labelledby": "drawer-title"},
+      h(
+        "div",
+        {class: "drawer-head"},
+        h("h2", {id: "drawer-title"}, "Filters"),
+        iconButton("close", "Close filters", close),
+      ),
+      body,
+      h("button", {type: "button", class: "button primary wide done", onclick: close}, "Show matches"),
+    )
+    dialog.addEventListener("close", () => this.side.append(this.controls.side))
+    dialog.addEventListener("click", event => {
+      if (event.target === dialog) close()
+    })
+    this.wide = matchMedia("(min-width: 75em)")
+    this.onWide = () => dialog.close()
+    this.wide.addEventListener("change", this.onWide)
+    this.fillDrawer = () => fill(body, this.controls.side)
+    return dialog
+  }
+
+  toggleSummary() {
+    const isOpen = this.el.classList.toggle("has-summary")
+    this.summary.setAttribute("aria-expanded", String(isOpen))
   }
 
   listen(model) {
@@ -168,6 +191,7 @@ class Board {
     removeEventListener("popstate", this.onBack)
     document.removeEventListener("visibilitychange", this.onSeen)
     clearInterval(this.ticking)
+    this.wide.removeEventListener("change", this.onWide)
     clearTimeout(this.answering)
     this.list.remove()
   }
@@ -247,6 +271,7 @@ class Board {
       tab.dataset.view === view ? tab.setAttribute("aria-current", "page") : tab.removeAttribute("aria-current")
     if (view === this.view) return
     this.view = view
+    this.title.textContent = VIEWS.find(([name]) => name === view)[1]
     this.seenAt = null
     this.notices.clear("cached", "newer")
     this.performance.remove()
@@ -408,18 +433,22 @@ class Board {
     if (scrollY > top) scrollTo({top: Math.max(0, top - 120), behavior: "instant"})
   }
 
-  open(isOpen) {
-    this.el.classList.toggle("has-drawer", isOpen)
-    this.opener.setAttribute("aria-expanded", String(isOpen))
-    if (isOpen) this.controls.search.focus({preventScroll: true})
-    else this.opener.focus({preventScroll: true})
+  open() {
+    this.fillDrawer()
+    this.drawer.showModal()
+    this.controls.search.focus({preventScroll: true})
+  }
+
+  /* whether a dialog is open, which has the keys for itself */
+  get isCovered() {
+    return [this.help, this.sql, this.drawer].some(dialog => dialog.open)
   }
 
   key(event) {
     const target = event.composedPath()[0]
     if (event.key === "Escape") return this.escape(target)
     if (event.ctrlKey || event.metaKey || event.altKey || target.matches?.("input, select, textarea")) return
-    if (this.help.open || this.sql.open) return // what is behind it does not move
+    if (this.isCovered) return // what is behind it does not move
     if (event.key === "?") return this.help.showModal()
     const actions = {
       j: () => this.list.move(1),
@@ -435,13 +464,13 @@ class Board {
   }
 
   search() {
-    if (getComputedStyle(this.opener).display !== "none") this.open(true)
+    if (!this.wide.matches) this.open()
     this.controls.focusSearch()
   }
 
   escape(target) {
-    if (this.el.classList.contains("has-drawer")) this.open(false)
-    else target.blur?.()
+    if (this.isCovered || this.definitions.matches(":popover-open")) return
+    if (!this.list.close(target)) target.blur?.()
   }
 
   follow() {
@@ -475,6 +504,39 @@ function switchTheme() {
   }
 }
 
+const iconButton = (name, label, onclick) =>
+  h("button", {type: "button", class: `icon-button ${name}`, "aria-label": label, title: label, onclick}, icon(name))
+
+/* what the words on the page mean, for every pointer and for the keyboard */
+const DEFINITIONS = [
+  ["1, X, 2", "Win of the home side, draw, win of the away side."],
+  ["Pick", "The most probable outcome. Hit: it came. It is judged apart from the value bet."],
+  ["Edge", "Probability × odds − 1: what a bet would gain on average if the model were right."],
+  ["Value bet", "The outcome with the best edge, where the edge reaches the threshold. One a match."],
+  ["⚠ check", "An edge above 30 % is likelier a wrong or old price than value: check the odds."],
+  ["Fair odds", "1 / probability. Odds above them would be value if the model is right."],
+  ["Market", "Probability the odds say, without the bookmaker's margin."],
+  ["ROI", "Yield: profit per unit staked on settled value bets. Expected: the mean edge of the same bets."],
+  ["95 % CI", "Interval of the ROI. While it contains 0, luck alone explains the result."],
+  ["Region ROI", "ROI of value bets in the region settled before the match, shrunk towards the overall ROI."],
+  ["¼ Kelly", "Stake as a share of the bankroll: a quarter of Kelly's, capped."],
+  ["Accuracy", "Share of picks that came, beside two picks that need no model: market favourite and always home."],
+  ["In-sample", "The model was trained on this result, so it proves nothing."],
+  ["Too few matches", "The model knows too few recent matches of a team: no edge counts as value."],
+]
+
+const definitionsPopover = () =>
+  h(
+    "div",
+    {class: "definitions", popover: "auto", role: "dialog", "aria-labelledby": "definitions-title"},
+    h("h2", {id: "definitions-title"}, "Definitions"),
+    h(
+      "dl",
+      {tabindex: 0},
+      DEFINITIONS.map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))),
+    ),
+  )
+
 const KEYS = [
   ["j", "next match"],
   ["k", "match before"],
@@ -482,6 +544,7 @@ const KEYS = [
   ["o", "its odds at the bookmaker"],
   ["v", "value bets only"],
   ["/", "search"],
+  ["Esc", "close the detail"],
   ["?", "this help"],
 ]
 
@@ -521,10 +584,25 @@ function helpDialog() {
   return dialog
 }
 
+/* The server's first screen stays until this one is styled and has its own: both have their parts in the same places. */
+function takeOver(board) {
+  const areResultsThere = () => board.view === "operations" || !board.results.el.querySelector(".skeleton")
+  const isReady = () =>
+    getComputedStyle(board.el).getPropertyValue("--styled") &&
+    (board.notices.isUrgent || (!board.content.querySelector(".waiting") && areResultsThere()))
+  const look = () => {
+    if (!isReady()) return setTimeout(look, 16)
+    document.getElementById("shell")?.remove()
+    document.documentElement.classList.add("is-live-page")
+    board.list.redraw()
+  }
+  look()
+}
+
 export function render({model, el}) {
   const board = new Board(model)
   el.append(board.el)
-  document.getElementById("shell")?.remove()
+  takeOver(board)
   model.on("remove", () => board.remove())
 }
 

@@ -101,7 +101,7 @@ export class Controls {
       ODDS_FORMS,
     )
     this.odds.value = oddsIn()
-    this.value = h("input", {type: "checkbox", role: "switch", id: "value"})
+    this.value = h("input", {type: "checkbox", role: "switch", id: "value", "aria-label": "Value bets only"})
     this.value.addEventListener("change", () => onChange({value: this.value.checked}))
     this.status = h("div", {class: "segments", role: "group", "aria-label": "Status"})
     this.reset = h("button", {type: "button", class: "button wide", onclick: onReset}, "Reset filters")
@@ -124,22 +124,38 @@ export class Controls {
         ),
       ),
       this.reset,
-      field("Odds shown as", "odds", this.odds),
-      (this.export = h(
-        "a",
-        {class: "button wide", href: "cards.csv", download: "matches.csv"},
-        icon("down"),
-        "Export CSV",
-      )),
-      h("button", {type: "button", class: "button wide", onclick: onSql}, "Show SQL"),
+      h(
+        "section",
+        {class: "settings", "aria-label": "Display and export"},
+        field("Odds shown as", "odds", this.odds),
+        (this.export = h(
+          "a",
+          {class: "button wide", href: "cards.csv", download: "matches.csv"},
+          icon("down"),
+          "Export CSV",
+        )),
+        h("button", {type: "button", class: "button wide", onclick: onSql}, "Show SQL"),
+      ),
     )
     this.bar = h(
       "div",
       {class: "toolbar"},
       this.status,
-      h("label", {class: "switch", for: "value"}, this.value, h("span", {class: "knob"}), "Value bets only"),
-      h("label", {class: "sort", for: "sort"}, h("span", {}, "Sort"), this.sort),
+      h(
+        "label",
+        {class: "switch", for: "value"},
+        this.value,
+        h("span", {class: "knob"}),
+        h("span", {class: "long"}, "Value bets only"),
+        h("span", {class: "short", "aria-hidden": "true"}, "Value"),
+      ),
     )
+    const label = h("label", {class: "sort", for: "sort"}, h("span", {}, "Sort"), this.sort)
+    // where the bar has no room for it, it is among the filters
+    const isNarrow = matchMedia("(max-width: 43.6875em)")
+    const place = () => (isNarrow.matches ? this.reset.before(label) : this.bar.append(label))
+    isNarrow.addEventListener("change", place)
+    place()
   }
 
   show(state, narrowing, query) {

@@ -7,9 +7,17 @@ import {buildAwaitedHead, buildDayHead, buildGroupHead, buildRow, isAwaited} fro
 
 const OVERSCAN_PX = 700
 const AHEAD_PX = 2000
+/* in rem, as in the style sheet: who has larger text has larger rows */
 const SIZES = {
-  wide: {day: 40, group: 36, row: 56, context: 20, tail: 56},
-  narrow: {day: 40, group: 38, row: 138, context: 20, tail: 56},
+  wide: {day: 2.5, group: 2.25, row: 3.5, context: 1.25, tail: 3.5},
+  narrow: {day: 2, group: 2, row: 8.25, context: 1.25, tail: 3.5},
+}
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize)
+const sizes = isNarrow => {
+  const unit = rem()
+  return Object.fromEntries(
+    Object.entries(isNarrow ? SIZES.narrow : SIZES.wide).map(([name, size]) => [name, size * unit]),
+  )
 }
 
 export class MatchList {
@@ -33,7 +41,7 @@ export class MatchList {
     this.predictions = new Map()
     this.histories = new Map()
     this.active = -1
-    this.narrow = matchMedia("(max-width: 859px)")
+    this.narrow = matchMedia("(max-width: 43.6875em)")
     this.canvas = h("div", {class: "canvas", role: "list", "aria-label": "Matches"})
     this.here = h("span", {class: "here"})
     this.head = h(
@@ -140,7 +148,7 @@ export class MatchList {
   /* --- layout -------------------------------------------------------------------------------------------- */
 
   layout() {
-    const size = this.narrow.matches ? SIZES.narrow : SIZES.wide
+    const size = sizes(this.narrow.matches)
     this.items = []
     let y = 0
     const put = (item, height) => {
@@ -318,7 +326,7 @@ export class MatchList {
   /* --- keys and clicks ------------------------------------------------------------------------------------ */
 
   toggle(row) {
-    this.openIds.has(row.id) ? this.openIds.delete(row.id) : this.openIds.add(row.id)
+    this.openIds.delete(row.id) || this.openIds.add(row.id)
     const el = this.drawn.get(row.id),
       isOpen = this.openIds.has(row.id)
     el?.classList.toggle("is-open", isOpen)
@@ -341,6 +349,19 @@ export class MatchList {
     this.draw()
     this.highlight()
     this.drawn.get(item.key)?.querySelector(".teams")?.focus({preventScroll: true})
+  }
+
+  /**
+   * Close the detail that an element is in, or that of its row, and focus the row; return whether there was one.
+   * @param {Element} target
+   */
+  close(target) {
+    const item = /** @type {HTMLElement | null} */ (target.closest?.(".row, .detail-item")),
+      id = item?.dataset.id ?? item?.dataset.for
+    if (!this.openIds.has(id)) return false
+    this.toggle(this.byKey.get(id).row)
+    this.drawn.get(id)?.querySelector(".teams")?.focus({preventScroll: true})
+    return true
   }
 
   highlight() {

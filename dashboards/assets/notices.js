@@ -28,6 +28,11 @@ export class Notices {
     return this.notices.has("cached") || this.notices.has("disconnected")
   }
 
+  /* whether there is one that cannot wait */
+  get isUrgent() {
+    return this.isOld || this.notices.has("page")
+  }
+
   draw() {
     fill(this.el, [...this.notices.values()])
     this.onChange()

@@ -11,7 +11,7 @@ export class Results {
     this.el = h("section", {class: "results", "aria-label": "Results of the filtered matches", "aria-live": "polite"})
     this.wait()
     // where the strip scrolls sideways, keys must be able to scroll it
-    const scrolls = matchMedia("(max-width: 1023px)"),
+    const scrolls = matchMedia("(max-width: 63.9375em)"),
       follow = () => {
         scrolls.matches ? this.el.setAttribute("tabindex", "0") : this.el.removeAttribute("tabindex")
       }

@@ -22,7 +22,6 @@ export const isAwaited = row =>
 
 export function buildRow(row, {grouped, open, position, total, onToggle}) {
   const signal = valueOf(row)
-  const label = `${row.home} against ${row.away}`
   const el = h(
     "div",
     {
@@ -42,7 +41,7 @@ export function buildRow(row, {grouped, open, position, total, onToggle}) {
       h("b", {}, row.timed ? f.time(row.t) : f.DASH),
       h("small", {}, stateOf(row)),
     ),
-    teams(row, label, open),
+    teams(row, open),
     ...[0, 1, 2].map(outcome => tile(row, outcome, signal)),
     h("div", {class: "signal"}, ...signalParts(row, signal)),
     h("div", {class: "pred"}, pick(row)),
@@ -61,7 +60,7 @@ function stateOf(row) {
   return row.timed && wait < 2 * 3600e3 ? `in ${f.duration(wait)}` : ""
 }
 
-function teams(row, label, open) {
+function teams(row, open) {
   const team = (name, side) =>
     h(
       "span",
@@ -71,9 +70,11 @@ function teams(row, label, open) {
     )
   return h(
     "button",
-    {class: "teams", type: "button", "aria-expanded": String(open), "aria-label": `${label}: details`},
+    {class: "teams", type: "button", "aria-expanded": String(open)},
     team(row.home, 0),
+    h("span", {class: "hidden"}, row.score ? "," : "against"),
     team(row.away, 2),
+    h("span", {class: "hidden"}, ": details"),
   )
 }
 

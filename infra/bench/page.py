@@ -6,13 +6,15 @@ The page's server is one process; sessions beyond the one in the browser speak B
 
 import argparse
 import asyncio
+import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
+from urllib.request import urlopen
 
 import aiohttp
 import psutil
@@ -20,6 +22,7 @@ from playwright.async_api import Browser, Page
 from rich.console import Console
 from rich.table import Table
 
+from infra.bench import lighthouse
 from infra.bench.servers import Servers
 from infra.bench.sessions import Visitor, visiting
 from infra.bench.synthetic import make_artifacts
@@ -46,16 +49,19 @@ _PAINTED = """async region => {
 }"""
 
 
-async def _first_row(page: Page, url: str) -> float:
+async def _first_row(page: Page, url: str) -> tuple[float, float]:
+    """Seconds until the first row of the server is seen, and until the live page has taken over."""
     began = time.perf_counter()
     await page.goto(url, wait_until="commit")
     await page.locator(".row").first.wait_for(timeout=WAIT_MS)
-    return time.perf_counter() - began
+    first_s = time.perf_counter() - began
+    await page.locator("#shell").wait_for(state="detached", timeout=WAIT_MS)
+    return first_s, time.perf_counter() - began
 
 
 async def in_browser(browser: Browser, url: str) -> dict[str, float]:
-    """Medians of a cold and a warm first row, and of a filter until it is painted; seconds."""
-    cold, warm, painted = [], [], []
+    """Medians of a cold and a warm first row, of the take-over, and of a filter until it is painted; seconds."""
+    cold, warm, painted = list[tuple[float, float]](), list[tuple[float, float]](), list[float]()
     for number in range(ROUNDS):
         context = await browser.new_context(viewport={"width": 1440, "height": 900})
         page = await context.new_page()
@@ -63,7 +69,13 @@ async def in_browser(browser: Browser, url: str) -> dict[str, float]:
         warm.append(await _first_row(page, url))
         painted.append(await page.evaluate(_PAINTED, f"Region {number:02d}") / 1000)
         await context.close()
-    return {"first row, cold": median(cold), "first row, warm": median(warm), "filter to painted": median(painted)}
+    return {
+        "first row, cold": median(first for first, _ in cold),
+        "live, cold": median(live for _, live in cold),
+        "first row, warm": median(first for first, _ in warm),
+        "live, warm": median(live for _, live in warm),
+        "filter to painted": median(painted),
+    }
 
 
 async def _busy(visitor: Visitor, until: float) -> list[float]:
@@ -113,12 +125,12 @@ async def measure(url: str, page_pid: int) -> dict[str, float]:
     return found
 
 
-PROTOTYPE = {"first row, cold": 4.0, "first row, warm": 2.4, "filter to painted": 0.5, "a session, MB": 2.0}
+PROTOTYPE = {"live, cold": 4.0, "live, warm": 2.4, "filter to painted": 0.5, "a session, MB": 2.0}
 PROTOTYPE |= {"20 busy sessions, p50": 0.345, "20 busy sessions, p95": 0.56}
 
 
-def run(home: Path, n_matches: int) -> dict[str, float]:
-    """Start API and page over so many made-up matches, and measure."""
+def run(home: Path, n_matches: int, n_lighthouse: int) -> Iterator[Table]:
+    """Start API and page over so many made-up matches; yield the tables of Lighthouse and that of the page."""
     artifacts = make_artifacts(home / "artifacts", n_matches, N_FEATURES)
     env = {"TOUCHLINE_HOME": str(home / "var"), "LOG_FORMAT": "json", "REDIS_URL": "redis://127.0.0.1:1/0"}
     servers = Servers(home, env | {"ARTIFACTS_URI": str(artifacts)})
@@ -128,7 +140,13 @@ def run(home: Path, n_matches: int) -> dict[str, float]:
         servers.wait_for(api, "/predict/facets/")
         server = servers.start("page", "dashboards", DASHBOARD_PORT=str(page), API_URL=f"http://127.0.0.1:{api}")
         servers.wait_for(page, "/")
-        return asyncio.run(measure(f"http://127.0.0.1:{page}", server.pid))
+        if n_lighthouse:
+            lighthouse.install()
+            with urlopen(f"http://127.0.0.1:{api}/predict/cards/?status=upcoming&sort=kickoff&limit=26") as answer:
+                plain = lighthouse.write_plain(json.load(answer)["items"], home / "plain.html")
+            with lighthouse.serve_yardsticks(servers, plain) as yardsticks:
+                yield from lighthouse.compare({"match page": f"http://127.0.0.1:{page}/"} | yardsticks, n_lighthouse)
+        yield _tabulate(asyncio.run(measure(f"http://127.0.0.1:{page}", server.pid)), n_matches)
     finally:
         servers.stop()
 
@@ -137,10 +155,15 @@ def main(arguments: Sequence[str]) -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="scripts/bench page", description=__doc__)
     parser.add_argument("--matches", type=int, default=N_MATCHES)
+    parser.add_argument("--lighthouse", type=int, default=3, help="visits of Lighthouse a page and screen; 0: none")
     given = parser.parse_args(arguments)
     with TemporaryDirectory(prefix="touchline-bench-") as folder:
-        found = run(Path(folder), given.matches)
-    table = Table(f"{given.matches:,} matches", "s or MB", "prototype")
+        for table in run(Path(folder), given.matches, given.lighthouse):
+            Console().print(table)
+
+
+def _tabulate(found: dict[str, float], n_matches: int) -> Table:
+    table = Table(f"{n_matches:,} matches", "s or MB", "prototype")
     for name, value in found.items():
         table.add_row(name, f"{value:.3f}", f"{PROTOTYPE[name]:g}" if name in PROTOTYPE else "")
-    Console().print(table)
+    return table
