@@ -52,7 +52,7 @@ def read_market(connection: Connection, match_id: Places, kickoff_us: Places, we
     place = by_id[np.searchsorted(match_id, found["match_id"].to_numpy(), sorter=by_id)].astype(np.int64)
     order = np.argsort(place, kind="stable")
     match = place[order]
-    names, code = _codes(found["bookmaker"])
+    names, code = encode_names(found["bookmaker"])
     odds = np.column_stack([found[f"odds_{side}"].to_numpy() for side in OUTCOMES])[order]
     book = code[order]
     middle = prices.middle(odds, match, n, _is_one_of(names, {prices.MARKET_AVERAGE})[book])
@@ -74,7 +74,8 @@ def read_market(connection: Connection, match_id: Places, kickoff_us: Places, we
     )
 
 
-def _codes(names: "pa.ChunkedArray[Any]") -> tuple[list[str], Places]:
+def encode_names(names: "pa.ChunkedArray[Any]") -> tuple[list[str], Places]:
+    """Return the names that are there and the place of each row's among them."""
     encoded = names.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
 

@@ -314,7 +314,7 @@ function edgesChart({edge_bars: bars, value_edge: threshold}) {
   if (!n) return empty(title, "No match here has odds.")
   const value = sum(bars.filter(bar => bar.low !== null && bar.low >= threshold - 1e-9)),
     suspect = sum(bars.filter(bar => bar.low !== null && bar.low >= SUSPECT_EDGE - 1e-9))
-  const summary = `${f.count(value)} of ${f.count(n)} matches with odds (${f.probability(value / n)}) reach the threshold of ${f.probability(threshold)}. ${f.count(suspect)} have an edge above ${f.probability(SUSPECT_EDGE)}: likelier a wrong link or an old price than value, so check them.`
+  const summary = `${f.count(value)} of ${f.count(n)} matches with odds (${f.probability(value / n)}) reach the threshold of ${f.probability(threshold)}. ${f.count(suspect)} have an edge above ${f.probability(SUSPECT_EDGE)}: no record of settled bets supports edges this large.`
   return histogramOf({
     title,
     summary,

@@ -40,6 +40,7 @@ from worker.pipeline.output.roi_tables import write_roi_tables
 from worker.pipeline.output.value_bets import BettingRules, settle_matches
 from worker.pipeline.progress import Progress, shown
 from worker.pipeline.simulation.simulator import SOURCE_FILE, simulate
+from worker.pipeline.study import EVER, as_dict, print_study, read_study
 from worker.pipeline.summary import print_ingest, print_scores
 from worker.pipeline.training.segments import predict_all
 from worker.pipeline.training.training import TrainingResult, hold_out_before, train
@@ -218,6 +219,7 @@ class BuildSteps:
             trained = self._train(registry, console)
             rows = self._predict(trained)
             history_until = self.price_and_settle(rows)
+            self._evaluate(trained, console)
             self._say_drift(drift)
         origin = self._plan.origin(newest, features_computed_at, history_until)
         with self._progress.step("checking the contract and publishing"):
@@ -252,7 +254,6 @@ class BuildSteps:
         provenance = self.provenance(self._matches, self._features)
         result = train(self._matches, self._features, registry, provenance, self._progress)
         print_scores(console, result.scores)
-        write_json(result.scores.to_dict(), self._staged / contract.SCORES)
         return result
 
     def _predict(self, trained: TrainingResult) -> dict[str, int]:
@@ -330,6 +331,14 @@ class BuildSteps:
         with self._progress.step("settling value bets"):
             settled = settle_matches(self._staged, self._plan.now, rules)
             write_roi_tables(settled, list_regions(self._matches), self._staged, self._plan.now, rules)
+
+    def _evaluate(self, trained: TrainingResult, console: Console) -> None:
+        """Say how good all forecasts are beside each other, and whether edges mean what they say."""
+        with self._progress.step("comparing forecasts and promises"):
+            study = read_study(self._staged, EVER)
+            scores = trained.scores.to_dict() | as_dict(study, trained.scores.since)
+            write_json(scores, self._staged / contract.SCORES)
+        print_study(console, study, forecasts_since=trained.scores.since, is_short=True)
 
     def _say_drift(self, drift: DriftProcess) -> None:
         with self._progress.step("comparing features with those of the training"):
