@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from yarl import URL
 
 from app.runtime import Backoff
@@ -21,11 +21,12 @@ READ_TIMEOUT_S = 15.0  # above the API's own query deadline, so that its explana
 LIVE_TIMEOUT_S = 35.0  # the API promises an answer or 504 within 30 s
 PATIENCE_S = 30.0  # how long one call waits, all its pauses together, for a service that says 429 or 503
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 8.0  # where the service names no Retry-After
-KEPT_BYTES = 32 * 2**20
+KEPT_BYTES = 8 * 2**20  # of bodies; what is made of one takes several times that
 JSON = "application/json"
 ARROW = "application/vnd.apache.arrow.stream"
 _RETRIED = frozenset({429, 503})
 _MEMBERS = frozenset(ProblemOut.model_fields)
+M = TypeVar("M", bound=BaseModel)
 QueryParams = Mapping[str, str | Sequence[str]]
 
 
@@ -107,6 +108,23 @@ class ApiReply:
     snapshot_id: str | None = None
     next_cursor: str | None = None  # of an answer that comes in pages
     is_immutable: bool = False  # it never changes, and need not be asked for again
+    parsed: dict[type[BaseModel], BaseModel] = field(default_factory=dict, compare=False, repr=False)
+
+    def parse(self, model: type[M]) -> M:
+        """Return the body as a model, made once for as long as the answer is kept.
+
+        Raises:
+            ApiFailure: the body does not fit the schema; members that are not in it are ignored.
+        """
+        known = self.parsed.get(model)
+        if isinstance(known, model):
+            return known
+        try:
+            found = model.model_validate_json(self.body or b"", extra="ignore")
+        except ValidationError as error:
+            raise ApiFailure.unreadable() from error
+        self.parsed[model] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ class TouchlineClient(ApiSession):
     """The API of one service; every call may raise `ApiFailure`, and no other exception of this client's.
 
     Reads keep the entity tag of their answer: one that still holds comes without a body, and one about a time past
-    (`as_of`) is not asked for twice. A member that this client does not know yet is ignored.
+    (`as_of`) is not asked for twice. The objects of an answer are kept with it and given again: leave their lists alone.
+    A member that this client does not know yet is ignored.
     """
 
     # reads of the snapshot
@@ -165,7 +166,7 @@ class TouchlineClient(ApiSession):
             ApiFailure: with the code `prediction-timeout`, `extras["task_id"]` is what `wait_for_task` waits for.
         """
         request = ApiRequest(f"/predict/{match_id:d}", _write_params(query), timeout_s=LIVE_TIMEOUT_S)
-        return _parse(LivePredictionOut, await self.send(request))
+        return (await self.send(request)).parse(LivePredictionOut)
 
     async def submit_prediction(self, body: AsyncPredictIn) -> TaskOut:
         """Put a prediction into the queue, and return its task at once."""
@@ -173,7 +174,7 @@ class TouchlineClient(ApiSession):
 
     async def get_task(self, task_id: str) -> TaskOut:
         """Return where a task is, with its result once it is done."""
-        return _parse(TaskOut, await self.send(ApiRequest(f"/monitoring/task_status/{task_id}")))
+        return (await self.send(ApiRequest(f"/monitoring/task_status/{task_id}"))).parse(TaskOut)
 
     async def wait_for_task(self, task_id: str, *, timeout_s: float = 60.0) -> LivePredictionOut:
         """Look at a task, at growing intervals, until it has a result.
@@ -257,7 +258,7 @@ class TouchlineClient(ApiSession):
             body=body.model_dump_json(exclude_none=True),
             timeout_s=PROMOTION_TIMEOUT_S,
         )
-        return _parse(PromotionOut, await self.send(request))
+        return (await self.send(request)).parse(PromotionOut)
 
     async def get_drift(self) -> DriftOut:
         """Return the newest drift report."""
@@ -277,7 +278,7 @@ class TouchlineClient(ApiSession):
 
     async def get_readyz(self, query: ReadyQuery | None = None) -> ReadyOut:
         """Return whether all that answers need is there; a service that is not ready is an answer, no failure."""
-        return _parse(ReadyOut, await self.send(ApiRequest("/readyz", _write_params(query), statuses=(200, 503))))
+        return (await self.send(ApiRequest("/readyz", _write_params(query), statuses=(200, 503)))).parse(ReadyOut)
 
     async def get_metrics(self) -> str:
         """Return all metrics, as Prometheus reads them."""
@@ -296,7 +297,7 @@ class TouchlineClient(ApiSession):
         return await self._read_text("/docs", "text/html")
 
     async def _read(self, path: str, model: type[M], query: BaseModel | None = None) -> M:
-        return _parse(model, await self.read(ApiRequest(path, _write_params(query))))
+        return (await self.read(ApiRequest(path, _write_params(query)))).parse(model)
 
     async def _read_list(self, path: str, model: type[M], query: ListQuery | None) -> M:
         if query is not None and (query.fields or query.format):
@@ -308,7 +309,7 @@ class TouchlineClient(ApiSession):
 
     async def _post(self, path: str, model: type[M], body: BaseModel | None = None, *, status: int = 200) -> M:
         text = None if body is None else body.model_dump_json(exclude_none=True)
-        return _parse(model, await self.send(ApiRequest(path, method="POST", body=text, statuses=(status,))))
+        return (await self.send(ApiRequest(path, method="POST", body=text, statuses=(status,)))).parse(model)
 
     async def _fetch_frame(self, path: str, query: ListQuery | None) -> Frame:
         params = {name: value for name, value in _write_params(query).items() if name != "format"}
@@ -343,10 +344,3 @@ def _write_value(value: object) -> str | list[str]:
 
 def _read_sql(body: SqlIn | str) -> SqlIn:
     return SqlIn(sql=body) if isinstance(body, str) else body.model_copy(update={"format": None})
-
-
-def _parse(model: type[M], reply: ApiReply) -> M:
-    try:
-        return model.model_validate_json(reply.body or b"", extra="ignore")
-    except ValidationError as error:
-        raise ApiFailure.unreadable() from error

@@ -104,7 +104,7 @@ class ReadOnlyTools:
             snapshot = (await self._client.list_cards(CardsQuery(limit=1))).snapshot
         except ApiFailure as failure:
             raise ToolError(str(failure)) from failure
-        rows = SqlOut.model_validate_json(reply.body or b"", extra="ignore").model_dump(mode="json")
+        rows = reply.parse(SqlOut).model_dump(mode="json")
         # published between the two calls: then nothing is known of the age of these rows
         age = _age_of(snapshot) if snapshot.id == reply.snapshot_id else {"snapshot_id": reply.snapshot_id}
         n_rows = len(rows["rows"])
