@@ -73,7 +73,7 @@ class TouchlineClient(ApiSession):
     """The API of one service; every call may raise `ApiFailure`, and no other exception of this client's.
 
     Reads keep the entity tag of their answer: one that still holds comes without a body, and one about a time past
-    (`as_of`) is not asked for twice. The objects of an answer are kept with it and given again: leave their lists alone.
+    (`as_of`) is not asked for twice. The objects of an answer are kept and given again: leave their lists as they are.
     A member that this client does not know yet is ignored.
     """
 
