@@ -18,7 +18,7 @@ FIELDS = {name.upper() for name in Settings.model_fields}
 
 
 def test_ours_are_built_from_the_stages_there_are() -> None:
-    assert OURS.keys() == {"api", "worker", "dashboard"}
+    assert OURS.keys() == {"api", "worker", "pipeline", "dashboard"}
     for name, service in OURS.items():
         assert service["build"]["target"] == name
         assert name in STAGES

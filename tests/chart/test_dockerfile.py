@@ -66,7 +66,7 @@ def test_what_is_copied_is_there_and_sent_to_the_builder(target: str) -> None:
     [
         ("api", ("mlflow", "xgboost-cpu", "panel")),
         ("worker", ("panel",)),
-        ("pipeline", ("panel", "aiobotocore", "asyncpg")),
+        ("pipeline", ("panel", "asyncpg")),
         ("dashboard", ("mlflow",)),
     ],
 )

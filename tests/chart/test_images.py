@@ -17,6 +17,8 @@ ENTRIES = {
     "worker": "worker.main worker.registry worker.healthcheck worker.pool",
     "drift": "worker.main worker.registry worker.healthcheck worker.pool worker.pipeline.drift.__main__ "
     "evidently duckdb aiobotocore",
+    "pipeline": "worker.pipeline.schedule worker.pipeline.refresh worker.registry worker.pipeline.training.registry "
+    "worker.pipeline.simulation.simulator evidently",
     "dashboards": "dashboards.server dashboards.pages dashboards.__main__",
 }
 # stands in for an environment that holds the lock's packages alone

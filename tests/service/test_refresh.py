@@ -164,6 +164,20 @@ def test_nothing_moves_when_nothing_is_new(home: Path) -> None:
     assert (again.moved, again.results) == (0, 0)
 
 
+def test_in_summer_nothing_is_to_come(home: Path) -> None:
+    """Matches of the lists whose day has passed wait for their results, and nothing is predicted."""
+    refresh(plan_of(home, "later", LATER), settings_of(home), SilentProgress())
+    before = rows(home)
+    summary = refresh(plan_of(home, "later", LATER + timedelta(days=60)), settings_of(home), SilentProgress())
+    assert (summary.upcoming, summary.moved) == (0, 0)
+    assert check(home / "artifacts") == ()
+    after = rows(home)
+    waiting = [id_ for id_, row in after.items() if row["status"] == "awaiting_result"]
+    assert waiting
+    for match_id in waiting:
+        assert [after[match_id][name] for name in SAID] == [before[match_id][name] for name in SAID]
+
+
 def test_a_source_that_lost_its_files_changes_nothing(home: Path) -> None:
     before = contents(home / "artifacts")
     lost = home / "lost"

@@ -43,6 +43,7 @@ from worker.pipeline.build import (
 from worker.pipeline.failures import BuildStopped
 from worker.pipeline.features.form import build_features
 from worker.pipeline.fetch import FetchOutcome, FetchPlan, fetch, parse_leagues
+from worker.pipeline.output.bucket import download, upload
 from worker.pipeline.output.predictions_file import write_predictions
 from worker.pipeline.output.publication import publish, staging
 from worker.pipeline.progress import Progress, shown
@@ -203,7 +204,9 @@ def _forecast(matches: pa.Table, features: Path, champion: "LoadedModel", kept: 
     moment = np.datetime64(now.replace(tzinfo=None), "us")
     is_fresh = (kickoff > moment) | (rows_before < 0)
     positions = np.flatnonzero(is_fresh)
-    probabilities = champion.predictor.probabilities(_rows_of(features, champion.names, positions))
+    probabilities = np.empty((0, 3))  # in summer nothing may be to come, and no model takes a table without rows
+    if len(positions):
+        probabilities = champion.predictor.probabilities(_rows_of(features, champion.names, positions))
     fresh = _table_of(ids[positions], probabilities, champion, _in_sample(kickoff[positions], champion))
     before = kept.table.take(pa.array(rows_before[~is_fresh])).rename_columns([*_KEPT_COLUMNS, "predicted_at"])
     moved = _count_moved(kept.table, rows_before[positions], probabilities)
@@ -333,10 +336,17 @@ def run(settings: Settings, progress: Progress, console: Console, now: datetime)
             raise BuildStopped(f"Nothing could be fetched from {settings.source_url}: {found[0].detail}.")
     if not folder.is_dir():
         raise BuildStopped(f"There is no folder {folder}.")
-    plan = Plan(folder, Path(settings.artifacts_uri), DEFAULT_SEED, now)
+    is_bucket = settings.artifacts_uri.startswith("s3://")
+    out = settings.touchline_home / "artifacts" if is_bucket else Path(settings.artifacts_uri)
+    plan = Plan(folder, out, DEFAULT_SEED, now)
+    if is_bucket:
+        asyncio.run(download(settings.artifacts_uri, out))
     if not (plan.out / contract.MANIFEST).is_file():
         build(plan, settings, progress, console)
     summary = refresh(plan, settings, progress)
+    if is_bucket:
+        with progress.step(f"putting artifacts into {settings.artifacts_uri}"):
+            asyncio.run(upload(out, settings.artifacts_uri))
     trained = retrain(plan, settings, progress) if is_retraining_due(settings, now) else None
     return replace(summary, trained=trained, fetch_failures=failures)
 
