@@ -241,3 +241,64 @@ def test_codes_of_divisions_in_any_case(tmp_path: Path, code: str, division: str
     (match,), report = only(tmp_path)
     assert match["division"] == division
     assert dict(report.repaired) == ({"league_of_its_own": 1} if division == "E-0" else {})
+
+
+SEASONS = {
+    "2425": "2024/25",
+    "2024_25": "2024/25",
+    "2024/5": "2024/25",
+    "24-25": "2024/25",
+    "2024": "2024",
+    "2526": None,
+}
+
+
+@pytest.mark.parametrize("text", SEASONS)
+def test_seasons_as_folders_and_people_write_them(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "MEX.csv", NEW_HEAD, f"Mexico,Liga MX,{text},23/08/2024,20:00,Toluca,Pumas,0,1,A,,,")
+    matches, report = only(tmp_path)
+    assert [row["season"] for row in matches] == ([SEASONS[text]] if SEASONS[text] else [])
+    assert dict(report.skipped) == ({} if SEASONS[text] else {"date_outside_season": 1})
+
+
+def test_lines_of_several_encodings_name_one_club(tmp_path: Path) -> None:
+    """Joined files: UTF-8, cp1252, and UTF-8 that somebody read as cp1252 and wrote again."""
+    rows = [f"D1,{day}/08/2025,München,Köln,1,0,H" for day in ("02", "09", "16")]
+    twice = rows[2].encode().decode("cp1252").encode()
+    (tmp_path / "D1.csv").write_bytes(b"\n".join([BARE.encode(), rows[0].encode(), rows[1].encode("cp1252"), twice]))
+    (tmp_path / "D2.csv").write_bytes(b"\n".join([BARE.encode(), rows[0].replace("D1", "D2").encode(), twice]))
+    ingest = read_folder(tmp_path, now=NOW)
+    names = {(row["source_file"], row["home_team"], row["away_team"]) for row in rows_of(ingest)}
+    assert names == {("D1.csv", "München", "Köln"), ("D2.csv", "München", "Köln")}
+    assert ingest.report.repaired == {"repaired_encoding": 2}
+
+
+def test_line_separators_of_unicode_end_lines(tmp_path: Path) -> None:
+    write(tmp_path, "E2.csv", "\u2028".join((BARE, "E2,22/08/2026,Barnsley,Bolton,1,0,H")))
+    (match,), _ = only(tmp_path)
+    assert match["outcome"] == 0
+
+
+def test_postponed_match_that_was_played_months_later_is_one_match(tmp_path: Path) -> None:
+    """The price of the first date is none of the second's."""
+    head = BARE + ",B365H,B365D,B365A"
+    rows = ("E2,22/11/2025,Wigan,Bolton,,,P,2.1,3.4,3.5", "E2,22/02/2026,Wigan,Bolton,1,0,H,,,")
+    write(tmp_path, "E2.csv", head, *rows)
+    (match,), report = only(tmp_path)
+    assert (match["status"], f"{match['kickoff_utc']:%d/%m}", match["b365_home"]) == ("finished", "22/02", None)
+    assert report.skipped == {"played_later": 1}
+
+
+def test_list_named_after_a_day_to_come_proves_no_time(tmp_path: Path) -> None:
+    write(tmp_path, "fixtures_2027-01-28.csv", LIST_HEAD, "E2,05/12/2026,15:00,Wigan,Bolton,2.3,3.3,3.1")
+    (match,), _ = only(tmp_path)
+    assert (match["status"], match["odds_captured_at"]) == ("upcoming", NOW)
+
+
+def test_folder_of_old_files_is_older_than_any_other(tmp_path: Path) -> None:
+    write(tmp_path, "E2.csv", BARE, "E2,22/08/2025,Wigan,Bolton,0,2,A")
+    write(tmp_path, "old/E2.csv", BARE, "E2,22/08/2025,Wigan,Bolton,0,5,A", "E2,29/08/2025,Bolton,Wigan,0,4,A")
+    write(tmp_path, "__MACOSX/E2.csv", BARE, "E2,22/08/2025,Wigan,Bolton,0,4,A")
+    ingest = read_folder(tmp_path, now=NOW)
+    assert rows_of(ingest)[0]["away_score"] == 2
+    assert ingest.report.left_alone == {"__MACOSX/": "hidden"}

@@ -59,7 +59,7 @@ _SHORT_CLOCK = re.compile(r"(\d{1,2})\s*(?:[hH]|[Uu]hr|([AaPp])\.?[Mm]\.?)$")
 _DIGITS = re.compile(r"(\d{1,2})(\d{2})(?:\.0)?$")
 _DAY_FRACTION = re.compile(r"0?[.,]\d{2,}$")
 _SEASON_FOLDER = re.compile(r"(?:^|[^0-9])(\d{2})(\d{2})(?![0-9])")
-_SEASON_YEARS = re.compile(r"(?<!\d)(\d{4}|\d{2})(?:\s*[/.–—-]\s*(\d{4}|\d{2}))?(?!\d)")
+_SEASON_YEARS = re.compile(r"(?<!\d)(\d{4}|\d{2})(?:\s*[/._–—-]\s*(\d{4}|\d{1,2}))?(?!\d)")
 _MINORITY = 0.05  # of a file's dates: so many may be slips of the pen under an order that the others prove
 
 _LONGEST_SEASON = timedelta(days=400)
@@ -300,13 +300,23 @@ def parse_season(text: str, day: date) -> str | None:
         return None
     year = _full_year(first)
     if second:
-        return f"{year}/{second[-2:]}" if (year + 1) % 100 == int(second[-2:]) else None
+        end = second[-2:] if len(second) > 1 else first[-2] + second
+        return f"{year}/{end}" if (year + 1) % 100 == int(end) else None
     lower = text.lower()
     if "apertura" in lower and day.month >= 7:
         return f"{year}/{(year + 1) % 100:02d}"
     if "clausura" in lower and day.month <= 6:
         return f"{year - 1}/{year % 100:02d}"
-    return str(year)
+    return _season_in_digits(first, day) or str(year)
+
+
+def _season_in_digits(digits: str, day: date) -> str | None:
+    """Return the season of `2425`, as folders are named, when the four digits are no year that fits the day."""
+    start, end = _full_year(digits[:2]), int(digits[2:])
+    if (start + 1) % 100 != end or is_in_named_season(day, digits):
+        return None
+    season = f"{start}/{end:02d}"
+    return season if is_in_named_season(day, season) else None
 
 
 @lru_cache(maxsize=65_536)

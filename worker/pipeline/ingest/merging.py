@@ -20,9 +20,10 @@ from worker.pipeline.ingest.matches import Match, Status
 _SAME_MATCH = timedelta(days=3)  # how far two dates of one match may lie apart
 _ONE_DAY = timedelta(days=1)  # between two rows of one file that are one match
 _POSTPONED = timedelta(days=14)  # how much later a match may be played than an older list says
+_LONG_POSTPONED = timedelta(days=200)  # the same, where a row says that it was postponed
 _OVERDUE = timedelta(days=7)  # a result this late after kick-off is not coming any more
 _FINAL_WHISTLE = timedelta(hours=2)
-_MARKED_OLD = re.compile(r"(^|[^a-z])(old|bak|backup|copy|kopie|copie)([^a-z]|$)|\(\d+\)\.", re.IGNORECASE)
+_MARKED_OLD = re.compile(r"(^|[^a-z])(old|bak|backup|archived?|copy|kopie|copie)([^a-z]|$)|\(\d+\)\.", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ def merge_copies(files: Sequence[MatchFile], now: datetime, report: IngestReport
         age, listed_on = _age(file), dates.iso_date_in(file.report.path)
         for match in file.matches:
             copies[match.pairing].append(_Copy(match, file.report, age, listed_on, file.has_results))
-    newest = _newest_evidence(files)
+    newest = _newest_evidence(files, now)
     merged: list[Match] = []
     for group in copies.values():
         for cluster in _cluster(group) if len(group) > 1 else (group,):
@@ -60,7 +61,7 @@ def merge_copies(files: Sequence[MatchFile], now: datetime, report: IngestReport
 
 def _age(file: MatchFile) -> date:
     """Return a day that orders files by how new what they say is."""
-    if _MARKED_OLD.search(file.report.path.rsplit("/", 1)[-1]):
+    if any(_MARKED_OLD.search(part) for part in file.report.path.split("/")):
         return date.min
     listed_on = dates.iso_date_in(file.report.path)
     if listed_on is not None:
@@ -70,12 +71,13 @@ def _age(file: MatchFile) -> date:
     return max(match.day for match in file.matches if match.score is not None)
 
 
-def _newest_evidence(files: Sequence[MatchFile]) -> datetime | None:
+def _newest_evidence(files: Sequence[MatchFile], now: datetime) -> datetime | None:
     """Return the latest moment that any file can know of."""
     results = [match.kickoff for file in files for match in file.matches if match.score is not None]
     named = [day for file in files if file.matches and (day := dates.iso_date_in(file.report.path))]
     lists = [dates.kickoff_utc(day, None) for day in named]
-    return max([*results, *lists], default=None)
+    # a date in a name may be of the week that a list is for
+    return max((min(moment, now) for moment in (*results, *lists)), default=None)
 
 
 def _cluster(group: list[_Copy]) -> list[list[_Copy]]:
@@ -84,7 +86,8 @@ def _cluster(group: list[_Copy]) -> list[list[_Copy]]:
     group.sort(key=lambda copy: copy.match.day)
     clusters = [[group[0]]]
     for before, copy in pairwise(group):
-        is_near = copy.match.day - before.match.day <= _POSTPONED
+        furthest = _LONG_POSTPONED if before.match.status is Status.POSTPONED else _POSTPONED
+        is_near = copy.match.day - before.match.day <= furthest
         if is_near and any(_is_same(earlier, copy) for earlier in clusters[-1]):
             clusters[-1].append(copy)
         else:
@@ -102,6 +105,9 @@ def _is_same(earlier: _Copy, later: _Copy) -> bool:
         return apart <= furthest and earlier.match.score == later.match.score
     if apart <= _SAME_MATCH:
         return True
+    if earlier.match.status is Status.POSTPONED:
+        # it says itself that it is played later; further on it may be the other match of the pairing
+        return later.match.status is not Status.POSTPONED and earlier.match.season == later.match.season
     # a match that has no result on its day, and one of a newer file some days later: it was postponed
     is_open = earlier.match.score is None and earlier.age <= later.age
     listed_after = earlier.listed_on is not None and earlier.listed_on > later.match.day
@@ -141,6 +147,8 @@ def _captured_at(copy: _Copy, now: datetime) -> datetime | None:
 def _cause(standing: _Copy, other: _Copy) -> str:
     if other.match.score is not None:
         return "duplicate_match"
+    if other.match.status is Status.POSTPONED:
+        return "played_later"
     return "fixture_in_season_file" if standing.match.score is not None else "fixture_repeated"
 
 
@@ -161,7 +169,8 @@ def _say(copy: _Copy) -> str:
 def _lend_prices(standing: _Copy, other: _Copy, now: datetime) -> None:
     match = standing.match
     missing = [book for book in other.match.prices if book not in match.prices]
-    if not missing or other.match.is_unsound:
+    # nobody's price of a match holds for another day months later
+    if not missing or other.match.is_unsound or abs(match.day - other.match.day) > _POSTPONED:
         return
     had_prices = match.has_pre_match_prices
     match.prices |= {book: other.match.prices[book] for book in missing}

@@ -9,6 +9,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,10 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP, _ZIP, _OLE = b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _WORKBOOK_PARTS = ("xl/", "content.xml")  # of Excel, and of LibreOffice
 _LARGEST_BYTES = 1 << 30  # of one unpacked file: more is no season, and would fill the memory
+_HIDDEN = (".", "__MACOSX")  # macOS puts a shadow of every file beside it
+_TWICE = re.compile(
+    "[\u00c2-\u00c5\u00c3][\u0080-\u00bf\u20ac\u201a-\u203a\u0152-\u0178\u02c6\u02dc\u2122]"
+)  # é of UTF-8 read as cp1252
 _END_OF_FILE = "\x1a"  # of DOS
 
 
@@ -81,7 +86,7 @@ def find_sources(folder: Path) -> tuple[list[MatchSource], dict[str, str]]:
 
 
 def _reason_to_leave(relative: Path, top: str, *, is_collection: bool) -> str | None:
-    if any(part.startswith(".") for part in relative.parts):
+    if any(part.startswith(_HIDDEN) for part in relative.parts):
         return "hidden"
     if top in _NOT_RESULTS:
         return _NOT_RESULTS[top]
@@ -145,8 +150,7 @@ def _open_archive(name: str, raw: bytes) -> Iterator[Document]:
 
 def _is_table(name: str) -> bool:
     path = PurePosixPath(name)
-    # macOS puts a shadow of every file beside it
-    is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    is_hidden = any(part.startswith(_HIDDEN) for part in path.parts)
     return not is_hidden and path.name.upper() not in _NO_MATCHES and name.lower().endswith(_NAMES)
 
 
@@ -184,7 +188,9 @@ def _open_text(name: str, raw: bytes) -> Document:
     if _HTML.match(raw.removeprefix(_BOM)):
         raise UnreadableFile("not_csv_html", "a web page saved under a csv name")
     text, repairs = _decode(raw)
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    for end in ("\r\n", "\r", "\u2028", "\u0085"):
+        text = text.replace(end, "\n")
+    lines = text.split("\n")
     if not lines[-1].strip(_END_OF_FILE):
         lines.pop()
     return Document(name, lines=lines, repairs=repairs)
@@ -201,14 +207,33 @@ def _decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
         return _decode_utf16(raw, "utf-16-le" if second > first else "utf-16-be")
     raw = raw.removeprefix(_BOM)
     try:
-        return raw.decode("utf-8"), ()
+        text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        pass
-    try:
-        return raw.decode("cp1252"), ("repaired_encoding",)
-    except UnicodeDecodeError:
-        # five bytes mean nothing in cp1252; latin-1 knows every byte
-        return raw.decode("latin-1"), ("repaired_encoding",)
+        # files are joined: each line is judged alone
+        lines = [_decode_line(line) for line in raw.split(b"\n")]
+        return _undo("\n".join(lines))[0], ("repaired_encoding",)
+    return (text, ()) if text.isascii() or not _TWICE.search(text) else _undo(text)
+
+
+def _undo(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return a text in which lines of UTF-8 that were read as cp1252 are what they were before."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if _TWICE.search(line):
+            with suppress(UnicodeError):
+                lines[number] = line.encode("cp1252").decode("utf-8")
+    undone = "\n".join(lines)
+    return undone, ("repaired_encoding",) if undone != text else ()
+
+
+def _decode_line(raw: bytes) -> str:
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    # five bytes mean nothing in cp1252; latin-1 knows every byte
+    return raw.decode("latin-1")
 
 
 def _decode_utf16(raw: bytes, encoding: str) -> tuple[str, tuple[str, ...]]:
