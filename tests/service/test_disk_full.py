@@ -112,3 +112,36 @@ async def test_no_room_for_the_twin_of_the_features(tmp_path: Path) -> None:
             return "feature rows are read slowly: File too large" in str(parts)
 
         await until(is_said, timeout_s=60)
+
+
+async def test_no_room_for_rows_as_json(artifacts: Path, tmp_path: Path) -> None:
+    """The new snapshot is served from DuckDB, with the same bytes as before, and leaves no half of a file."""
+    home = tmp_path / "home"
+    async with running(home, ARTIFACTS_URI=str(artifacts)) as api:
+        await asyncio.to_thread(write_artifacts, artifacts, n_matches=70, seed=7)
+        api.limit_files(50_000)
+        assert (await api.json("/artifacts/refresh", "POST"))["changed"]
+
+        async def is_told() -> bool:
+            return "rows.not_written" in await asyncio.to_thread((home / "api.log").read_text)
+
+        await until(is_told, timeout_s=60)
+        assert "File too large" in await asyncio.to_thread((home / "api.log").read_text)
+        page = await api.json("/predict/cards/?limit=70")
+        items = page["items"]
+        assert isinstance(items, list)
+        assert len(items) == 70
+        for card in items[:5]:
+            one = await api.json(f"/predict/precomputed/{card['match_id']}")
+            assert one["probabilities"] == card["probabilities"]
+            assert (await api.json(f"/predict/odds/{card['match_id']}/history"))["match_id"] == card["match_id"]
+
+        async def folders() -> list[Path]:
+            return await asyncio.to_thread(lambda: list(home.glob("cache/snapshots/*/*/rows")))
+
+        async def is_old_one_gone() -> bool:
+            return len(await folders()) == 1
+
+        await until(is_old_one_gone, timeout_s=60)
+        (left,) = await folders()
+        assert await asyncio.to_thread(os.listdir, left) == []
