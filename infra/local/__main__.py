@@ -186,20 +186,23 @@ class Machine:
 
     def start_pipeline(self, options: argparse.Namespace, data: Path | None) -> None:
         """Start what refreshes the artifacts, where there is a source: leagues, a folder, or settings that name one."""
-        if options.leagues:
-            source = {"SOURCE_LEAGUES": options.leagues, "SOURCE_SINCE": str(options.since)}
-            # a folder of its own is fetched into and watched
-            source |= {} if data == self.home.data else {"SOURCE_FOLDER": str(data)}
-        elif data is not None:
-            source = {"SOURCE_FOLDER": str(data)}
-        elif self.given & {"source_leagues", "source_folder"}:
-            source = {}
-        else:
+        source = self.find_source(options, data)
+        if source is None:
             return
         env = {"OMP_WAIT_POLICY": "PASSIVE", **self.env, **source}
         self.supervisor.start(python_service("pipeline", "worker.pipeline", self.home, env))
         hours = ", ".join(f"{hour:02}:00" for hour in self.settings.refresh_hours)
         say(f"  ✓ {'pipeline':<12} refreshes at {hours or 'no hour by itself'} UTC, and by scripts/refresh")
+
+    def find_source(self, options: argparse.Namespace, data: Path | None) -> dict[str, str] | None:
+        """Return the settings that tell the pipeline its source; None where there is none to refresh from."""
+        if options.leagues:
+            leagues = {"SOURCE_LEAGUES": options.leagues, "SOURCE_SINCE": str(options.since)}
+            # a folder of somebody's own is fetched into and watched
+            return leagues | ({} if data == self.home.data else {"SOURCE_FOLDER": str(data)})
+        if data is not None:
+            return {"SOURCE_FOLDER": str(data)}
+        return {} if self.given & {"source_leagues", "source_folder"} else None
 
     def start_workers(self) -> None:
         """Start the pool: the registry has a champion by now, or somebody else keeps it."""

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -271,3 +272,18 @@ def test_a_site_that_is_away_matters_only_where_there_is_nothing_yet(tmp_path: P
     data.mkdir(exist_ok=True)
     (data / "E0.csv").write_text("Div,Date\n")
     there.fetch("XX", 2024, data)
+
+
+def test_what_is_served_is_refreshed_from_where_it_came(tmp_path: Path) -> None:
+    here, data = machine(tmp_path), tmp_path / "data"
+
+    def source(folder: Path | None, leagues: str | None = None) -> dict[str, str] | None:
+        return here.find_source(Namespace(leagues=leagues, since=2020), folder)
+
+    assert source(None) is None  # a simulated world stays what it is
+    assert source(tmp_path / "mine") == {"SOURCE_FOLDER": str(tmp_path / "mine")}
+    named = {"SOURCE_LEAGUES": "E0", "SOURCE_SINCE": "2020"}
+    assert source(data, "E0") == named
+    assert source(tmp_path / "mine", "E0") == named | {"SOURCE_FOLDER": str(tmp_path / "mine")}
+    settings = Settings(touchline_home=tmp_path, source_leagues="SP1")
+    assert Machine(settings, Home(tmp_path)).find_source(Namespace(leagues=None, since=2015), None) == {}
