@@ -210,7 +210,7 @@ def run(folder: Path, redis: Redis, child: Child, given: argparse.Namespace) -> 
             console.print(f"with the API, which looks after both: {idle_commands_per_s(redis.url):.1f}")
         for name, took_ms in floor(redis.url, booster):
             console.print(f"floor: {name}: {took_ms:.2f} ms")
-        for clients in CLIENTS:
+        for clients in given.clients:
             rounds = [[measure(servers, way, clients, child) for way in ways] for _ in range(given.rounds)]
             _print(console, ways, [middle(each) for each in zip(*rounds, strict=True)])
 
@@ -252,6 +252,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--database-url", help="keep the ledger in this PostgreSQL meanwhile")
     parser.add_argument("--alone", action="store_true", help="without arq beside it")
     parser.add_argument("--before", metavar="COMMIT", help="measure the code of this commit in turn with ours")
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, help="how many ask at once, in turn")
     parser.add_argument("--rounds", type=int, default=2, help="turns of each at every number of clients")
     parser.add_argument("--matches", type=int, default=N_MATCHES, help="matches in the snapshot")
     given = parser.parse_args(arguments)
