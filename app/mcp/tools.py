@@ -31,7 +31,8 @@ from app.schemas import (
 INSTRUCTIONS = """Football match predictions beside bookmakers' odds. Every answer has `age`: say how old the data is,
 and whether it is simulated, when you use a number. Say intervals and numbers of bets beside ROI: null means too few.
 `edge` is probability times odds minus 1, and `edge_from` says whose probability.
-Times are UTC. `as_of` answers with what was known at that time. Begin with list_facets for names of regions and tournaments. These are estimates, no advice to bet."""
+Times are UTC. `as_of` answers with what was known at that time.
+Begin with list_facets for names of regions and tournaments. These are estimates, no advice to bet."""
 MAX_SQL_ROWS = 200  # more fill an assistant's context and tell it nothing: it should aggregate
 _READS = ToolAnnotations(readOnlyHint=True, destructiveHint=False, idempotentHint=True, openWorldHint=False)
 M = TypeVar("M", bound=BaseModel)
