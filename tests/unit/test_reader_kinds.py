@@ -302,3 +302,21 @@ def test_folder_of_old_files_is_older_than_any_other(tmp_path: Path) -> None:
     ingest = read_folder(tmp_path, now=NOW)
     assert rows_of(ingest)[0]["away_score"] == 2
     assert ingest.report.left_alone == {"__MACOSX/": "hidden"}
+
+
+DOUBLES = [
+    "E2,Man Utd,Bolton,1,0,H",
+    "E2,Bolton,Man United,0,1,A",
+    "E1,Man United,Bolton,1,0,H",
+    "E2,Man United,Leeds,2,2,D",
+]
+
+
+@pytest.mark.parametrize("row", DOUBLES, ids=["spelling", "sides", "division", "opponent"])
+def test_club_that_plays_twice_a_day_is_named(tmp_path: Path, row: str) -> None:
+    division, rest = row.split(",", 1)
+    write(tmp_path, "a.csv", BARE, "E2,22/08/2025,Man United,Bolton,1,0,H", "E2,29/08/2025,Man United,Bolton,1,0,H")
+    write(tmp_path, "b.csv", BARE, f"{division},22/08/2025,{rest}")
+    ingest = read_folder(tmp_path, now=NOW)
+    assert ingest.matches.num_rows == 3
+    assert [each.lines["club_plays_twice_a_day"] for each in ingest.report.files] == [[], [2]]

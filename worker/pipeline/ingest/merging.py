@@ -50,13 +50,27 @@ def merge_copies(files: Sequence[MatchFile], now: datetime, report: IngestReport
         for match in file.matches:
             copies[match.pairing].append(_Copy(match, file.report, age, listed_on, file.has_results))
     newest = _newest_evidence(files, now)
-    merged: list[Match] = []
+    merged: list[_Copy] = []
     for group in copies.values():
         for cluster in _cluster(group) if len(group) > 1 else (group,):
             standing = _stand(cluster, now, report)
             if _settle_status(standing, now, newest):
-                merged.append(standing.match)
-    return merged
+                merged.append(standing)
+    _name_double_days(merged)
+    return [copy.match for copy in merged]
+
+
+def _name_double_days(copies: Iterable[_Copy]) -> None:
+    """Count matches of a club that plays another on the same day: a second spelling, sides turned, another division."""
+    known: set[tuple[str, str, date]] = set()
+    for copy in copies:
+        match = copy.match
+        region, day = match.league.region, match.day
+        home, away = (region, match.home_team, day), (region, match.away_team, day)
+        if home in known or away in known:
+            copy.report.repair("club_plays_twice_a_day", match.line)
+        known.add(home)
+        known.add(away)
 
 
 def _age(file: MatchFile) -> date:
