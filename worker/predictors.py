@@ -103,6 +103,7 @@ class TablePredictor:
     def __init__(self, predict: Callable[[Any], Any], dtypes: Mapping[str, str]) -> None:
         self._predict = predict
         self._dtypes = dict(dtypes)
+        self._names: list[Any] | None = None  # the columns of the first answer, where it has names
 
     @property
     def quick_rows(self) -> int:
@@ -111,8 +112,21 @@ class TablePredictor:
 
     def probabilities(self, rows: Rows) -> Probabilities:
         """See Predictor; PredictionFailed when the answer is no distribution."""
-        answer = np.asarray(self._predict(make_table(rows, self._dtypes)), dtype=np.float64)
-        return _check_distribution(answer, len(rows))
+        answer = self._in_one_order(self._predict(make_table(rows, self._dtypes)))
+        return _check_distribution(np.asarray(answer, dtype=np.float64), len(rows))
+
+    def _in_one_order(self, answer: Any) -> Any:
+        """Return a table of named columns in the order of the first answer's: a name says more than a place."""
+        names = getattr(answer, "columns", None)
+        if names is None:
+            return answer
+        if self._names is None:
+            self._names = list(names)
+        if list(names) == self._names:
+            return answer
+        if set(names) != set(self._names):
+            raise PredictionFailed(f"The model answered with the columns {list(names)}, and {self._names} before.")
+        return answer[self._names]
 
     def contributions(self, rows: Rows) -> npt.NDArray[np.float32]:
         """Only XGBoost models have them."""

@@ -62,7 +62,9 @@ def read_golden_rows(raw: bytes, names: Sequence[str]) -> GoldenRows:
         raise ModelRefused("the golden rows have other columns than the signature, or another order")
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(names):
         raise ModelRefused(f"golden rows have shape {rows.shape}, the signature {len(names)} columns")
-    if probabilities.shape != (len(rows), 3) or not np.isfinite(probabilities).all():
+    if not np.isfinite(probabilities).all():
+        raise ModelRefused("golden.json is malformed: some of its probabilities are no numbers")
+    if probabilities.shape != (len(rows), 3):
         shape = probabilities.shape
         raise ModelRefused(
             f"golden.json has {len(rows)} rows and probabilities of shape {shape}: want ({len(rows)}, 3)"

@@ -320,7 +320,7 @@ def test_model_that_disagrees_with_its_own_pyfunc_is_refused(registry: TinyRegis
         ({"features": [], "probabilities": []}, "shape"),
         ({"features": [[0.0] * 5], "probabilities": [[0.2, 0.3, 0.5]]}, "6 columns"),
         ({"features": [[0.0] * 6] * 2, "probabilities": [[0.2, 0.3, 0.5]]}, "2 rows and probabilities of shape"),
-        ({"features": [[0.0] * 6], "probabilities": [[0.2, 0.3, None]]}, "probabilities of shape"),
+        ({"features": [[0.0] * 6], "probabilities": [[0.2, 0.3, None]]}, "no numbers"),
         ({"features": [[0.0] * 6], "probabilities": [[0.5, 0.5]]}, "probabilities of shape"),
     ],
     ids=str,

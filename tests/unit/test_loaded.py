@@ -1,6 +1,7 @@
 """A loaded model finds its columns, and explains what it says."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost as xgb
 
@@ -48,3 +49,14 @@ def test_answer_that_is_no_distribution_fails(answer: list[list[float]]) -> None
     predictor = TablePredictor(lambda _: np.array(answer), dict.fromkeys(FEATURES, "float64"))
     with pytest.raises(PredictionFailed):
         predictor.probabilities(tiny_rows(1))
+
+
+def test_named_columns_of_an_answer_count_by_name() -> None:
+    """A table whose columns come in another order from call to call, as those of a set do."""
+    orders = iter((["home", "draw", "away"], ["away", "home", "draw"], ["home", "tie", "away"]))
+    values = {"home": [0.5], "draw": [0.3], "away": [0.2], "tie": [0.3]}
+    predictor = TablePredictor(lambda _: pd.DataFrame(values)[next(orders)], dict.fromkeys(FEATURES, "float64"))
+    rows = np.zeros((1, len(FEATURES)), dtype=np.float32)
+    assert [predictor.probabilities(rows)[0].tolist() for _ in range(2)] == [pytest.approx([0.5, 0.3, 0.2])] * 2
+    with pytest.raises(PredictionFailed, match="tie"):
+        predictor.probabilities(rows)
