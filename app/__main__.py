@@ -7,9 +7,8 @@ import sys
 
 from pydantic import ValidationError
 
+from app.api_pool import ApiPool, check_port
 from app.auth.keyring import load_keys
-from app.main import create_app
-from app.server import serve
 from app.settings import Settings
 from app.telemetry.logging import set_up_logging
 
@@ -23,6 +22,14 @@ def main() -> None:
         sys.exit(f"Settings are wrong: {faults}")
     set_up_logging(settings.log_level, settings.log_format)
     _refuse_public_without_keys(settings)
+    if settings.app_processes > 1:
+        check_port(settings.http)
+        ApiPool(settings).run()
+        return
+    # late: a supervisor of several processes needs none of it
+    from app.main import create_app  # noqa: PLC0415
+    from app.server import serve  # noqa: PLC0415
+
     try:
         asyncio.run(serve(create_app(settings)))
     except OSError as error:

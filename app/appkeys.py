@@ -16,12 +16,14 @@ from app.store.database import QueryLimiter
 from app.store.snapshots import Snapshots
 from app.telemetry.api_metrics import Metrics
 from app.telemetry.export import SpanExport
+from app.telemetry.siblings import Siblings
 from app.telemetry.tracing import Trace
 
 SETTINGS = web.AppKey("settings", Settings)
 HTTP = web.AppKey("http", HttpSettings)
 TRACING = web.AppKey("tracing", TracingSettings)
 METRICS = web.AppKey("metrics", Metrics)
+SIBLINGS: web.AppKey[Siblings | None] = web.AppKey("siblings")
 QUERY_LIMITER = web.AppKey("limiter", QueryLimiter)
 STARTED_AT = web.AppKey("started_at", datetime)
 OPENAPI = web.AppKey("openapi", bytes)

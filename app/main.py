@@ -13,7 +13,7 @@ from aiohttp import web
 
 from app import appkeys
 from app.api.headers import add_headers
-from app.api.metrics import follow_drift
+from app.api.metrics import follow_drift, share_metrics
 from app.api.middleware import handle_request
 from app.api.openapi import document
 from app.api.routes import ROUTES, add_routes
@@ -36,6 +36,7 @@ from app.store.database import QueryLimiter
 from app.store.snapshots import SnapshotChange, open_snapshots
 from app.telemetry.api_metrics import Metrics
 from app.telemetry.export import open_export
+from app.telemetry.siblings import Siblings
 
 log = structlog.get_logger(__name__)
 
@@ -43,13 +44,14 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 64 * 1024  # the largest body the API takes is one small object
 
 
-def create_app(settings: Settings) -> web.Application:
-    """The service, ready to run; nothing is opened before it starts."""
+def create_app(settings: Settings, *, siblings: Siblings | None = None) -> web.Application:
+    """The service, ready to run; nothing is opened before it starts. `siblings`: other processes on the same port."""
     app = web.Application(middlewares=[handle_request], client_max_size=MAX_BODY_BYTES)
     app[appkeys.SETTINGS] = settings
     app[appkeys.HTTP] = settings.http
     app[appkeys.TRACING] = settings.tracing
     app[appkeys.METRICS] = Metrics()
+    app[appkeys.SIBLINGS] = siblings
     app[appkeys.EXPORT] = open_export(settings.tracing.endpoint, "touchline-api", headers=settings.tracing.headers)
     app[appkeys.QUERY_LIMITER] = QueryLimiter(settings.query_concurrency, settings.query_queue_limit)
     app[appkeys.STARTED_AT] = datetime.now(UTC)
@@ -97,6 +99,9 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             await _open(stack, name, run_in_background(snapshots.follow(handle)))
         await _open(stack, "ledger settlement", settle_ledger(snapshots, ledger))
         app[appkeys.SQL] = await _open(stack, "sql", SqlService.open(settings.sql)) if settings.sql_enabled else None
+
+        if (siblings := app[appkeys.SIBLINGS]) is not None:
+            await _open(stack, "shared metrics", run_in_background(share_metrics(app, siblings)))
 
         # what follows changes for ever
         for name, work in (

@@ -58,7 +58,7 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
             max_per_address=http.max_connections_per_address,
         )
         server = await asyncio.get_running_loop().create_server(
-            factory, http.host, http.port, backlog=BACKLOG, reuse_address=True
+            factory, http.host, http.port, backlog=BACKLOG, reuse_address=True, reuse_port=http.is_port_shared
         )
         log.info("api.listening", host=http.host, port=server.sockets[0].getsockname()[1])
         try:

@@ -40,6 +40,7 @@ class HttpSettings:
 
     host: str
     port: int
+    is_port_shared: bool  # by several processes of this API
     allow_public: bool
     allowed_hosts: frozenset[str]
     cors_origins: frozenset[str]
@@ -82,6 +83,9 @@ class Settings(BaseSettings):
     touchline_home: Path = Field(Path("var"), description="folder of all state on one machine")
     app_host: str = Field("127.0.0.1", description="address the API listens on")
     app_port: int = Field(8000, ge=0, le=65535, description="port of the API")
+    app_processes: int = Field(
+        1, ge=1, le=64, description="API processes on that port; each has its own snapshot, connections and listeners"
+    )
     app_allow_public: bool = Field(
         default=False,
         description="listen beyond this machine without API keys: anyone who can reach the port may use it",
@@ -253,6 +257,7 @@ class Settings(BaseSettings):
         return HttpSettings(
             host=self.app_host,
             port=self.app_port,
+            is_port_shared=self.app_processes > 1,
             allow_public=self.app_allow_public,
             allowed_hosts=frozenset(name.lower() for name in self.allowed_hosts),
             cors_origins=frozenset(self.cors_origins),

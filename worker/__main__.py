@@ -4,7 +4,7 @@ import argparse
 
 from app.settings import Settings
 from app.telemetry.logging import set_up_logging
-from worker.pool import Pool
+from worker.pool import WorkerPool
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=settings.n_worker_processes, help="worker processes")
     arguments = parser.parse_args()
     set_up_logging(settings.log_level, settings.log_format)
-    Pool(settings, arguments.processes).run()
+    WorkerPool(settings, arguments.processes).run()
 
 
 if __name__ == "__main__":

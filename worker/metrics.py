@@ -108,11 +108,6 @@ class PoolMetrics:
         return self.registry.text()
 
 
-def read_state(raw: Any) -> State:
-    """A state that came through JSON."""
-    return {name: [(tuple(labels), value) for labels, value in rows] for name, rows in raw.items()}
-
-
 log = logging.getLogger(__name__)
 
 TELL_EVERY_S = 1.0
@@ -127,17 +122,6 @@ async def send_metrics(metrics: WorkerMetrics, pipe: Connection) -> None:
         except OSError:
             return  # the supervisor is gone, and this process will follow it
         await asyncio.sleep(TELL_EVERY_S)
-
-
-def receive_metrics(pipe: Connection) -> State | None:
-    """The last that a process has told since the last time; None when it has told nothing."""
-    last = None
-    try:
-        while pipe.poll():
-            last = pipe.recv_bytes()
-    except (EOFError, OSError):
-        pass  # it has ended; what it said before still counts
-    return None if last is None else read_state(orjson.loads(last))
 
 
 def serve_metrics(host: str, port: int, scrape: Scrape) -> ThreadingHTTPServer | None:

@@ -12,15 +12,32 @@ from app.errors import ServiceError
 from app.ledger.database import DatabaseState
 from app.queue.jobs import ModelInfo
 from app.telemetry.api_metrics import Metrics, ModelSeries
+from app.telemetry.siblings import Siblings
 
+SHARE_EVERY_S = 1.0
 DRIFT_EVERY_S = 10.0  # the workers may have made a newer report
 _LOOK_EVERY_S = 0.25  # a comparison in memory
 _UP: dict[DatabaseState, int | None] = {"connected": 1, "unreachable": 0, "not_configured": None}
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    """All metrics, as Prometheus reads them."""
+    """All metrics, as Prometheus reads them; of all API processes on this port."""
     app = request.app
+    await _measure(app)
+    siblings = app[appkeys.SIBLINGS]
+    body, media_type = app[appkeys.METRICS].text(siblings.state if siblings is not None else None)
+    return web.Response(body=body, headers={"Content-Type": media_type})
+
+
+async def share_metrics(app: web.Application, siblings: Siblings) -> None:
+    """Tell the other API processes what this one has counted, and hear what they have, every second for ever."""
+    while True:
+        await _measure(app)
+        await siblings.exchange(app[appkeys.METRICS].registry.state())
+        await asyncio.sleep(SHARE_EVERY_S)
+
+
+async def _measure(app: web.Application) -> None:
     metrics, pulse = app[appkeys.METRICS], app[appkeys.DEPENDENCIES]
     await pulse.refresh()
     live = pulse.live.value
@@ -35,8 +52,6 @@ async def get_metrics(request: web.Request) -> web.Response:
     _set_snapshot(app, metrics)
     metrics.unchecked.follow(rate.unchecked if (rate := app[appkeys.RATE_LIMIT]) else 0)
     metrics.process.set(pulse.process.value)
-    body, media_type = metrics.text()
-    return web.Response(body=body, headers={"Content-Type": media_type})
 
 
 async def follow_drift(app: web.Application) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app import __version__
-from app.telemetry.metrics import Counter, Distribution, Gauge, Histogram, MetricsRegistry
+from app.telemetry.metrics import Counter, Distribution, Gauge, Histogram, MetricsRegistry, State
 from app.telemetry.process import ProcessMetrics
 
 
@@ -76,7 +76,6 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = MetricsRegistry()
-        self.text = registry.text
         self.process = ProcessMetrics(registry, __version__)
         self.live = LiveMetrics(registry)
         self.queue = QueueMetrics(registry)
@@ -98,7 +97,17 @@ class Metrics:
             registry, "rate_limit_unchecked_total", "Requests let through uncounted because Redis did not answer."
         )
         self.up = Gauge(registry, "dependency_up", "1 while a dependency answers, 0 while it does not.", ("name",))
-        self.listeners = Gauge(registry, "event_listeners", "Clients that follow the change feed.")
+        self.listeners = Gauge(registry, "event_listeners", "Clients that follow the change feed.", across="sum")
+
+    def text(self, siblings: State | None = None) -> tuple[bytes, str]:
+        """Everything as Prometheus text, and its media type; with what the other API processes have counted."""
+        if siblings is None:
+            return self.registry.text()
+        merged = Metrics()
+        merged.registry.clear()
+        merged.registry.add(self.registry.state())
+        merged.registry.merge(siblings)
+        return merged.registry.text()
 
     def count_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         """One HTTP request; `route` is a canonical path or `unmatched`."""
@@ -216,8 +225,8 @@ class ArtifactMetrics:
     """The snapshot being served and the queries over it."""
 
     def __init__(self, registry: MetricsRegistry) -> None:
-        self.age = Gauge(registry, "snapshot_age_seconds", "Age of the artifacts being served.")
-        self.fault = Gauge(registry, "snapshot_fault", "1 while newer artifacts could not be opened.")
+        self.age = Gauge(registry, "snapshot_age_seconds", "Age of the artifacts being served.", across="max")
+        self.fault = Gauge(registry, "snapshot_fault", "1 while newer artifacts could not be opened.", across="max")
         self.swaps = Counter(registry, "snapshot_swaps_total", "Snapshots that were opened.")
         self.matches = Gauge(registry, "snapshot_matches", "Matches of the snapshot being served.")
         self.odds_age = Gauge(registry, "odds_age_seconds", "Age of the newest odds being served.")
@@ -228,8 +237,8 @@ class ArtifactMetrics:
         self.drift_age = Gauge(registry, "drift_report_age_seconds", "Age of the drift report.")
         self.queries = Counter(registry, "lake_queries_total", "DuckDB queries by result.", ("result",))
         self.query_s = Counter(registry, "lake_query_seconds_total", "Time that DuckDB queries took.")
-        self.running = Gauge(registry, "lake_queries_running", "DuckDB queries that run now.")
-        self.waiting = Gauge(registry, "lake_queries_waiting", "DuckDB queries that wait for their turn.")
+        self.running = Gauge(registry, "lake_queries_running", "DuckDB queries that run now.", across="sum")
+        self.waiting = Gauge(registry, "lake_queries_waiting", "DuckDB queries that wait for their turn.", across="sum")
         self.response_cache = Counter(
             registry, "rendered_lookups_total", "Looks for an answer that was rendered before, by result.", ("result",)
         )
@@ -269,8 +278,10 @@ class LedgerMetrics:
     """How far the ledger is behind the answers."""
 
     def __init__(self, registry: MetricsRegistry) -> None:
-        self.lag = Gauge(registry, "ledger_lag_seconds", "Age of the oldest row that the database does not have.")
-        self.waiting = Gauge(registry, "ledger_rows_waiting", "Rows that the database does not have yet.")
+        self.lag = Gauge(
+            registry, "ledger_lag_seconds", "Age of the oldest row that the database does not have.", across="max"
+        )
+        self.waiting = Gauge(registry, "ledger_rows_waiting", "Rows that the database does not have yet.", across="sum")
         self.bytes = Gauge(registry, "ledger_journal_bytes", "Size of the journal that waits on disk.")
         self.lost = Counter(registry, "ledger_rows_lost_total", "Rows that could not be kept.")
         self.refused = Counter(registry, "ledger_rows_refused_total", "Rows that the database refused.")

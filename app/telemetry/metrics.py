@@ -8,9 +8,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any, Generic, SupportsFloat, TypeVar
+from typing import Any, Generic, Literal, SupportsFloat, TypeVar
 
 import aioprometheus
+import orjson
 from aioprometheus.histogram import Histogram as Buckets
 
 Labels = tuple[str, ...]
@@ -26,6 +27,12 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 def escape_label(value: str) -> str:
     """A label value as the text format wants it; characters that are no Unicode become `?`."""
     return value[:LABEL_CHARS].encode(errors="replace").decode().translate(_ESCAPES)
+
+
+def read_state(raw: bytes) -> State:
+    """Return what a process counted, as it came through a pipe."""
+    rows_by_name = orjson.loads(raw)
+    return {name: [(tuple(labels), value) for labels, value in rows] for name, rows in rows_by_name.items()}
 
 
 class MetricsRegistry:
@@ -45,6 +52,21 @@ class MetricsRegistry:
     def state(self) -> State:
         """Everything as plain data, for `add` in another process."""
         return {name: list(family.state()) for name, family in self.families.items()}
+
+    def clear(self) -> None:
+        """End all series, also those that began with the process."""
+        for family in self.families.values():
+            family.clear()
+
+    def merge(self, state: State) -> None:
+        """Add what a sibling of this process has counted; a gauge does with the other's number what `across` says."""
+        for name, rows in state.items():
+            family = self.families[name]
+            for labels, value in rows:
+                if isinstance(family, Gauge):
+                    family.merge(labels, value)
+                else:
+                    family.add(labels, value)
 
     def add(self, state: State, *, with_gauges: bool = True) -> None:
         """Add what another process counted; gauges add up too, unless it has ended."""
@@ -73,6 +95,10 @@ class _Family(Generic[Cell]):
     def cell(self, *labels: str) -> Cell:
         """Return what counts under these label values, for a caller that counts there again and again."""
         return self._cell(labels)
+
+    def clear(self) -> None:
+        """End all series."""
+        self._cells.clear()
 
     def _cell(self, labels: Labels) -> Cell:
         cell = self._cells.get(labels)
@@ -139,16 +165,34 @@ class Gauge(_Number):
     kind = aioprometheus.Gauge
     starts_at_zero = False
 
+    def __init__(
+        self,
+        registry: MetricsRegistry,
+        name: str,
+        doc: str,
+        labels: Labels = (),
+        *,
+        across: Literal["own", "sum", "max"] = "own",
+    ) -> None:
+        super().__init__(registry, name, doc, labels)
+        self._across = across  # what becomes of the numbers of several API processes
+
+    def merge(self, labels: Labels, value: float) -> None:
+        """Take in the number of a sibling of this process."""
+        if self._across == "own":
+            return
+        mine = self._cells.get(labels)
+        if mine is None:
+            self.set(value, *labels)
+        else:
+            mine[0] = mine[0] + value if self._across == "sum" else max(mine[0], value)
+
     def set(self, value: SupportsFloat | None, *labels: str) -> None:
         """The number now; None: nobody knows, and the series ends rather than tell what is not so any more."""
         if value is None:
             self._cells.pop(labels, None)
         else:
             self._cell(labels)[0] = float(value)
-
-    def clear(self) -> None:
-        """End all series."""
-        self._cells.clear()
 
 
 @dataclass(slots=True)

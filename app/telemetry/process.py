@@ -29,9 +29,9 @@ class ProcessMetrics:
     """One process's own."""
 
     def __init__(self, registry: MetricsRegistry, version: str) -> None:
-        self._memory = Gauge(registry, "process_resident_memory_bytes", "Resident memory.")
+        self._memory = Gauge(registry, "process_resident_memory_bytes", "Resident memory.", across="sum")
         self._cpu = Counter(registry, "process_cpu_seconds_total", "CPU time since the start, user and system.")
-        self._descriptors = Gauge(registry, "process_open_fds", "Open file descriptors.")
+        self._descriptors = Gauge(registry, "process_open_fds", "Open file descriptors.", across="sum")
         started = Gauge(registry, "process_start_time_seconds", "Start of the process, unix time.")
         started.set(psutil.Process().create_time())
         Gauge(registry, "touchline_info", "1, labelled with the version.", ("version",)).set(1, version)

@@ -93,7 +93,10 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Use:
-    """What the system uses: memory and descriptors of all its processes, keys in Redis, bytes on disk."""
+    """What the system uses: memory and descriptors of all its processes, keys in Redis, bytes on disk.
+
+    Not the disk of PostgreSQL: the ledger keeps every answer, and is meant to grow.
+    """
 
     rss_mb: float
     n_fds: int
@@ -298,7 +301,8 @@ class System:
                 fds += process.num_fds()
         async with RedisClient.from_url(self.redis.url) as client:
             n_keys = await client.dbsize()
-        sizes = await asyncio.to_thread(lambda: sum(_size(path) for path in self.home.rglob("*")))
+        parts = [path for path in self.home.iterdir() if path.name != "postgres"]
+        sizes = await asyncio.to_thread(lambda: sum(_size(path) for part in parts for path in (part, *part.rglob("*"))))
         return Use(rss / 2**20, fds, n_keys, sizes / 2**20)
 
 

@@ -4,9 +4,9 @@ import configparser
 
 import pytest
 
+from app.process_pool import STOP_S
 from app.server import SHUTDOWN_TIMEOUT_S
 from tests.chart.chart import ROOT, Helm, Rendered
-from worker.pool import STOP_S
 
 pytestmark = pytest.mark.timeout(600)
 OURS = ("api", "worker", "pipeline", "dashboard", "test")

@@ -26,7 +26,7 @@ from tests.support.models import tiny_rows
 from tests.support.processes import PRELOAD, fall_over, leave_a_mark
 from tests.support.serving import until
 from worker.main import serve
-from worker.pool import Pool
+from worker.pool import WorkerPool
 
 
 @pytest.mark.timeout(600)
@@ -37,7 +37,7 @@ def test_pool_replaces_the_killed_and_stops_all(tmp_path: Path) -> None:
         wait_for_marks(tmp_path, 3)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run_pool(Pool(Settings(touchline_home=tmp_path), 2, target=leave_a_mark, preload=PRELOAD), meddle)
+    run_pool(WorkerPool(Settings(touchline_home=tmp_path), 2, target=leave_a_mark, preload=PRELOAD), meddle)
     assert not [mark for mark in tmp_path.iterdir() if psutil.pid_exists(int(mark.name))]
 
 
@@ -48,7 +48,7 @@ def test_process_that_cannot_start_is_tried_more_and_more_seldom(tmp_path: Path)
         time.sleep(1.5)
         os.kill(os.getpid(), signal.SIGINT)
 
-    run_pool(Pool(Settings(touchline_home=tmp_path), 1, target=fall_over, preload=PRELOAD), meddle)
+    run_pool(WorkerPool(Settings(touchline_home=tmp_path), 1, target=fall_over, preload=PRELOAD), meddle)
     assert 2 <= len(list(tmp_path.iterdir())) <= 6  # pauses of 0.1, 0.2, 0.4, 0.8 ... s
 
 
@@ -108,7 +108,7 @@ def test_jobs_command_lists(
         jobs_main()
 
 
-def run_pool(pool: Pool, meddle: Callable[[], None]) -> None:
+def run_pool(pool: WorkerPool, meddle: Callable[[], None]) -> None:
     """Run a pool in this thread, and something else beside it."""
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGINT)}
     other = Thread(target=meddle)

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from app.process_pool import receive_state
 from app.queue.client import QueueClient
 from app.settings import Settings
 from infra.local.ports import free_port
@@ -23,7 +24,7 @@ from tests.service.test_metrics import check
 from tests.support.live import Marked, a_job
 from tests.support.serving import until
 from worker.batch_worker import BatchWorker
-from worker.metrics import PoolMetrics, receive_metrics, send_metrics, serve_metrics
+from worker.metrics import PoolMetrics, send_metrics, serve_metrics
 
 
 def scraped(url: str) -> str:
@@ -73,11 +74,11 @@ async def test_process_tells_through_its_pipe_until_nobody_listens(worker: Batch
     telling = asyncio.create_task(send_metrics(worker.tally.metrics, theirs))
 
     async def has_told() -> bool:
-        state = receive_metrics(ours)
+        state = receive_state(ours)
         return state is not None and "worker_jobs_total" in state
 
     await until(has_told)
-    assert receive_metrics(ours) is None
+    assert receive_state(ours) is None
     ours.close()
     await asyncio.wait_for(telling, 5)  # the pipe is broken: it ends without a fuss
 

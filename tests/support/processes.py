@@ -1,24 +1,25 @@
 """What the processes of a pool do in tests; imports little, so that they start fast."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sized
 
+from app.process_pool import signal_when_orphaned
 from app.settings import Settings
-from worker.pool import hand_over_when_orphaned
 
 PRELOAD = ["tests.support.processes", "pytest"]
 
 
-def leave_a_mark(settings: Settings) -> None:
+def leave_a_mark(settings: Settings, _pipe: object = None) -> None:
     """A worker process that does nothing but tell its pid."""
-    hand_over_when_orphaned()
+    signal_when_orphaned(signal.SIGUSR1)
     (settings.touchline_home / str(os.getpid())).touch()
     time.sleep(60)
 
 
-def fall_over(settings: Settings) -> None:
+def fall_over(settings: Settings, _pipe: object = None) -> None:
     """A worker process that cannot start."""
     (settings.touchline_home / str(os.getpid())).touch()
     sys.exit(3)

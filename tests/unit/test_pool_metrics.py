@@ -2,8 +2,8 @@
 
 import orjson
 
-from app.telemetry.metrics import State
-from worker.metrics import PoolMetrics, WorkerMetrics, read_state
+from app.telemetry.metrics import State, read_state
+from worker.metrics import PoolMetrics, WorkerMetrics
 
 
 def told(*, done: int, reclaimed: int = 0, retries: int = 0) -> State:
@@ -42,5 +42,5 @@ def test_what_is_taken_up_beyond_the_retries_was_left_behind() -> None:
 
 def test_state_survives_json() -> None:
     state = told(done=2)
-    again = read_state(orjson.loads(orjson.dumps(state)))
+    again = read_state(orjson.dumps(state))
     assert lines(PoolMetrics([again])) >= {'worker_jobs_total{result="done"} 2.0', "worker_batch_jobs_count 1.0"}
