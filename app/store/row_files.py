@@ -245,9 +245,12 @@ class RowFiles:
                 self._files |= self._write(source)
         except RowFilesStopped:
             pass
-        except Exception as error:
+        except OSError as error:
             # every row is still to be had from DuckDB
-            self.fault = f"rows are read slowly: {getattr(error, 'strerror', None) or error}"
+            self.fault = f"rows are read slowly: {error.strerror or error}"
+            log.warning("rows.not_written", folder=str(self._folder), error=error.strerror or str(error))
+        except Exception as error:
+            self.fault = f"rows are read slowly: {error}"
             log.exception("rows.not_written", folder=str(self._folder))
 
     def _write(self, source: RowSource) -> dict[str, RowFile]:
