@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -15,10 +15,12 @@ from aiohttp import web
 from app import appkeys
 from app.api.transport import ConnectionFactory
 from app.runtime import freeze_gc
+from app.store.snapshots import Snapshots
 
 log = structlog.get_logger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 10.0  # what is being answered when a stop is asked for may take so long
+FIRST_SNAPSHOT_S = 30.0
 SPARE_DESCRIPTORS = 1024  # for files, databases and Redis, beside the connections of clients
 PAUSE_LINE_S = 60.0  # a pause that lasts is told so often
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -52,6 +54,9 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
     try:
         if runner.server is None:
             raise RuntimeError("aiohttp made no server")
+        if http.is_port_shared:
+            # the others answer meanwhile; a process that listened before it had artifacts would refuse its share
+            await _first_snapshot(app[appkeys.SNAPSHOTS])
         factory = ConnectionFactory(
             runner.server,
             max_connections=http.max_connections,
@@ -67,6 +72,13 @@ async def listening(app: web.Application) -> AsyncIterator[asyncio.Server]:
             await factory.close(server)
     finally:
         await runner.cleanup()
+
+
+async def _first_snapshot(snapshots: Snapshots) -> None:
+    """Wait until artifacts are open, or cannot be, or are long in coming."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_SNAPSHOT_S):
+            await snapshots.ask()
 
 
 def _raise_descriptor_limit(wanted: int) -> None:

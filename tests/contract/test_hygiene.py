@@ -20,7 +20,8 @@ def test_the_version_is_the_same_everywhere() -> None:
     chart = (ROOT / "infra" / "helm" / "touchline" / "Chart.yaml").read_text()
     assert f"\nversion: {__version__}\n" in chart
     assert f'\nappVersion: "{__version__}"\n' in chart
-    newest = re.search(r"^## (?!Unreleased$)(?:Unreleased: )?(\S+?)(?::.*)?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    newest = re.search(r"^## (?!Unreleased$)(?:Unreleased: )?(\S+?)(?::.*)?$", changes, re.MULTILINE)
     assert newest is not None
     assert newest[1] == __version__
 
