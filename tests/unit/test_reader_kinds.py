@@ -266,7 +266,7 @@ def test_lines_of_several_encodings_name_one_club(tmp_path: Path) -> None:
     rows = [f"D1,{day}/08/2025,München,Köln,1,0,H" for day in ("02", "09", "16")]
     twice = rows[2].encode().decode("cp1252").encode()
     (tmp_path / "D1.csv").write_bytes(b"\n".join([BARE.encode(), rows[0].encode(), rows[1].encode("cp1252"), twice]))
-    (tmp_path / "D2.csv").write_bytes(b"\n".join([BARE.encode(), rows[0].replace("D1", "D2").encode(), twice]))
+    (tmp_path / "D2.csv").write_bytes(b"\n".join([BARE.encode(), rows[0].replace("D1,02", "D2,03").encode(), twice]))
     ingest = read_folder(tmp_path, now=NOW)
     names = {(row["source_file"], row["home_team"], row["away_team"]) for row in rows_of(ingest)}
     assert names == {("D1.csv", "München", "Köln"), ("D2.csv", "München", "Köln")}
