@@ -26,7 +26,7 @@ STATUSES = (
 # upcoming matches without a result after their kick-off are still shown, in a group of their own
 API_STATUSES: Mapping[str, tuple[str, ...] | None] = {"all": None, "upcoming": ("awaiting_result", "upcoming")}
 SORTS = ("time", "-time", "edge")
-VIEWS = ("matches", "performance", "operations")
+VIEWS = ("matches", "value", "performance", "operations")
 
 # days from the start of today in the viewer's time zone: first (included), last (excluded); None is open
 PERIODS: Mapping[str, tuple[int | None, int | None]] = {

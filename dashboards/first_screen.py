@@ -38,7 +38,7 @@ _NO_ODDS = {
     "contradicted_price": "no odds: other bookmakers contradict the price",
 }
 _SUSPECT = "An edge above 30 % is likelier a wrong or old price than value: check the odds"
-VIEWS = {"matches": "Matches", "performance": "Performance", "operations": "Operations"}
+VIEWS = {"matches": "Matches", "value": "Value bets", "performance": "Performance", "operations": "Operations"}
 _environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
@@ -97,6 +97,7 @@ def _freshness(snapshot: SnapshotOut, reader: "Reader") -> Mapping[str, Any]:
         "ago": f.ago(until, now) if until and is_old else None,
         "built": f.ago(snapshot.built_at, now),
         "is_simulated": snapshot.simulated,
+        "source": None if snapshot.simulated else snapshot.source,
     }
 
 

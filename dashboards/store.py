@@ -38,6 +38,7 @@ from app.schemas import (
 )
 from dashboards.filters import Params
 
+MAX_BETS = 1000  # rows of the table of value bets: the most that the API gives at once
 PAGE_ROWS = 200  # rows a browser gets at once: two screens on a phone, ten on a desk
 TTL_S = 15.0  # how long an answer is shown to others without asking again
 
@@ -177,12 +178,28 @@ class PerformanceSeries:
         return cls(performance.model_dump_json(exclude={"snapshot"}), performance.snapshot)
 
 
+@dataclass(frozen=True, slots=True)
+class ValueBetsPage:
+    """The value bets with the largest edges, and how many there are."""
+
+    cards: tuple[CardOut, ...]
+    total: int
+    snapshot: SnapshotOut
+
+    @classmethod
+    def parse(cls, body: bytes) -> "ValueBetsPage":
+        """Parse an answer of the API."""
+        page = CardsOut.model_validate_json(body)
+        return cls(tuple(page.items), page.total, page.snapshot)
+
+
 class Store:
     """The data of the page, shared by all sessions of a process."""
 
     def __init__(self, client: ApiSession, *, ttl_s: float = TTL_S) -> None:
         self.client = client
         self._pages = ApiCache(client, CardsPage.parse, ttl_s=ttl_s, size=128)
+        self._bets = ApiCache(client, ValueBetsPage.parse, ttl_s=ttl_s, size=16)
         self._results = ApiCache(client, RoiOut.model_validate_json, ttl_s=ttl_s, size=256)
         self._series = ApiCache(client, PerformanceSeries.parse, ttl_s=ttl_s, size=64)
         self._histories = ApiCache(client, MatchHistoryOut.model_validate_json, ttl_s=ttl_s, size=256)
@@ -192,7 +209,14 @@ class Store:
             for part, (_, schema) in _OPERATIONS.items()
         }
         self._ready: CachedAnswer[BaseModel] | None = None  # also of an API that is not ready, whose 503 no cache keeps
-        self._caches: list[ApiCache[Any]] = [self._pages, self._results, self._series, self._facets, self._histories]
+        self._caches: list[ApiCache[Any]] = [
+            self._pages,
+            self._bets,
+            self._results,
+            self._series,
+            self._facets,
+            self._histories,
+        ]
         self._caches += self._operations.values()
 
     def invalidate(self) -> None:
@@ -204,6 +228,12 @@ class Store:
         """Return a page of the filtered cards."""
         page = {"sort": sort, "limit": str(PAGE_ROWS)} | ({"cursor": cursor} if cursor else {})
         return await self._pages.get("/predict/cards/", {**params, **page})
+
+    async def load_value_bets(self, params: Params) -> CachedAnswer[ValueBetsPage]:
+        """Return the value bets among the filtered matches, the largest edges first."""
+        return await self._bets.get(
+            "/predict/cards/", {**params, "value": "true", "sort": "-edge", "limit": str(MAX_BETS)}
+        )
 
     async def load_results(self, params: Params) -> CachedAnswer[RoiOut]:
         """Return the results of the settled value bets among the filtered matches."""

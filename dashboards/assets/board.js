@@ -14,12 +14,13 @@ const ANSWER_MS = 15e3
 const BUSY_AFTER_MS = 300
 const VIEWS = [
   ["matches", "Matches"],
+  ["value", "Value bets"],
   ["performance", "Performance"],
   ["operations", "Operations"],
 ]
 /* a key acts only in the views that show what it acts on */
-const KEYS_OF = {matches: "jkvo/", performance: "v/", operations: ""}
-const CONTENT = {matches: "matches", performance: "charts", operations: "state"}
+const KEYS_OF = {matches: "jkvo/", value: "/", performance: "v/", operations: ""}
+const CONTENT = {matches: "matches", value: "value bets", performance: "charts", operations: "state"}
 const OLD_RESULTS_MS = 7 * f.DAY // leagues play every week: later, the source has stopped
 
 class Board {
@@ -50,6 +51,8 @@ class Board {
       onHistory: id => this.send({kind: "history", id}),
     })
     this.content = h("div", {class: "stage"}, waitingState())
+    this.panes = h("div", {class: "panes", hidden: true})
+    this.tables = null // the scripts of tables, once they are asked for
     this.el = this.frame()
     this.listen(model)
   }
@@ -123,6 +126,7 @@ class Board {
           h("p", {class: "fresh-line"}, this.freshLine, this.summary),
           (this.title = h("h2", {class: "hidden"}, "Matches")),
           this.content,
+          this.panes,
           footer(),
         ),
         this.side,
@@ -241,13 +245,48 @@ class Board {
       series: this.onSeries,
       no_series: this.onNoSeries,
       operations: this.onOperations,
+      bets: this.onBets,
       live: this.onLive,
     }
     handlers[message.kind]?.call(this, message)
   }
 
-  onConfig({api_url}) {
+  onConfig({api_url, table_scripts}) {
     this.config.apiUrl = api_url
+    this.tableScripts = table_scripts
+  }
+
+  /* Tabulator is 450 kB that the other views do without */
+  async openTables() {
+    this.tables ??= loadScripts(this.tableScripts)
+    await this.tables
+    this.ask({kind: "tables"})
+  }
+
+  onBets(message) {
+    if (message.revision !== this.revision) return
+    this.busy(false)
+    this.about(message)
+    const {n, total} = message
+    this.results.total(total)
+    this.panes.hidden = this.panes.inert = n === 0
+    if (!n)
+      return void fill(
+        this.content,
+        emptyState(this.controls.loosen(), () => this.reset()),
+      )
+    fill(
+      this.content,
+      h(
+        "p",
+        {class: "scope"},
+        total > n
+          ? `The ${f.count(n)} value bets with the largest edges of ${f.count(total)}. `
+          : `${f.count(n)} value ${n === 1 ? "bet" : "bets"} among the matches of the filter. `,
+        "Odds are those the edge is from; the best price is the highest of any bookmaker. Click a head to sort.",
+      ),
+    )
+    nameControls(this.panes)
   }
 
   onFilters({revision, push, query, state, narrowing, is_live}) {
@@ -256,6 +295,7 @@ class Board {
     this.status = state.status
     this.onLive({is_live})
     this.show(state.view)
+    if (state.view === "value") this.openTables()
     this.results.stake(state.stake)
     const n = this.controls.show(state, narrowing, query)
     this.badge.textContent = n ? String(n) : ""
@@ -275,6 +315,7 @@ class Board {
     this.seenAt = null
     this.notices.clear("cached", "newer")
     this.performance.remove()
+    this.panes.hidden = this.panes.inert = true
     fill(this.content, waitingState())
   }
 
@@ -493,6 +534,43 @@ function showAge(el, snapshot, until) {
   el.title = `Source: ${snapshot.source ?? "unknown"}\nBuilt ${f.moment(Date.parse(snapshot.built_at))}`
 }
 
+const loadScripts = urls =>
+  Promise.all(
+    urls.map(
+      url =>
+        new Promise((then, fail) =>
+          document.head.append(h("script", {src: url, onload: then, onerror: () => fail(new Error(url))})),
+        ),
+    ),
+  )
+
+/* the filters of the table have no names, and its heads no keys: they get both once they are drawn */
+function nameControls(panes) {
+  const heads = deepQuery(panes, ".tabulator-col[role=columnheader]")
+  if (!heads.length && !panes.hidden) return void setTimeout(() => nameControls(panes), 100)
+  for (const head of heads) {
+    const title = head.querySelector(".tabulator-col-title")?.textContent.trim()
+    if (!title || head.classList.contains("empty")) {
+      head.setAttribute("aria-hidden", "true") // Panel's own, one pixel wide
+      continue
+    }
+    head.querySelector(".tabulator-header-filter input")?.setAttribute("aria-label", `Filter ${title}`)
+    if (head.tabIndex === 0) continue
+    head.tabIndex = 0
+    head.addEventListener("keydown", event => {
+      if (event.target !== head || !["Enter", " "].includes(event.key)) return
+      event.preventDefault()
+      head.querySelector(".tabulator-col-content")?.click()
+    })
+  }
+}
+
+/* also inside the shadow roots of Panel's parts */
+const deepQuery = (el, selector) => [
+  ...el.querySelectorAll(selector),
+  ...[...el.querySelectorAll("*")].flatMap(child => (child.shadowRoot ? deepQuery(child.shadowRoot, selector) : [])),
+]
+
 function switchTheme() {
   const root = document.documentElement
   const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches
@@ -601,6 +679,7 @@ function takeOver(board) {
 
 export function render({model, el}) {
   const board = new Board(model)
+  board.panes.append(model.get_child("panes"))
   el.append(board.el)
   takeOver(board)
   model.on("remove", () => board.remove())

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import panel as pn
 from bokeh.document import Document
-from panel.custom import JSComponent, ReactiveESM
+from panel.custom import Child, JSComponent, ReactiveESM
 from panel.io.state import state
 from panel.models.esm import ESMEvent
 
@@ -19,6 +21,7 @@ from dashboards.filters import FUTURE, Filters, Params, parse_time_zone
 from dashboards.static import ASSETS, assets_url
 from dashboards.store import CachedAnswer, CardsPage, Store
 from dashboards.views import messages
+from dashboards.views.value_bets import ValueBets, build_frame, build_row, list_scripts
 
 RENEWED_PAGES = 10  # as many are renewed in place; who has scrolled further is told that there is newer data
 log = logging.getLogger(__name__)
@@ -28,9 +31,10 @@ class Board(JSComponent):
     """Handles the messages of one browser; keeps no rows, so a session is cheap."""
 
     _bundle: ClassVar[Path] = ASSETS / "board.js"
+    panes = Child(doc="what Panel draws: tables")
 
     def __init__(self, store: Store, feed: ChangeFeed, *, api_url: str = "", **params: Any) -> None:
-        super().__init__(sizing_mode="stretch_width", **params)
+        super().__init__(sizing_mode="stretch_width", panes=pn.Column(sizing_mode="stretch_width"), **params)
         self._store = store
         self._feed = feed
         self._api_url = api_url  # for readers; empty where they have none
@@ -39,6 +43,8 @@ class Board(JSComponent):
         self._revision = 0  # number of the filters; an answer for earlier ones is dropped
         self._sent: dict[str, Any] = {}  # entity tags of what the browser has, by part
         self._n_pages = 1
+        self._has_tables = False  # whether the browser has the scripts of tables
+        self._bets: ValueBets | None = None
         self._sender = MessageSender(self)
 
     @classmethod
@@ -62,6 +68,7 @@ class Board(JSComponent):
             "history": self._history,
             "sql": self._sql,
             "tick": self._tick,
+            "tables": self._open_tables,
         }
         if isinstance(data, dict) and data.get("kind") in handlers:
             await self._run_handler(handlers[data["kind"]](data))
@@ -79,7 +86,7 @@ class Board(JSComponent):
 
     async def _hello(self, data: Mapping[str, Any]) -> None:
         self._zone = parse_time_zone(str(data.get("zone", "")))
-        self._send_msg({"kind": "config", "api_url": self._api_url})
+        self._send_msg({"kind": "config", "api_url": self._api_url, "table_scripts": list_scripts()})
         self._feed.subscribe(self)
         await self._back(data)
 
@@ -95,6 +102,11 @@ class Board(JSComponent):
 
     async def _again(self, _: Mapping[str, Any]) -> None:
         await self._show(push=False)
+
+    async def _open_tables(self, _: Mapping[str, Any]) -> None:
+        """The browser has loaded what tables need. Sent when a view with one is first opened."""
+        self._has_tables = True
+        await self._load(self._revision)
 
     async def _tick(self, _: Mapping[str, Any]) -> None:
         """Send what has changed since the last message: the browser is still there."""
@@ -164,7 +176,10 @@ class Board(JSComponent):
         if view == "operations":
             await self._send_part("list", revision, self._send_operations(revision), is_renewal=is_renewal)
             return
-        main = self._send_rows(revision, is_renewal=is_renewal) if view == "matches" else self._send_series(revision)
+        if view == "matches":
+            main = self._send_rows(revision, is_renewal=is_renewal)
+        else:
+            main = self._send_value_bets(revision) if view == "value" else self._send_series(revision)
         await asyncio.gather(
             self._send_part("list", revision, main, is_renewal=is_renewal),
             self._send_part("results", revision, self._send_results(revision)),
@@ -234,6 +249,26 @@ class Board(JSComponent):
                 {"kind": "series", "revision": revision, "is_like": is_open, **messages.render_series(answer)}
             )
 
+    async def _send_value_bets(self, revision: int) -> None:
+        """Fill the table of value bets; until the browser can draw one there is nothing to do."""
+        if not self._has_tables:
+            return
+        answer = await self._store.load_value_bets(self._api_params())
+        if self._is_sent(revision, "list", answer):
+            return
+        rows = [row for card in answer.value.cards if (row := build_row(card, self._zone))]
+        frame = await asyncio.to_thread(build_frame, rows)
+        if revision == self._revision:
+            self._sender.call(partial(self._show_value_bets, frame))
+            self._send_msg({"kind": "bets", "revision": revision, **messages.render_value_bets(answer, len(rows))})
+
+    def _show_value_bets(self, frame: Any) -> None:
+        if self._bets is None:
+            self._bets = ValueBets(frame)
+            self.panes.append(self._bets.table)
+        else:
+            self._bets.show(frame)
+
     async def _send_operations(self, revision: int) -> None:
         parts = await self._store.load_operations()
         if revision == self._revision:
@@ -291,6 +326,12 @@ class MessageSender:
         self._queue.append(message)
         if len(self._queue) == 1:
             document.add_next_tick_callback(self._flush)
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Change models of the session with its next tick, under the lock of the document."""
+        document = self._document()
+        if document is not None:
+            document.add_next_tick_callback(work)
 
     def _flush(self) -> None:
         messages, self._queue = self._queue, []

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from app.client import ApiFailure
 from app.schemas import FacetsOut, MatchHistoryOut, RoiOut
-from dashboards.store import CachedAnswer, CardsPage, PerformanceSeries, list_outcomes
+from dashboards.store import CachedAnswer, CardsPage, PerformanceSeries, ValueBetsPage, list_outcomes
 
 
 def render_failure(failure: ApiFailure) -> dict[str, Any]:
@@ -25,6 +25,12 @@ def render_rows(pages: Sequence[CachedAnswer[CardsPage]]) -> dict[str, Any]:
         "value_edge": last.value_edge,
         **render_origin(first, last.snapshot),
     }
+
+
+def render_value_bets(answer: CachedAnswer[ValueBetsPage], n_shown: int) -> dict[str, Any]:
+    """Return what stands above the table of value bets."""
+    page = answer.value
+    return {"n": n_shown, "total": page.total, **render_origin(answer, page.snapshot)}
 
 
 def render_origin(answer: CachedAnswer[Any], snapshot: BaseModel) -> dict[str, Any]:

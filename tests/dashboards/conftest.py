@@ -126,7 +126,7 @@ class Visit:
     async def open(self, query: str = "") -> Page:
         await self.page.goto(f"{self.site}/{query}")
         await expect(self.page.locator("#shell")).to_have_count(0)  # the live page has taken over
-        await expect(self.page.locator(".row, .state, .chart, .panel").first).to_be_visible()
+        await expect(self.page.locator(".row, .state, .chart, .panel, .tabulator-row").first).to_be_visible()
         return self.page
 
 
