@@ -21,7 +21,7 @@ from dashboards.filters import FUTURE, Filters, Params, parse_time_zone
 from dashboards.static import ASSETS, assets_url
 from dashboards.store import CachedAnswer, CardsPage, Store
 from dashboards.views import messages
-from dashboards.views.value_bets import ValueBets, build_frame, build_row, list_scripts
+from dashboards.views.bets_table import ValueBets, build_frame, build_row, list_scripts
 
 RENEWED_PAGES = 10  # as many are renewed in place; who has scrolled further is told that there is newer data
 log = logging.getLogger(__name__)
