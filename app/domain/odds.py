@@ -17,7 +17,8 @@ _STEPS = 64  # Newton needs about 6, bisection 53: both stop at the resolution o
 
 def implied_probabilities(odds: Floats) -> Floats:
     """Implied probabilities `1/odds`, (n, 3); they sum to one plus the overround."""
-    usable = np.all(np.isfinite(odds) & (odds > 1.0), axis=1, keepdims=True)
+    fit = np.isfinite(odds) & (odds > 1.0)
+    usable = (fit[:, :1] & fit[:, 1:2]) & fit[:, 2:]
     return np.where(usable, 1.0 / np.where(usable, odds, 2.0), np.nan)
 
 
@@ -42,7 +43,12 @@ def fair(odds: Floats, method: Devig = Devig.POWER) -> Floats:
     (Cheung 2015, "Fixed-Odds Betting and Traditional Odds").
     """
     raw = _WITHOUT_MARGIN[method](implied_probabilities(odds))
-    return np.asarray(raw / raw.sum(axis=1, keepdims=True), dtype=np.float64)
+    return np.asarray(raw / _row_sums(raw), dtype=np.float64)
+
+
+def _row_sums(values: Floats) -> Floats:
+    """Return the sums of rows of three, (n, 1): column by column numpy takes a third of the time of an axis of three."""
+    return np.asarray(values[:, :1] + values[:, 1:2] + values[:, 2:], dtype=np.float64)
 
 
 def _additive(raw: Floats) -> Floats:
@@ -74,8 +80,8 @@ def _power(raw: Floats) -> Floats:
     # log(sum(p**k)) is convex and falls with k, so Newton from k=0 climbs to its root and never passes it
     for _ in range(_STEPS):  # pragma: no branch  # it converges long before; the bound is for what nobody foresaw
         powers = np.exp(k * logs)
-        total = powers.sum(axis=1, keepdims=True)
-        step = -np.log(total) * total / (powers * logs).sum(axis=1, keepdims=True)
+        total = _row_sums(powers)
+        step = -np.log(total) * total / _row_sums(powers * logs)
         k = k + step
         if not (np.abs(step) > 1e-14 * np.abs(k)).any():
             break

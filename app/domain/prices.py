@@ -52,15 +52,24 @@ def _is_whole(odds: Floats) -> Flags:
 
 
 def _medians(odds: Floats, match: Places, n_matches: int) -> Floats:
+    counts, column = _columns(match, n_matches)
+    medians = np.full((n_matches, odds.shape[1]), np.nan)
+    known = np.flatnonzero(counts)
+    low, high = (counts[known] - 1) // 2, counts[known] // 2
+    for side in range(odds.shape[1]):
+        # a row a match, empty places last: sorting many short rows is four times as fast as one long one
+        ranked = np.full((n_matches, int(counts.max(initial=1))), np.inf)
+        ranked[match, column] = odds[:, side]
+        ranked.sort(axis=1)
+        medians[known, side] = (ranked[known, low] + ranked[known, high]) / 2
+    return medians
+
+
+def _columns(match: Places, n_matches: int) -> tuple[Places, Places]:
+    """Return how many rows each match has, (n_matches,), and the how-manieth of its match each row is, (n,)."""
     counts = np.bincount(match, minlength=n_matches)
     start = np.cumsum(counts) - counts
-    low, high = start + np.maximum(counts - 1, 0) // 2, start + counts // 2
-    medians = np.full((n_matches, odds.shape[1]), np.nan)
-    known = counts > 0
-    for side in range(odds.shape[1]):
-        ranked = odds[np.lexsort((odds[:, side], match)), side]
-        medians[known, side] = (ranked[low[known]] + ranked[high[known]]) / 2
-    return medians
+    return counts, np.arange(len(match)) - start[match]
 
 
 def best(odds: Floats, match: Places, n_matches: int, may_take: Flags) -> tuple[Floats, Places]:
@@ -71,11 +80,13 @@ def best(odds: Floats, match: Places, n_matches: int, may_take: Flags) -> tuple[
     prices = np.full((n_matches, 3), np.nan)
     rows = np.full((n_matches, 3), -1, dtype=np.int64)
     taken = np.flatnonzero(may_take)
+    counts, column = _columns(match[taken], n_matches)
+    start = np.cumsum(counts) - counts
+    known = np.flatnonzero(counts)
     for side in range(3):
-        # stable: the last of each match in this order is its highest, the earliest row among equals
-        order = taken[::-1][np.lexsort((odds[taken[::-1], side], match[taken[::-1]]))]
-        last = np.flatnonzero(np.diff(match[order], append=-1))
-        rows[match[order[last]], side] = order[last]
-    known = rows >= 0
-    prices[known] = odds[rows[known], np.nonzero(known)[1]]
+        table = np.full((n_matches, int(counts.max(initial=1))), -np.inf)
+        table[match[taken], column] = odds[taken, side]
+        at = table.argmax(axis=1)[known]  # of equals the first
+        rows[known, side] = taken[start[known] + at]
+        prices[known, side] = table[known, at]
     return prices, rows

@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from app.store.database import open_connection
-from app.store.odds import Odds, Prices, read_prices
+from app.store.odds import MarketView, Odds, Prices, read_prices
 
 AT = datetime(2026, 8, 1, 12, 0, 0, 123456, tzinfo=UTC)
 CARDS = """
 CREATE TABLE cards (
-    match_id BIGINT, odds_home DOUBLE, odds_draw DOUBLE, odds_away DOUBLE, captured_at TIMESTAMPTZ
+    match_id BIGINT, odds_home DOUBLE, odds_draw DOUBLE, odds_away DOUBLE, captured_at TIMESTAMPTZ,
+    market_home DOUBLE, market_draw DOUBLE, market_away DOUBLE, model_exponent DOUBLE, market_exponent DOUBLE
 )
 """
 LARGE = 2**62 + 1  # an id that passes through a double is no longer itself
@@ -21,14 +22,25 @@ def prices() -> Prices:
     """Three matches, of which the middle one has no odds."""
     connection = open_connection()
     connection.execute(CARDS)
-    rows = [(LARGE, 1.5, 4.0, 7.0, AT), (LARGE - 1, None, None, None, None), (7, 2.0, 3.0, 4.0, AT)]
-    connection.executemany("INSERT INTO cards VALUES (?, ?, ?, ?, ?)", rows)
+    no_market, market = (None, None, None, 1.0, 0.0), (0.5, 0.3, 0.2, 0.2, 0.8)
+    rows = [
+        (LARGE, 1.5, 4.0, 7.0, AT, *no_market),
+        (LARGE - 1, None, None, None, None, *no_market),
+        (7, 2.0, 3.0, 4.0, AT, *market),
+    ]
+    connection.executemany(f"INSERT INTO cards VALUES ({', '.join('?' * 10)})", rows)
     return read_prices(connection)
 
 
 def test_odds_and_their_age_are_found(prices: Prices) -> None:
     assert prices.find(LARGE) == Odds(1.5, 4.0, 7.0, AT)
     assert prices.find(7) == Odds(2.0, 3.0, 4.0, AT)
+
+
+def test_market_of_a_match_is_its_own_and_its_absence_too(prices: Prices) -> None:
+    assert prices.find_market(7) == MarketView((0.5, 0.3, 0.2), 0.2, 0.8)
+    assert prices.find_market(LARGE) == MarketView(None, 1.0, 0.0)
+    assert prices.find_market(8) is None
 
 
 def test_match_without_odds_is_a_match(prices: Prices) -> None:
