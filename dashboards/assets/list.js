@@ -353,11 +353,13 @@ export class MatchList {
 
   /**
    * Close the detail that an element is in, or that of its row, and focus the row; return whether there was one.
+   * A detail drawn anew, as when its history arrives, may have lost the focus to the page: then the row last opened.
    * @param {Element} target
    */
   close(target) {
     const item = /** @type {HTMLElement | null} */ (target.closest?.(".row, .detail-item")),
-      id = item?.dataset.id ?? item?.dataset.for
+      last = target === document.body ? this.current()?.id : undefined,
+      id = item?.dataset.id ?? item?.dataset.for ?? last
     if (!this.openIds.has(id)) return false
     this.toggle(this.byKey.get(id).row)
     this.drawn.get(id)?.querySelector(".teams")?.focus({preventScroll: true})
