@@ -18,7 +18,7 @@ import pyarrow as pa
 import structlog
 
 from app.store.compression import Coding, compress_pieces
-from app.store.database import Connection
+from app.store.database import Connection, DatabaseError
 
 log = structlog.get_logger(__name__)
 _BATCH_ROWS = 2048  # about three megabytes of cards
@@ -245,10 +245,11 @@ class RowFiles:
                 self._files |= self._write(source)
         except RowFilesStopped:
             pass
-        except OSError as error:
+        except (OSError, DatabaseError) as error:
             # every row is still to be had from DuckDB
-            self.fault = f"rows are read slowly: {error.strerror or error}"
-            log.warning("rows.not_written", folder=str(self._folder), error=error.strerror or str(error))
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            self.fault = f"rows are read slowly: {reason}"
+            log.warning("rows.not_written", folder=str(self._folder), error=reason)
         except Exception as error:
             self.fault = f"rows are read slowly: {error}"
             log.exception("rows.not_written", folder=str(self._folder))

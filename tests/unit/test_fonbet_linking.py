@@ -114,7 +114,7 @@ def test_other_clubs_do_not_sound_alike(one: str, other: str) -> None:
 
 def matches_file(folder: Path) -> Path:
     """A matches table with Arsenal against Chelsea at KICKOFF."""
-    league = Leagues().get("E0")
+    league, _ = Leagues().get("E0")
     match = Match(league, KICKOFF.date(), KICKOFF, True, "2026/27", "Arsenal", "Chelsea", None, {}, None, "x.csv")
     pq.write_table(table_of([match]), folder / "matches.parquet")
     return folder / "matches.parquet"
