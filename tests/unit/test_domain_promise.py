@@ -69,3 +69,12 @@ def test_few_bets_promise_nothing() -> None:
     same = compare_promise(np.full(5, 0.1), np.zeros(5), 0.5)
     assert (same.slope, same.n_value) == (None, 0)
     assert same.bins[0].holds is False  # five bets that all got nothing: an interval of no width
+
+
+def test_one_bet_has_no_interval_and_breaks_no_promise() -> None:
+    found = compare_promise(np.array([0.03]), np.array([-1.0]), 0.05)
+    (only,) = found.bins
+    assert (only.n, only.got_low, only.got_high) == (1, None, None)
+    assert only.holds
+    assert (found.slope, found.n_value, found.value_got) == (None, 0, None)
+    assert found.is_kept
