@@ -331,8 +331,19 @@ def render_card(card: CardOut) -> dict[str, Any]:
         "at": _millis(card.computed_at),
         "why": card.no_odds_reason,
         "money": None if card.money is None else _money(card.money),
+        "consensus": _consensus_behind_edges(card),
         "roi": None if card.region_roi is None else _region_roi(card.region_roi),
     }
+
+
+def _consensus_behind_edges(card: CardOut) -> list[float] | None:
+    """Return the probabilities that the card's edges come from; None where those are the model's own."""
+    if card.money is None or card.consensus is None:
+        return None
+    money = card.money
+    edges = (money.edge_home, money.edge_draw, money.edge_away)
+    own = (money.model_edge_home, money.model_edge_draw, money.model_edge_away)
+    return None if edges == own else list_outcomes(card.consensus)
 
 
 def _money(money: CardMoneyOut) -> dict[str, Any]:

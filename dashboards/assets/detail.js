@@ -44,9 +44,23 @@ export function buildDetail(row, {apiUrl, predictions, histories, onPredict, onR
   return el
 }
 
+const CONSENSUS = "Model and bookmakers together: edges are from it"
+
+function moneyCells(money, i, consensus, isSuspect) {
+  const stake = money.best === i && money.kelly > 0 ? f.share(money.kelly) : f.DASH
+  return [
+    h("td", {}, f.odds(money.odds[i])),
+    h("td", {}, f.share(money.fair[i])),
+    consensus && h("td", {title: CONSENSUS}, f.share(consensus[i])),
+    h("td", {title: isSuspect ? SUSPECT : null}, isSuspect && "⚠ ", f.edge(money.edge[i])),
+    h("td", {}, stake),
+  ]
+}
+
 function table(row) {
   const money = row.money
-  const heads = ["", "Model", "Fair odds", ...(money ? ["Odds", "Market", "Edge", "¼ Kelly"] : [])]
+  const ofMoney = ["Odds", "Market", ...(row.consensus ? ["Consensus"] : []), "Edge", "¼ Kelly"]
+  const heads = ["", "Model", "Fair odds", ...(money ? ofMoney : [])]
   const names = [row.home, "Draw", row.away]
   const signal = valueOf(row)
   const line = i =>
@@ -56,19 +70,7 @@ function table(row) {
       h("th", {scope: "row"}, h("i", {}, f.SIGNS[i]), " ", names[i]),
       h("td", {}, h("b", {}, f.share(row.p[i]))),
       h("td", {}, row.p[i] > 0 ? f.odds(1 / row.p[i]) : f.DASH),
-      ...(money
-        ? [
-            h("td", {}, f.odds(money.odds[i])),
-            h("td", {}, f.share(money.fair[i])),
-            h(
-              "td",
-              {title: signal.isSuspect && signal.outcome === i ? SUSPECT : null},
-              signal.isSuspect && signal.outcome === i && "⚠ ",
-              f.edge(money.edge[i]),
-            ),
-            h("td", {}, money.best === i && money.kelly > 0 ? f.share(money.kelly) : f.DASH),
-          ]
-        : []),
+      ...(money ? moneyCells(money, i, row.consensus, signal.isSuspect && signal.outcome === i) : []),
     )
   return h(
     "div",

@@ -24,7 +24,7 @@ _CSS = """
 .tabulator .tabulator-row .tabulator-cell { border-color: transparent; padding: .4rem .5rem }
 .tabulator .tabulator-header-filter input { border: 1px solid var(--edge-line); border-radius: 4px; background: var(--paper); color: var(--text); min-height: 1.75rem }
 .tabulator .tabulator-footer .tabulator-page { background: var(--paper); color: var(--text); border: 1px solid var(--edge-line) }
-.tabulator .tabulator-footer .tabulator-page.active { background: var(--brand); color: var(--on-brand) }
+.tabulator .tabulator-footer .tabulator-page.active { background: var(--brand); color: var(--on-brand) !important }
 .tabulator .tabulator-footer .tabulator-page:disabled { color: var(--muted); opacity: 1 }
 """  # noqa: E501
 # what decides comes first: at 1,440 px the last ones are reached by scrolling
@@ -55,7 +55,9 @@ def build_row(card: CardOut, zone: tzinfo) -> dict[str, Any] | None:
     if money is None or not money.is_value:
         return None
     i = OUTCOMES.index(money.best_outcome)
-    probability = (card.probabilities.home, card.probabilities.draw, card.probabilities.away)[i]
+    odds = (money.odds.home, money.odds.draw, money.odds.away)[i]
+    # of the probability that the edge is from, the model's or the consensus
+    fair_price = odds / (1 + money.best_edge)
     best = (money.best_odds.home, money.best_odds.draw, money.best_odds.away)[i]
     maker = (money.best_bookmaker.home, money.best_bookmaker.draw, money.best_bookmaker.away)[i]
     score = f" {card.home_score}–{card.away_score}" if card.home_score is not None else ""
@@ -65,12 +67,12 @@ def build_row(card: CardOut, zone: tzinfo) -> dict[str, Any] | None:
         "League": f"{card.region} · {card.tournament}",
         "Match": f"{card.home_team} – {card.away_team}",
         "Bet": SIGNS[i],
-        "Odds": (money.odds.home, money.odds.draw, money.odds.away)[i],
+        "Odds": odds,
         "Best price": best,
         "Bookmaker": maker or money.bookmaker,
-        "Fair price": 1 / probability if probability else None,
+        "Fair price": fair_price,
         "Edge %": 100 * money.best_edge,
-        "Edge at best %": None if best is None else 100 * (probability * best - 1),
+        "Edge at best %": None if best is None else 100 * (best / fair_price - 1),
         "¼ Kelly %": 100 * money.kelly_stake,
         "Odds age h": money.odds_age_s / 3600,
         "Result": f"{result}{score}",

@@ -13,6 +13,8 @@ import pytest
 from app.artifacts.contract import CONSENSUS, ODDS, PREDICTIONS, PRICES, ConsensusFile, ConsensusWeights
 from app.domain.odds import fair
 from app.domain.prices import MARKET_AVERAGE
+from app.schemas import CardsOut
+from dashboards.views.bets_table import build_row
 from tests.support.build_artifacts import FIRST_ID, NOW, stamp, write_artifacts
 from tests.support.serving import Serve, json_of
 
@@ -191,3 +193,16 @@ async def test_an_earlier_time_knows_only_its_prices(serve: Serve, artifacts: Pa
             assert {item["kind"] for item in known} <= {"offer"}
         else:
             assert known == []
+
+
+@pytest.mark.parametrize("edge_from", ["consensus", "model"])
+async def test_row_of_the_page_s_table_is_of_one_probability(serve: Serve, priced: Path, edge_from: str) -> None:
+    """The price, the fair price and both edges agree, whoever's probabilities the edge comes from."""
+    client = await serve(artifacts_uri=str(priced), edge_from=edge_from, value_edge=0.0)
+    body = await (await client.get("/predict/cards/?value=true&limit=200")).read()
+    rows = [row for card in CardsOut.model_validate_json(body).items if (row := build_row(card, UTC)) is not None]
+    assert rows
+    for row in rows:
+        assert row["Edge %"] == pytest.approx(100 * (row["Odds"] / row["Fair price"] - 1))
+        if row["Best price"] is not None:
+            assert row["Edge at best %"] == pytest.approx(100 * (row["Best price"] / row["Fair price"] - 1))

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.schemas import ProbabilitiesOut
 from dashboards.store import keep_safe_link, render_card
 from tests.support.build_cards import KICKOFF, a_card
 
@@ -33,6 +34,20 @@ def test_a_row_without_odds_has_no_money() -> None:
     row = render_card(a_card(money=None, region_roi=None, no_odds_reason="no_opening_price"))
     assert row["why"] == "no_opening_price"
     assert (row["money"], row["roi"]) == (None, None)
+
+
+def test_a_row_tells_the_consensus_only_where_edges_come_from_it() -> None:
+    card = a_card()
+    assert card.money is not None
+    consensus = ProbabilitiesOut(home=0.48, draw=0.32, away=0.2)
+    own = dict(zip(("home", "draw", "away"), render_card(card)["money"]["edge"], strict=True))
+    of_model = card.money.model_copy(update={f"model_edge_{side}": edge for side, edge in own.items()})
+    of_consensus = card.money.model_copy(update={f"model_edge_{side}": edge + 0.01 for side, edge in own.items()})
+    rendered = [
+        render_card(card.model_copy(update={"money": money, "consensus": given}))["consensus"]
+        for money, given in ((of_model, consensus), (of_consensus, consensus), (of_consensus, None), (None, consensus))
+    ]
+    assert rendered == [None, [0.48, 0.32, 0.2], None, None]
 
 
 def test_an_instant_with_microseconds_is_a_whole_number() -> None:
