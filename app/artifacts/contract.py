@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -325,21 +326,14 @@ def _check_predictions(path: Path, context: _Context) -> Iterator[Finding]:
         yield from row_rules.range_findings(table, PREDICTIONS_COLUMNS, context.latest)
 
 
-def _check_odds(path: Path, context: _Context) -> Iterator[Finding]:
-    table, findings = _read(path, ODDS_COLUMNS)
+def _check_offers(
+    columns: Mapping[str, Column], findings_of: Callable[[pa.Table], Iterator[Finding]], path: Path, context: _Context
+) -> Iterator[Finding]:
+    table, findings = _read(path, columns)
     yield from findings
     if not findings:
-        yield from row_rules.odds_findings(table)
-        yield from row_rules.range_findings(table, ODDS_COLUMNS, context.latest)
-        yield from row_rules.stranger_findings(table, context.known_ids)
-
-
-def _check_prices(path: Path, context: _Context) -> Iterator[Finding]:
-    table, findings = _read(path, PRICES_COLUMNS)
-    yield from findings
-    if not findings:
-        yield from row_rules.prices_findings(table)
-        yield from row_rules.range_findings(table, PRICES_COLUMNS, context.latest)
+        yield from findings_of(table)
+        yield from row_rules.range_findings(table, columns, context.latest)
         yield from row_rules.stranger_findings(table, context.known_ids)
 
 
@@ -421,8 +415,8 @@ def _short(error: Exception) -> str:
 _CHECKS: Mapping[str, Callable[[Path, _Context], Iterator[Finding]]] = {
     PREDICTIONS: _check_predictions,
     FEATURES: _check_features,
-    ODDS: _check_odds,
-    PRICES: _check_prices,
+    ODDS: partial(_check_offers, ODDS_COLUMNS, row_rules.odds_findings),
+    PRICES: partial(_check_offers, PRICES_COLUMNS, row_rules.prices_findings),
     CONSENSUS: _check_consensus,
     DRIFT: _check_drift,
     **dict.fromkeys((*MONEY, *MONEY_KELLY), _check_money),

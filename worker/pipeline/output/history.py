@@ -64,9 +64,9 @@ def extend_history(staged: Path, earlier: EarlierHistory, now: datetime) -> date
         connection.execute(files("worker.pipeline.output").joinpath("history.sql").read_text("utf-8"))
         for kind in HISTORY_COLUMNS:
             _write_part(connection, staged, kind, now)
-        _write_standing_odds(connection, staged)
+        _write_standing(connection, staged, "odds", "quotes", contract.ODDS)
         if earlier.parts and (staged / contract.PRICES).is_file():
-            _write_standing_prices(connection, staged)
+            _write_standing(connection, staged, "prices", "price_quotes", contract.PRICES)
     return now
 
 
@@ -99,25 +99,16 @@ def _write_part(connection: Connection, staged: Path, kind: str, now: datetime) 
         connection.execute(_ADDED.format(kind=kind, out=_quoted(part)))
 
 
-def _write_standing_odds(connection: Connection, staged: Path) -> None:
-    parts = sorted(staged.glob(contract.history_pattern("odds")))
+def _write_standing(connection: Connection, staged: Path, kind: str, view: str, name: str) -> None:
+    """Write into the artifact `name` what stands of a kind's history; `view` is what its SQL calls the rows."""
+    parts = sorted(staged.glob(contract.history_pattern(kind)))
     if not parts:
         return
-    tables.parquet(connection, parts, {}).create_view("quotes")
-    # the view of the old odds may still be read
-    with replace_file(staged / contract.ODDS) as part:
-        odds = read_table_sql("standing_odds")
-        connection.execute(f"COPY ({odds}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
-
-
-def _write_standing_prices(connection: Connection, staged: Path) -> None:
-    parts = sorted(staged.glob(contract.history_pattern("prices")))
-    if not parts:
-        return
-    tables.parquet(connection, parts, {}).create_view("price_quotes")
-    with replace_file(staged / contract.PRICES) as part:
-        prices = read_table_sql("standing_prices")
-        connection.execute(f"COPY ({prices}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
+    tables.parquet(connection, parts, {}).create_view(view)
+    # a view of the old rows may still be read
+    with replace_file(staged / name) as part:
+        rows = read_table_sql(f"standing_{kind}")
+        connection.execute(f"COPY ({rows}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _quoted(path: Path) -> str:
