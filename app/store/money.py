@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from app.domain.consensus import PoolWeights, weights_at
 from app.domain.outcomes import Flags, Floats, Indices
 from app.domain.prices import stands_with
 from app.domain.vocabulary import EdgeFrom
+from app.settings import Settings
 from app.store.database import Columns, Connection, fetch_columns
 from app.store.market import read_market
 
@@ -37,6 +38,18 @@ class MoneyRules:
     min_bets: int = roi.MIN_BETS
     min_history: int = odds_of.MIN_HISTORY
     edge_from: EdgeFrom = EdgeFrom.CONSENSUS
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the rules of these settings, for the cards and for the pipeline's ROI tables alike."""
+        return cls(
+            settings.value_edge,
+            settings.kelly_fraction,
+            settings.kelly_cap,
+            settings.min_bets,
+            settings.min_history,
+            EdgeFrom(settings.edge_from),
+        )
 
     def read_edge_from(self, weights: Sequence[PoolWeights]) -> EdgeFrom:
         """Whose probabilities edges are computed from: without weights of a consensus they are the model's."""

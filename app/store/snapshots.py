@@ -17,7 +17,6 @@ from app.artifacts.folder import open_source
 from app.artifacts.manifest import MANIFEST
 from app.artifacts.source import DISK_FULL, ArtifactsUnreachable, CannotStore, Source, Version
 from app.artifacts.workspace import Workspace
-from app.domain.vocabulary import EdgeFrom
 from app.errors import SnapshotUnavailable
 from app.settings import Settings
 from app.store import cards, match_history
@@ -347,14 +346,7 @@ def _source(settings: Settings, cache: Path) -> Source:
 
 def _open_rules(settings: Settings, cache: Path, limiter: QueryLimiter) -> OpenRules:
     return OpenRules(
-        money=MoneyRules(
-            settings.value_edge,
-            settings.kelly_fraction,
-            settings.kelly_cap,
-            settings.min_bets,
-            settings.min_history,
-            EdgeFrom(settings.edge_from),
-        ),
+        money=MoneyRules.from_settings(settings),
         query_threads=settings.query_threads,
         query_memory=settings.query_memory,
         query_timeout_s=settings.query_timeout_s,

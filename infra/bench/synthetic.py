@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from app.artifacts.contract import DRIFT, FEATURES, ODDS, PREDICTIONS, DriftReport
 from app.domain.drift import Verdict
+from app.store.money import MoneyRules
 from worker.pipeline.output.publication import Origin, publish, staging
 from worker.pipeline.output.roi_tables import write_roi_tables
-from worker.pipeline.output.value_bets import BettingRules, settle_matches
+from worker.pipeline.output.value_bets import settle_matches
 
 NOW = datetime(2026, 8, 20, 12, tzinfo=UTC)
 FIRST_ID = 2**62  # as large as real ids
@@ -45,7 +46,7 @@ def make_artifacts(folder: Path, n_matches: int, n_features: int = N_FEATURES, s
         pq.write_table(predictions, staged / PREDICTIONS, row_group_size=_GROUP_ROWS)
         pq.write_table(_odds(predictions, proba, rng), staged / ODDS, row_group_size=_GROUP_ROWS)
         _write_features(staged / FEATURES, predictions["match_id"], n_features, seed)
-        write_roi_tables(settle_matches(staged, NOW, BettingRules()), list(_REGIONS), staged, NOW, BettingRules())
+        write_roi_tables(settle_matches(staged, NOW, MoneyRules()), list(_REGIONS), staged, NOW, MoneyRules())
         _write_drift(staged / DRIFT)
         origin = Origin("synthetic", simulated=True, seed=seed, data_until=NOW, features_computed_at=NOW)
         publish(staged, folder, origin, {PREDICTIONS: n_matches, FEATURES: n_matches}, NOW)

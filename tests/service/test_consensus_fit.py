@@ -10,9 +10,10 @@ import pytest
 from app.artifacts.contract import CONSENSUS, PREDICTIONS, PRICES, ConsensusFile, read_consensus
 from app.domain.promise import Promise
 from app.domain.vocabulary import EdgeFrom
+from app.store.money import MoneyRules
 from tests.support.build_market import NOISE, write_market
 from worker.pipeline.output.consensus_file import write_consensus
-from worker.pipeline.output.value_bets import BettingRules, settle_matches
+from worker.pipeline.output.value_bets import settle_matches
 from worker.pipeline.study import BASE_RATES, BEST_NAMED, EVER, MODEL, as_dict, main, read_study
 from worker.pipeline.study import CONSENSUS as POOLED
 
@@ -94,7 +95,7 @@ def test_forecasts_of_other_matches_leave_no_profit(tmp_path: Path, forecasts: s
     assert alone.slope_high < 0.5
     assert pooled.slope_high is not None
     assert pooled.slope_high > 1 > (pooled.slope_low or 0)  # which the bookmakers have to themselves
-    bets = settle_matches(tmp_path, NOW, BettingRules(edge_from=EdgeFrom.MODEL)).bets(0.05)
+    bets = settle_matches(tmp_path, NOW, MoneyRules(edge_from=EdgeFrom.MODEL)).bets(0.05)
     profit = bets.profit(np.ones(len(bets)))
     assert len(bets) > 5_000
     assert profit.mean() + 2 * profit.std() / np.sqrt(len(profit)) < bets.edge.mean() / 4
@@ -106,7 +107,7 @@ def test_prices_from_after_the_kickoff_change_nothing(tmp_path: Path) -> None:
     knowing = fitted(tmp_path / "knowing", n=6_000, late_prices=True)
     assert "Late" in pq.read_table(tmp_path / "knowing" / PRICES)["bookmaker"].to_pylist()
     assert knowing == honest
-    first, second = (settle_matches(tmp_path / name, NOW, BettingRules()) for name in ("honest", "knowing"))
+    first, second = (settle_matches(tmp_path / name, NOW, MoneyRules()) for name in ("honest", "knowing"))
     assert first.edge.tolist() == second.edge.tolist()
     assert promises(tmp_path / "honest") == promises(tmp_path / "knowing")
 

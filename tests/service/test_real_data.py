@@ -19,6 +19,7 @@ import pytest
 from app.artifacts.contract import FEATURES, ODDS, PREDICTIONS
 from app.domain.odds import fair
 from app.store.as_of import as_of_snapshot
+from app.store.money import MoneyRules
 from app.store.snapshot import OpenRules, Snapshot, open_snapshot
 from tests.support.build_artifacts import stamp, write_drift
 from worker.pipeline.bookmaker_feed.fonbet import read_feed
@@ -28,7 +29,7 @@ from worker.pipeline.output.history import EarlierHistory, extend_history
 from worker.pipeline.output.odds_file import write_odds
 from worker.pipeline.output.predictions_file import write_predictions
 from worker.pipeline.output.roi_tables import write_roi_tables
-from worker.pipeline.output.value_bets import BettingRules, settle_matches
+from worker.pipeline.output.value_bets import settle_matches
 
 FOLDER = Path(os.environ.get("TOUCHLINE_REAL_DATA") or Path(__file__).parents[3] / "shared" / "data")  # noqa: TID251
 BUILT = datetime(2026, 8, 20, 12, tzinfo=UTC)
@@ -188,9 +189,9 @@ async def test_new_year_2025_knows_nothing_of_2025(priced: Path, tmp_path: Path)
 
 def opened(folder: Path, home: Path) -> Snapshot:
     """The folder as a snapshot; what the history does not need is made up."""
-    settled = settle_matches(folder, datetime.now(UTC), BettingRules())
+    settled = settle_matches(folder, datetime.now(UTC), MoneyRules())
     regions = pc.unique(pq.read_table(folder / PREDICTIONS, columns=["region"])["region"]).to_pylist()
-    write_roi_tables(settled, regions, folder, BUILT, BettingRules())
+    write_roi_tables(settled, regions, folder, BUILT, MoneyRules())
     ids = pq.read_table(folder / PREDICTIONS, columns=["match_id"])
     pq.write_table(ids.append_column("x", pa.array(np.zeros(len(ids), np.float32))), folder / FEATURES)
     write_drift(folder, ["x"], BUILT, simulated=False)

@@ -10,12 +10,13 @@ import pytest
 from app.artifacts.contract import MONEY, MONEY_KELLY, OVERALL_ROI, ROI_BY_REGION, ROI_BY_THRESHOLD, ROI_TIMESERIES
 from app.domain.roi import shrink, summarise
 from app.domain.vocabulary import Staking
+from app.store.money import MoneyRules
 from tests.support.build_bets import START, a_history
 from worker.pipeline.output.roi_tables import write_roi_tables
-from worker.pipeline.output.value_bets import BettingRules, SettledMatches
+from worker.pipeline.output.value_bets import SettledMatches
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RULES = BettingRules()
+RULES = MoneyRules()
 
 
 def regions_of(settled: SettledMatches) -> list[str]:

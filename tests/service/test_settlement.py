@@ -8,14 +8,15 @@ import pytest
 
 from app.artifacts.contract import ODDS, PREDICTIONS
 from app.domain.vocabulary import Staking
+from app.store.money import MoneyRules
 from tests.support.build_artifacts import FIRST_ID, NOW, Edit, write_artifacts
-from worker.pipeline.output.value_bets import BettingRules, SettledMatches, settle_matches
+from worker.pipeline.output.value_bets import SettledMatches, settle_matches
 
 
 def settled(folder: Path, **edit: Edit) -> SettledMatches:
     names = {"predictions": PREDICTIONS, "odds": ODDS}
     write_artifacts(folder, odds_share=1.0, edit={names[name]: change for name, change in edit.items()})
-    return settle_matches(folder, NOW, BettingRules())
+    return settle_matches(folder, NOW, MoneyRules())
 
 
 def replaced(name: str, values: list[object]) -> Edit:
@@ -63,7 +64,7 @@ def test_matches_come_in_the_order_of_their_end(tmp_path: Path) -> None:
 
 def test_quarter_kelly_stakes_are_small_and_capped(tmp_path: Path) -> None:
     bets = settled(tmp_path).bets(0.05)
-    stake = bets.stake(Staking.KELLY, BettingRules())
+    stake = bets.stake(Staking.KELLY, MoneyRules())
     assert ((stake > 0) & (stake <= 0.05)).all()
     assert stake[0] == pytest.approx(min(0.25 * bets.edge[0] / (bets.odds[0] - 1), 0.05))
 

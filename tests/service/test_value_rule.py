@@ -17,11 +17,12 @@ from app.ledger.ledger import Ledger
 from app.ledger.rows import LedgerRow
 from app.ledger.settlement import settle
 from app.settings import Settings
+from app.store.money import MoneyRules
 from app.store.results import find_results
 from tests.support.build_artifacts import NOW, Edit, write_artifacts
 from tests.support.build_ledger import a_ledger_row
 from tests.support.serving import Serve, json_of
-from worker.pipeline.output.value_bets import BettingRules, settle_matches
+from worker.pipeline.output.value_bets import settle_matches
 
 SIDES = ("home", "draw", "away")
 N_MATCHES = 200
@@ -104,7 +105,7 @@ async def test_every_reader_takes_the_same_bets(
 
     cards = await all_cards(client)
     (answered,) = (await json_of(client, "/monitoring/quality", days=3650))["items"]
-    judged = await asyncio.to_thread(settle_matches, artifacts, NOW, BettingRules())
+    judged = await asyncio.to_thread(settle_matches, artifacts, NOW, MoneyRules())
     bets = judged.bets(0.05)
     profit = np.where(bets.won, bets.odds - 1, -1.0)
 

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from app.artifacts.contract import DRIFT, DRIFT_HTML, FEATURES, FILES, MANIFEST, ODDS, OPTIONAL, PREDICTIONS, PRICES
 from app.artifacts.manifest import FileStamp, Manifest
 from app.domain.prices import MARKET_AVERAGE
+from app.store.money import MoneyRules
 from worker.pipeline.output.history import EarlierHistory, extend_history
 from worker.pipeline.output.roi_tables import write_roi_tables
-from worker.pipeline.output.value_bets import BettingRules, settle_matches
+from worker.pipeline.output.value_bets import settle_matches
 
 NOW = datetime(2026, 8, 20, 12, tzinfo=UTC)
 FIRST_ID = 2**62  # as large as real ids: one that passes through a double is no longer itself
@@ -82,8 +83,8 @@ def write_artifacts(
     if n_books:
         pq.write_table(_prices(tables[ODDS], n_books, seed), folder / PRICES)
     history_until = extend_history(folder, EarlierHistory(folder), now) if with_history else None
-    settled = settle_matches(folder, now, BettingRules())
-    write_roi_tables(settled, list(REGIONS), folder, now, BettingRules(min_bets=min_bets))
+    settled = settle_matches(folder, now, MoneyRules())
+    write_roi_tables(settled, list(REGIONS), folder, now, MoneyRules(min_bets=min_bets))
     for name, change in (edit or {}).items():
         pq.write_table(change(tables[name]), folder / name)
     write_drift(folder, feature_names, now, simulated=simulated)

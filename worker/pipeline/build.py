@@ -22,9 +22,9 @@ from rich.console import Console
 
 from app.artifacts import contract
 from app.artifacts.manifest import FileStamp, Manifest, read_manifest
-from app.domain.vocabulary import EdgeFrom
 from app.settings import Settings
 from app.store.database import DatabaseError, open_connection
+from app.store.money import MoneyRules
 from worker.pipeline.drift.build_process import DriftProcess, drift_process
 from worker.pipeline.drift.samples import DriftJob
 from worker.pipeline.failures import BuildStopped
@@ -37,7 +37,7 @@ from worker.pipeline.output.odds_file import write_odds, write_prices
 from worker.pipeline.output.predictions_file import write_predictions
 from worker.pipeline.output.publication import Origin, publish, staging
 from worker.pipeline.output.roi_tables import write_roi_tables
-from worker.pipeline.output.value_bets import BettingRules, settle_matches
+from worker.pipeline.output.value_bets import settle_matches
 from worker.pipeline.progress import Progress, shown
 from worker.pipeline.simulation.simulator import SOURCE_FILE, simulate
 from worker.pipeline.study import EVER, as_dict, print_study, read_study
@@ -319,15 +319,7 @@ class BuildSteps:
             write_consensus(self._staged, earlier, datetime.now(UTC))
 
     def _settle(self) -> None:
-        settings = self._settings
-        rules = BettingRules(
-            settings.value_edge,
-            settings.kelly_fraction,
-            settings.kelly_cap,
-            settings.min_bets,
-            settings.min_history,
-            EdgeFrom(settings.edge_from),
-        )
+        rules = MoneyRules.from_settings(self._settings)
         with self._progress.step("settling value bets"):
             settled = settle_matches(self._staged, self._plan.now, rules)
             write_roi_tables(settled, list_regions(self._matches), self._staged, self._plan.now, rules)

@@ -16,7 +16,8 @@ from app.artifacts.columns import MONEY_COLUMNS
 from app.domain import running
 from app.domain.roi import closing_line, summarise
 from app.domain.vocabulary import Staking
-from worker.pipeline.output.value_bets import BettingRules, SettledMatches
+from app.store.money import MoneyRules
+from worker.pipeline.output.value_bets import SettledMatches
 
 THRESHOLDS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 _EXTRA_COLUMNS: Mapping[str, pa.DataType] = {
@@ -40,7 +41,7 @@ Row = dict[str, Any]
 
 
 def write_roi_tables(
-    settled: SettledMatches, regions: list[str], folder: Path, now: datetime, rules: BettingRules
+    settled: SettledMatches, regions: list[str], folder: Path, now: datetime, rules: MoneyRules
 ) -> None:
     """Write the five tables of flat stakes and, as `*_kelly.csv`, the same of fractional Kelly stakes."""
     for staking, names in ((Staking.FLAT, contract.MONEY), (Staking.KELLY, contract.MONEY_KELLY)):
@@ -59,7 +60,7 @@ def write_roi_tables(
 class _Tables:
     """The five tables under one staking."""
 
-    def __init__(self, settled: SettledMatches, now: datetime, rules: BettingRules, staking: Staking) -> None:
+    def __init__(self, settled: SettledMatches, now: datetime, rules: MoneyRules, staking: Staking) -> None:
         self._settled = settled
         self._now = now
         self._rules = rules

@@ -14,8 +14,8 @@ from app.artifacts import contract
 from app.domain import odds as odds_of
 from app.domain.consensus import PoolWeights
 from app.domain.outcomes import Flags, Floats
-from app.domain.staking import KELLY_CAP, KELLY_FRACTION, flat_stake, kelly_stake, settle
-from app.domain.vocabulary import EdgeFrom, Staking
+from app.domain.staking import flat_stake, kelly_stake, settle
+from app.domain.vocabulary import Staking
 from app.store import tables
 from app.store.database import open_connection
 from app.store.money import MoneyRules, money_table
@@ -27,18 +27,6 @@ SELECT match_id, region, tournament, epoch_us(kickoff_utc + INTERVAL 2 HOUR) AS 
 FROM predictions JOIN money USING (match_id) WHERE is_judged ORDER BY settled_us, match_id
 """
 _NO_THRESHOLD = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
-class BettingRules:
-    """When a bet is taken and how much of the bankroll fractional Kelly stakes on it."""
-
-    value_edge: float = 0.05
-    kelly_fraction: float = KELLY_FRACTION
-    kelly_cap: float = KELLY_CAP
-    min_bets: int = 20
-    min_history: int = odds_of.MIN_HISTORY
-    edge_from: EdgeFrom = EdgeFrom.CONSENSUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +57,7 @@ class SettledMatches:
         """The matches whose best edge is at or above the threshold: one bet each."""
         return self.select(odds_of.is_value(self.edge, np.zeros(len(self), dtype=np.bool_), value_edge))
 
-    def stake(self, staking: Staking, rules: BettingRules) -> Floats:
+    def stake(self, staking: Staking, rules: MoneyRules) -> Floats:
         """Stakes in units (flat) or in shares of a bankroll that is the same for every bet (Kelly)."""
         if staking is Staking.FLAT:
             return flat_stake(self.edge)
@@ -81,7 +69,7 @@ class SettledMatches:
 
 
 def settle_matches(
-    folder: Path, now: datetime, rules: BettingRules, weights: Sequence[PoolWeights] | None = None
+    folder: Path, now: datetime, rules: MoneyRules, weights: Sequence[PoolWeights] | None = None
 ) -> SettledMatches:
     """Settle every finished match of a folder that was predicted out of sample and priced before kick-off.
 
